@@ -1,0 +1,17 @@
+"""The whole path on the built-in simulated shop.
+
+rexjax run configs/quickstart.py
+"""
+
+from rexjax.config import Config, Data, Encode, Shop, Student, Teacher, Training
+
+
+def get_config() -> Config:
+    """3,000 customers, 1,000 items, 60,000 interactions."""
+    return Config(
+        workdir="runs/quickstart",
+        data=Data(source="shop", shop=Shop(users=3000, items=1000, interactions=60_000), length=32, strict=False),
+        encode=Encode(width=64),
+        teacher=Teacher(width=64, dropout=0.3, training=Training(epochs=20, batch=32, validate_users=2000, patience=3)),
+        student=Student(width=32, training=Training(epochs=20, batch=32, validate_users=2000, patience=3)),
+    )

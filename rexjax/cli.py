@@ -1,0 +1,210 @@
+"""The command line: flags → config → pipeline; the only place that prints."""
+
+import dataclasses
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from rexjax import artifacts, pipeline
+from rexjax import config as configs
+from rexjax.config import Config
+from rexjax.errors import UserError
+
+_QUALITY = ("ndcg@10", "hit_rate@10", "recall@10", "mrr@10", "coverage@10")
+out = Console()
+err = Console(stderr=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point of ``rexjax``; exits 0 when done, 2 on a user's mistake."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        _dispatch(arguments)
+    except UserError as error:
+        err.print(f"rexjax: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        err.print("rexjax: interrupted; the same command goes on where it was", markup=False)
+        sys.exit(130)
+
+
+def _dispatch(arguments: list[str]) -> None:
+    if not arguments or arguments[0] in ("-h", "--help"):
+        out.print(_overview(), markup=False, highlight=False)
+        return
+    command, *rest = arguments
+    if command == "recommend":
+        recommend(tyro.cli(Recommend, args=rest, prog="rexjax recommend"))
+    elif command == "run" or command in pipeline.BY_NAME:
+        _run(command, rest)
+    else:
+        known = ", ".join(["run", *pipeline.BY_NAME, "recommend"])
+        raise UserError(f"no command {command!r}: it is one of {known}; see rexjax --help")
+
+
+def _overview() -> str:
+    stages = "\n".join(f"  rexjax {stage.name:<10} CONFIG   {stage.what}" for stage in pipeline.STAGES)
+    return (
+        "rexjax: recommendation made cheap. A large model is run once, a small one answers.\n\n"
+        f"  rexjax run        CONFIG   all stages in order; finished ones are skipped\n{stages}\n"
+        '  rexjax recommend  WORKDIR  --history "item, item" --k 10\n\n'
+        "CONFIG is a Python file with get_config(), such as configs/quickstart.py. Any key can be overridden:\n"
+        "  rexjax run configs/quickstart.py --student.width 16 --workdir runs/narrow\n"
+        "`rexjax run --help` explains every key."
+    )
+
+
+def _run(command: str, arguments: list[str]) -> None:
+    from rexjax.mesh import keep_compiled_programs
+
+    update = "--update" in arguments
+    arguments = [argument for argument in arguments if argument != "--update"]
+    config = _parse(command, arguments)
+    configs.check(config)
+    keep_compiled_programs()
+    names = tuple(pipeline.BY_NAME) if command == "run" else (command,)
+    outcomes = pipeline.run(
+        config, names, update=update, say=lambda line: out.print(line, markup=False, highlight=False)
+    )
+    for outcome in outcomes:
+        if outcome.stage == "prepare":
+            _print_card(outcome.artifact.metrics)
+        if outcome.stage == "encode":
+            _print_encoding(outcome.artifact.metrics)
+        if outcome.stage == "evaluate":
+            _publish(Path(config.workdir), outcome.artifact, config)
+
+
+def _parse(command: str, arguments: list[str]) -> Config:
+    prog = f"rexjax {command} CONFIG"
+    what = "All stages in order." if command == "run" else pipeline.BY_NAME[command].what.capitalize() + "."
+    note = f"{what} CONFIG is a Python file with get_config(); --update brings a workdir of another config up to date."
+    if not arguments or arguments[0].startswith("-"):
+        if not {"-h", "--help"} & set(arguments):
+            raise UserError(f"name a config: {prog.replace('CONFIG', 'configs/quickstart.py')}")
+        return tyro.cli(Config, args=["--help"], prog=prog, description=note, default=Config(workdir="runs/NAME"))
+    return tyro.cli(Config, args=arguments[1:], prog=prog, description=note, default=configs.load(arguments[0]))
+
+
+def _print_card(card: dict[str, Any]) -> None:
+    table = Table(title="Data card", title_justify="left", show_header=False)
+    for name, value in card.items():
+        if name != "cleaning":
+            table.add_row(name.replace("_", " "), _spell(value))
+    out.print(table)
+    steps = Table(title="Cleaning", title_justify="left")
+    for name in ("step", "removed", "interactions", "users", "items"):
+        steps.add_column(name, justify="left" if name == "step" else "right")
+    for step in card["cleaning"]:
+        steps.add_row(step["step"], *(f"{step[name]:,}" for name in ("removed", "interactions", "users", "items")))
+    out.print(steps)
+
+
+def _spell(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_spell(v)}" for name, v in value.items())
+    if isinstance(value, float):
+        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _print_encoding(metrics: dict[str, Any]) -> None:
+    out.print(
+        f"text vectors: {metrics['width']} wide after {metrics['reduction']}, which keeps "
+        f"{metrics['explained_variance']:.1%} of the variance; {metrics['items_without_text']} items without text",
+        highlight=False,
+    )
+
+
+def _publish(workdir: Path, artifact: artifacts.Artifact, config: Config) -> None:
+    """Copies metrics and report to the top of the workdir and prints the table."""
+    result = artifact.metrics
+    artifacts.write_json(workdir / "metrics.json", {"config_hash": configs.digest(config)} | result)
+    shutil.copy(artifact.folder / "report.html", workdir / "report.html")
+    table = Table(title="Test, full ranking" + (", seen items filtered" if config.evaluate.exclude_seen else ""))
+    table.add_column("model")
+    for name in (*_QUALITY, "bytes", "FLOPs/request", "p50 ms", "p99 ms", "users/s"):
+        table.add_column(name, justify="right")
+    for name, model in result["models"].items():
+        cost = model["cost"]
+        quality = [f"{model['quality']['test'][metric]:.4f}" for metric in _QUALITY]
+        table.add_row(
+            name,
+            *quality,
+            f"{cost['bytes_resident']:,}",
+            f"{cost['flops_per_request']:,.0f}",
+            f"{cost['p50_ms']:.2f}",
+            f"{cost['p99_ms']:.2f}",
+            f"{cost['users_per_second']:,.0f}",
+        )
+    out.print(table)
+    _print_savings(result)
+    out.print(f"report: {workdir / 'report.html'}    figures: {workdir / 'metrics.json'}", highlight=False)
+
+
+def _print_savings(result: dict[str, Any]) -> None:
+    models, teacher = result["models"], result["models"]["teacher"]
+    table = Table(title="What each step kept of the teacher's NDCG@10, and what it saved")
+    for name in ("step", "kept", "FLOPs/request", "bytes"):
+        table.add_column(name, justify="left" if name == "step" else "right")
+    for name in ("teacher", "student", "student_pruned", "student_int8", "student_pruned_int8"):
+        kept = models[name]["quality"]["test"]["ndcg@10"] / max(teacher["quality"]["test"]["ndcg@10"], 1e-12)
+        cost = models[name]["cost"]
+        flops = teacher["cost"]["flops_per_request"] / max(cost["flops_per_request"], 1)
+        table.add_row(
+            name, f"{kept:.1%}", f"1/{flops:.1f}", f"1/{teacher['cost']['bytes_resident'] / cost['bytes_resident']:.1f}"
+        )
+    out.print(table)
+    for row in result["comparisons"]:
+        sign = "significant" if row["low"] > 0 or row["high"] < 0 else "within chance"
+        out.print(
+            f"  {row['name']}: {row['difference']:+.4f} {row['metric']}, 95 % interval "
+            f"{row['low']:+.4f} … {row['high']:+.4f} ({sign})",
+            highlight=False,
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Recommend:
+    """Prints the items that a finished workdir recommends after a history."""
+
+    workdir: tyro.conf.Positional[str]
+    """Where `rexjax run` left its artifacts."""
+    history: str = ""
+    """Item ids or titles, oldest first, parted by ';' or, if there is none, by ','; '' asks for the fallback."""
+    k: int = 10
+    """How many."""
+
+
+def recommend(request: Recommend) -> None:
+    """Reads the index of ``request.workdir`` and prints a table of titles and scores."""
+    from rexjax.retrieval import index
+
+    artifact = artifacts.read(Path(request.workdir) / "index")
+    found = index.read(artifact.folder)
+    separator = ";" if ";" in request.history else ","
+    names = [name.strip() for name in request.history.split(separator) if name.strip()]
+    history, unknown = index.find_items(found, names)
+    if unknown:
+        err.print(f"rexjax: not in the catalogue, left out: {', '.join(unknown)}", markup=False)
+    rows = index.recommend(found, history, request.k)
+    table = Table(
+        title="After " + ", ".join(found.titles[i] for i in history) if history else "Most popular (empty history)"
+    )
+    for name in ("", "item", "title", "score"):
+        table.add_column(name, justify="right" if name in ("", "score") else "left")
+    for rank, row in enumerate(rows, 1):
+        table.add_row(str(rank), row.item_id, row.title, "" if row.score != row.score else f"{row.score:.3f}")
+    out.print(table, markup=False)
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    main()

@@ -1,0 +1,315 @@
+"""Frozen dataclasses, one per stage; a config file is a Python module with ``get_config() -> Config``.
+
+Every key has its help text beneath it: ``rexjax STAGE CONFIG --help`` prints it, ``--stage.key value`` overrides it.
+"""
+
+import dataclasses
+import hashlib
+import importlib.util
+import json
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from rexjax.errors import UserError
+
+
+@dataclass(frozen=True)
+class Columns:
+    """What the log's columns are called."""
+
+    user: str = "user_id"
+    """Who."""
+    item: str = "item_id"
+    """What; the same name is looked for in the items file."""
+    time: str = "timestamp"
+    """When: integer or float seconds (any monotonous unit will do), dates, or text that DuckDB reads as a timestamp."""
+    rating: str = ""
+    """Stars, where there are any; needed by --data.min-rating."""
+    session: str = ""
+    """Invoice or visit; needed by --data.split last_session."""
+
+
+@dataclass(frozen=True)
+class Shop:
+    """How large the simulated shop is; everything else about it follows from the seed."""
+
+    users: int = 3000
+    """People who buy."""
+    items: int = 1000
+    """Articles in the catalogue; about a tenth of them are released during the period."""
+    interactions: int = 60_000
+    """Purchases in the log, exactly; every user has at least five where the mean allows it."""
+    days: int = 365
+    """Length of the period, from 2024-01-01."""
+
+    def __post_init__(self) -> None:
+        for name, least in (("users", 1), ("items", 40), ("interactions", 1), ("days", 7)):
+            if getattr(self, name) < least:
+                raise UserError(f"The shop has {name}={getattr(self, name)}: set {name} to {least} or more.")
+        if not self.users <= self.interactions <= self.users * self.items // 2:
+            raise UserError(
+                f"The shop has interactions={self.interactions}: with users={self.users} and items={self.items}, "
+                f"set interactions between {self.users} and {self.users * self.items // 2}."
+            )
+
+
+@dataclass(frozen=True)
+class Data:
+    """Stage 1, prepare: read, clean, split, pack."""
+
+    source: Literal["shop", "files", "tfds"] = "shop"
+    """'shop': simulated; 'files': CSV or Parquet below --data.path; 'tfds': the builder named by --data.builder."""
+    path: str = ""
+    """Folder of the files, or the data_dir of TFDS."""
+    interactions: str = "interactions"
+    """The log's file in the folder: a name, with or without its ending, or a folder of Parquet parts."""
+    items: str = "items"
+    """The items' file in the folder; '' when the log itself carries the text columns."""
+    builder: str = ""
+    """A TFDS builder, such as movielens/100k-ratings."""
+    columns: Columns = field(default_factory=Columns)
+    """What the columns are called."""
+    text: tuple[str, ...] = ("title",)
+    """Columns whose words describe an item; the first one is shown as its title."""
+    engine: str = "duckdb"
+    """The ibis backend that cleans: duckdb, or another installed one (pyspark, bigquery)."""
+    min_rating: float = 0.0
+    """Interactions rated lower are dropped; 0 keeps all."""
+    min_user_events: int = 5
+    """k-core: users with fewer interactions are dropped, again and again until none is left."""
+    min_item_events: int = 5
+    """k-core: items with fewer interactions are dropped, likewise."""
+    repeats: Literal["first", "keep"] = "first"
+    """'first': a user's later interactions with the same item are dropped; 'keep': they stay."""
+    split: Literal["leave_one_out", "global_time", "last_session"] = "leave_one_out"
+    """What is held out of each history: its last two items; all behind two moments; its last two sessions."""
+    holdout: float = 0.1
+    """global_time only: the share of all interactions behind the last cut, and as much again before it."""
+    strict: bool = True
+    """An item without text, or an id in only one of the two files, is an error; with --data.no-strict, interactions
+    with unknown items are dropped and items without text get a zero vector, and the data card counts them."""
+    length: int = 50
+    """The longest history that a model sees (the latest items); also the width of a packed row."""
+    shop: Shop = field(default_factory=Shop)
+    """The simulated shop."""
+
+
+@dataclass(frozen=True)
+class Encode:
+    """Stage 2, encode: item text to vectors, reduced to a small width."""
+
+    model: str = ""
+    """Folder of a BERT-layout model in Hugging Face format; '' is all-MiniLM-L6-v2 from the package rexjax[minilm]."""
+    vectors: str = ""
+    """A .npy file with one row per line of the items file, instead of a model."""
+    width: int = 128
+    """Width after reduction."""
+    reduction: Literal["pca", "whiten", "select", "none"] = "pca"
+    """PCA; PCA whitening; the columns of largest variance; none."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a model is trained; teacher and student have one each."""
+
+    epochs: int = 30
+    """At most so many passes over the training histories."""
+    batch: int = 48
+    """Rows per step; a row packs several histories into --data.length positions."""
+    learning_rate: float = 1e-3
+    """Adam's step size, after a linear warm-up."""
+    warmup: int = 100
+    """Steps of warm-up."""
+    weight_decay: float = 0.0
+    """AdamW's decoupled decay."""
+    validate_every: int = 1
+    """Epochs between validations (full ranking)."""
+    validate_users: int = 4096
+    """At most so many users (drawn by the seed) are ranked at each validation."""
+    patience: int = 5
+    """Stop after so many validations without a better NDCG@10."""
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """Stage 3, teacher: a large sequential transformer over item ids and text vectors."""
+
+    width: int = 64
+    """Width of the item and user vectors."""
+    layers: int = 2
+    """Transformer blocks."""
+    heads: int = 2
+    """Attention heads."""
+    dropout: float = 0.3
+    """Dropped share of activations."""
+    loss: Literal["full_softmax", "sampled_softmax"] = "full_softmax"
+    """Cross-entropy over the whole catalogue, or over --teacher.negatives shared samples with logQ correction."""
+    negatives: int = 512
+    """Samples of sampled_softmax, drawn by popularity."""
+    training: Training = field(default_factory=Training)
+    """How it is trained."""
+
+
+@dataclass(frozen=True)
+class Student:
+    """Stage 4, distill: a small student learns from labels and the teacher's lists, its control from labels alone."""
+
+    width: int = 32
+    """Width of the item and user vectors: what serving pays for."""
+    kernels: int = 4
+    """Learned recency profiles by which a history is pooled."""
+    hidden: int = 64
+    """Width of the one hidden layer on the pooled history."""
+    dropout: float = 0.1
+    """Dropped share of activations."""
+    temperature: float = 0.07
+    """Cosine scores are divided by it in the loss."""
+    list_length: int = 50
+    """Items in each of the teacher's lists."""
+    list_weight: float = 0.8
+    """Weight of the teacher's lists in the loss; the labels weigh the rest."""
+    training: Training = field(default_factory=Training)
+    """How it is trained; the control is trained likewise."""
+
+
+@dataclass(frozen=True)
+class Compress:
+    """Stage 5, compress: pruning and int8 rows."""
+
+    sparsity: float = 0.3
+    """Share of the smallest weights that are set to zero in item vectors and network."""
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Stage 7, evaluate: one evaluator for all models, quality and cost."""
+
+    k: tuple[int, ...] = (1, 5, 10, 20)
+    """Cut-offs of the metrics; 10 is always among them."""
+    exclude_seen: bool = True
+    """Items of the user's history are not recommended."""
+    resamples: int = 2000
+    """Bootstrap samples behind every interval."""
+    latency_repeats: int = 200
+    """Single-user requests timed for p50 and p99."""
+
+
+@dataclass(frozen=True)
+class Mesh:
+    """Devices: axes ("data", "model")."""
+
+    data: int = 0
+    """Devices along the batch; 0 takes all that are left."""
+    model: int = 1
+    """Devices along heads and MLP."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """The whole path; one file in configs/ is one experiment."""
+
+    workdir: str
+    """Where the artifacts go."""
+    seed: int = 0
+    """One seed: data order, initialisation, dropout and samples all follow from it."""
+    data: Data = field(default_factory=Data)
+    """Stage 1."""
+    encode: Encode = field(default_factory=Encode)
+    """Stage 2."""
+    teacher: Teacher = field(default_factory=Teacher)
+    """Stage 3."""
+    student: Student = field(default_factory=Student)
+    """Stage 4."""
+    compress: Compress = field(default_factory=Compress)
+    """Stage 5."""
+    evaluate: Evaluate = field(default_factory=Evaluate)
+    """Stage 7."""
+    mesh: Mesh = field(default_factory=Mesh)
+    """Devices."""
+    wandb: str = ""
+    """A Weights & Biases project to log to besides TensorBoard and JSONL; needs rexjax[wandb]."""
+
+
+def load(path: str | Path) -> Config:
+    """Runs ``get_config()`` of the Python file ``path`` and checks every value's type.
+
+    Raises:
+        UserError: no such file, no ``get_config``, an unknown key, a value of the wrong type.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(
+            f"no config file {path}: name a Python file with a function get_config(), such as those in configs/"
+        )
+    spec = importlib.util.spec_from_file_location(f"rexjax_config_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise UserError(f"{path} is not a Python file: a config ends in .py and has a function get_config()")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+        config = module.get_config()
+    except TypeError as error:
+        raise UserError(f"{path}: {error}: see `rexjax run --help` for all keys") from error
+    except (AttributeError, SyntaxError, ImportError) as error:
+        raise UserError(f"{path} cannot be read as a config: {error}") from error
+    if not isinstance(config, Config):
+        raise UserError(f"{path}: get_config() returned {type(config).__name__}, not rexjax.config.Config")
+    check(config)
+    return config
+
+
+def check(config: Any, prefix: str = "") -> None:
+    """Compares each value in a dataclass with its annotation; UserError names the first key that does not fit."""
+    hints = typing.get_type_hints(type(config))
+    for f in dataclasses.fields(config):
+        value, hint, name = getattr(config, f.name), hints[f.name], prefix + f.name
+        if dataclasses.is_dataclass(hint):
+            if not isinstance(value, hint):
+                raise UserError(f"config key {name} must be a {hint.__name__}, not {value!r}")
+            check(value, name + ".")
+        elif not _fits(value, hint):
+            raise UserError(f"config key {name} is {value!r}, which is not {_spell(hint)}")
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    origin = typing.get_origin(hint)
+    if origin is Literal:
+        return value in typing.get_args(hint)
+    if origin is tuple:
+        return isinstance(value, tuple) and all(_fits(v, typing.get_args(hint)[0]) for v in value)
+    if hint is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, hint)
+
+
+def _spell(hint: Any) -> str:
+    if typing.get_origin(hint) is Literal:
+        return "one of " + ", ".join(map(str, typing.get_args(hint)))
+    return getattr(hint, "__name__", str(hint)) if typing.get_origin(hint) is None else str(hint)
+
+
+def as_dict(config: Any) -> dict[str, Any]:
+    """A config (or part of one) as plain JSON values."""
+    return json.loads(json.dumps(dataclasses.asdict(config)))
+
+
+def digest(value: Any) -> str:
+    """The first 16 hex digits of the SHA-256 of ``value`` (a config, or plain JSON values) in canonical form."""
+    plain = as_dict(value) if dataclasses.is_dataclass(value) else value
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:
+    """The keys at which two configs (as dicts) differ, each as 'key: old -> new'."""
+    found = []
+    for key in sorted(old.keys() | new.keys()):
+        a, b = old.get(key), new.get(key)
+        if isinstance(a, dict) and isinstance(b, dict):
+            found += differences(a, b, f"{prefix}{key}.")
+        elif a != b:
+            found.append(f"{prefix}{key}: {a!r} -> {b!r}")
+    return found

@@ -1,0 +1,1 @@
+"""Logs in, packed histories out: sources, cleaning, splits, batches."""

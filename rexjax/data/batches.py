@@ -1,0 +1,120 @@
+"""Batches for training: histories packed several to a row, streamed by Grain in an order that follows (seed, epoch).
+
+Most histories are far shorter than the longest (Amazon Beauty: 9 items on average, 50 allowed). A row of L positions
+therefore holds several histories, kept apart by segment numbers; no operation is spent on padding.
+"""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import grain
+import numpy as np
+
+from rexjax.data.histories import Histories, concatenate, log_positions
+
+RECORDS_PER_BLOCK = 256
+"""Records (of 512 users) that are shuffled together: most logs are one block, so the whole log is shuffled."""
+
+
+class Batch(NamedTuple):
+    """Rows of packed histories; position l of a row predicts ``labels[l]`` from the same segment's items up to l."""
+
+    items: np.ndarray
+    """int32 [B, L], -1 is padding."""
+    labels: np.ndarray
+    """int32 [B, L], the next item, -1 is padding."""
+    segments: np.ndarray
+    """int32 [B, L], which of the row's histories, 0 is padding."""
+    positions: np.ndarray
+    """int32 [B, L], counted so that the last item of every history has position L - 1."""
+    events: np.ndarray
+    """int64 [B, L], the item's place in the log, 0 for padding."""
+
+
+def epoch(source: Any, *, seed: int, epoch: int, batch: int, length: int, shuffle: bool = True) -> Iterator[Batch]:
+    """One pass over the training part of all histories.
+
+    Args:
+        source: records with random access, ``rexjax.data.histories.source``.
+        seed: together with ``epoch`` it decides the order; the number of devices and hosts does not.
+        epoch: counts from 0.
+        batch: rows B of every batch; the last one is filled with empty rows.
+        length: L; of longer histories the last L + 1 training items are used.
+        shuffle: False keeps the order of the log.
+    """
+    rng = np.random.default_rng([seed, epoch])
+    rest: list[np.ndarray] = []
+    for block in _blocks(source, int(rng.integers(2**31)), shuffle):
+        order = rng.permutation(block.users) if shuffle else np.arange(block.users)
+        rows = pack(block, order, length)
+        rest = [np.concatenate([a, b]) for a, b in zip(rest, rows, strict=True)] if rest else list(rows)
+        whole = len(rest[0]) // batch * batch
+        for start in range(0, whole, batch):
+            yield Batch(*(array[start : start + batch] for array in rest))
+        rest = [array[whole:] for array in rest]
+    if len(rest[0]):
+        yield Batch(*(_fill(array, batch, fill) for array, fill in zip(rest, (-1, -1, 0, 0, 0), strict=True)))
+
+
+def _blocks(source: Any, seed: int, shuffle: bool) -> Iterator[Histories]:
+    records = grain.MapDataset.source(source)
+    records = records.shuffle(seed=seed) if shuffle else records
+    options = grain.ReadOptions(num_threads=2, prefetch_buffer_size=16)
+    block: list[Histories] = []
+    for record in records.to_iter_dataset(options):
+        block.append(Histories(**record))
+        if len(block) == RECORDS_PER_BLOCK:
+            yield concatenate(block)
+            block = []
+    if block:
+        yield concatenate(block)
+
+
+def _fill(array: np.ndarray, batch: int, value: int) -> np.ndarray:
+    return np.concatenate([array, np.full((batch - len(array), array.shape[1]), value, array.dtype)])
+
+
+def pack(histories: Histories, order: np.ndarray, length: int) -> Batch:
+    """Packs the training part of the users in ``order`` (int [U]) into as few rows as next-fit needs."""
+    stop = histories.valid_start[order] - 1  # the last training item is a label only
+    start = np.maximum(histories.offsets[:-1][order], stop - length)
+    counts = np.maximum(stop - start, 0)
+    start, counts = start[counts > 0], counts[counts > 0]
+    rows, columns, segments = _next_fit(counts, length)
+    size = int(rows[-1]) + 1 if len(rows) else 0
+    within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+    events = np.repeat(start, counts) + within
+    flat = np.repeat(rows * length + columns, counts) + within
+
+    def spread(values: np.ndarray, fill: int, dtype: type) -> np.ndarray:
+        array = np.full(size * length, fill, dtype)
+        array[flat] = values
+        return array.reshape(size, length)
+
+    return Batch(
+        items=spread(histories.items[events], -1, np.int32),
+        labels=spread(histories.items[events + 1], -1, np.int32),
+        segments=spread(np.repeat(segments, counts), 0, np.int32),
+        positions=spread(within + np.repeat(length - counts, counts), 0, np.int32),
+        events=spread(log_positions(histories)[events], 0, np.int64),
+    )
+
+
+def _next_fit(counts: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    rows, columns, segments = (np.empty(len(counts), np.int64) for _ in range(3))
+    row, column, segment = 0, 0, 0
+    for i, count in enumerate(counts.tolist()):
+        if column + count > length:
+            row, column, segment = row + 1, 0, 0
+        segment += 1
+        rows[i], columns[i], segments[i] = row, column, segment
+        column += count
+    return rows, columns, segments
+
+
+def latest(histories: Histories, users: np.ndarray, stops: np.ndarray, length: int) -> np.ndarray:
+    """The last ``length`` items before ``stops`` (int64 [U]) of ``users``: int32 [U, L], left-padded with -1."""
+    starts = np.maximum(histories.offsets[users], stops - length)
+    at = stops[:, None] - length + np.arange(length)
+    inside = at >= starts[:, None]
+    return np.where(inside, histories.items[np.where(inside, at, 0)], -1).astype(np.int32)

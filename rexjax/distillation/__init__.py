@@ -1,0 +1,1 @@
+"""The teacher's lists, and what a student learns from them."""

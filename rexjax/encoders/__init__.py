@@ -1,0 +1,1 @@
+"""Item text to vectors by a pretrained language model, then reduced to a small width."""

@@ -1,0 +1,1 @@
+"""One evaluator for every model, the interval of every difference, the cost of every answer."""

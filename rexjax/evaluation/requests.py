@@ -1,0 +1,77 @@
+"""What the evaluator asks: from packed histories and their cuts to one request a user."""
+
+import numpy as np
+
+from rexjax.data.batches import latest
+from rexjax.data.histories import Histories
+from rexjax.errors import UserError
+from rexjax.evaluation.ranking import Requests
+
+
+def build(
+    histories: Histories,
+    part: str,
+    *,
+    items: int,
+    length: int,
+    exclude_seen: bool = True,
+    most: int = 0,
+    seed: int = 0,
+) -> tuple[Requests, np.ndarray]:
+    """The requests of the part "valid" or "test", and which users they are of (int64 [U]).
+
+    A user's history is everything before the part; items in it cannot be recommended and are taken from the targets
+    too. Users without history or without targets are left out. Targets that never occur in training stay.
+
+    Args:
+        histories: the log.
+        part: "valid" or "test".
+        items: size of the catalogue N.
+        length: of histories longer than this, the latest items.
+        exclude_seen: False lets the history be recommended again.
+        most: at most so many users, drawn by ``seed``; 0 takes all.
+        seed: see ``most``.
+    """
+    start, stop = (
+        (histories.valid_start, histories.test_start)
+        if part == "valid"
+        else (histories.test_start, histories.offsets[1:])
+    )
+    first = histories.offsets[:-1]
+    everyone = np.arange(histories.users)
+    target_users, target_items = _distinct(_ragged(everyone, start, stop), histories.items, items)
+    seen_users, seen_items = _distinct(_ragged(everyone, first, start), histories.items, items)
+    if exclude_seen:
+        seen = np.isin(target_users * items + target_items, seen_users * items + seen_items)
+        target_users, target_items = target_users[~seen], target_items[~seen]
+    else:
+        seen_users, seen_items = seen_users[:0], seen_items[:0]
+    users = np.intersect1d(np.unique(target_users), np.flatnonzero(start > first))
+    if not len(users):
+        raise UserError(f"no user has both a history and a new item in the {part} part: choose another --data.split")
+    if most and len(users) > most:
+        users = np.sort(np.random.default_rng(seed).choice(users, most, replace=False))
+    wanted_seen, wanted_targets = np.isin(seen_users, users), np.isin(target_users, users)
+    return Requests(
+        histories=latest(histories, users, start[users], length),
+        seen_items=seen_items[wanted_seen].astype(np.int32),
+        seen_offsets=_offsets(seen_users[wanted_seen], users),
+        target_items=target_items[wanted_targets].astype(np.int32),
+        target_offsets=_offsets(target_users[wanted_targets], users),
+    ), users
+
+
+def _ragged(users: np.ndarray, starts: np.ndarray, stops: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(user, event) pairs of all events in [start, stop) of each user."""
+    counts = stops - starts
+    events = np.repeat(starts - (np.cumsum(counts) - counts), counts) + np.arange(counts.sum())
+    return np.repeat(users, counts), events
+
+
+def _distinct(pairs: tuple[np.ndarray, np.ndarray], events: np.ndarray, items: int) -> tuple[np.ndarray, np.ndarray]:
+    keys = np.unique(pairs[0].astype(np.int64) * items + events[pairs[1]])
+    return keys // items, keys % items
+
+
+def _offsets(owners: np.ndarray, users: np.ndarray) -> np.ndarray:
+    return np.append(np.searchsorted(owners, users), len(owners)).astype(np.int64)

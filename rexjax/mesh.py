@@ -1,0 +1,76 @@
+"""The device mesh, axes ("data", "model"), and the rules from logical axes to mesh axes.
+
+Modules and tables name *logical* axes ("batch", "rows", "heads", "mlp", "embed"); only this file knows which mesh axis
+each one lies on.
+"""
+
+import os
+from typing import Any
+
+import flax.linen as nn
+import jax
+import numpy as np
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+from rexjax.errors import UserError
+
+RULES = (
+    ("batch", "data"),
+    ("rows", ("data", "model")),  # an item table lies over the whole mesh
+    ("heads", "model"),
+    ("mlp", "model"),
+    ("embed", None),
+    ("head", None),
+)
+
+ROW_MULTIPLE = 128
+"""Item tables are padded to a multiple of this, whatever the mesh, so that initialisation is the same on any of them.
+
+A dimension that the mesh does not divide would silently be replicated (jax#26946)."""
+
+
+def make_mesh(data: int = 0, model: int = 1) -> jax.sharding.Mesh:
+    """A mesh of ``data`` × ``model`` devices; ``data`` = 0 takes all devices that ``model`` leaves."""
+    found = jax.device_count()
+    data = data or found // max(model, 1)
+    if model < 1 or data < 1 or data * model > found:
+        raise UserError(
+            f"a mesh of {data} × {model} devices needs {data * model}, found {found}: see --mesh.data, --mesh.model"
+        )
+    if ROW_MULTIPLE % (data * model):
+        raise UserError(f"a mesh of {data * model} devices does not divide {ROW_MULTIPLE} rows: take a power of two")
+    devices = np.asarray(jax.devices()[: data * model])
+    return jax.make_mesh((data, model), ("data", "model"), axis_types=(AxisType.Auto,) * 2, devices=devices)
+
+
+def shardings(boxed: Any, mesh: jax.sharding.Mesh) -> Any:
+    """NamedShardings for a tree whose leaves carry logical axes (``nn.Partitioned``); leaves without are replicated."""
+    return nn.logical_to_mesh_sharding(nn.get_partition_spec(boxed), mesh, RULES)
+
+
+def sharding(mesh: jax.sharding.Mesh, *axes: str | None) -> NamedSharding:
+    """The NamedSharding of one array with these logical axes."""
+    return NamedSharding(mesh, nn.logical_to_mesh_axes(axes, RULES))
+
+
+def replicated(mesh: jax.sharding.Mesh) -> NamedSharding:
+    """Every device holds all of it."""
+    return NamedSharding(mesh, PartitionSpec())
+
+
+def place(tree: Any, where: Any) -> Any:
+    """Host arrays (the same on every process) as global arrays with the given sharding or tree of shardings."""
+    return jax.device_put(tree, where)
+
+
+def padded_rows(rows: int) -> int:
+    """``rows`` rounded up to ROW_MULTIPLE."""
+    return -(-rows // ROW_MULTIPLE) * ROW_MULTIPLE
+
+
+def keep_compiled_programs() -> None:
+    """Keeps compiled programs between runs, in JAX_COMPILATION_CACHE_DIR or the user's cache folder."""
+    if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
+        cache = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+        jax.config.update("jax_compilation_cache_dir", os.path.join(cache, "rexjax", "programs"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)

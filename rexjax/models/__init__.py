@@ -1,0 +1,1 @@
+"""Linen modules: hyper-parameters and ``__call__``, nothing else."""

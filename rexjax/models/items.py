@@ -1,0 +1,17 @@
+"""The item side: one learned row per item, fused with the item's text vector."""
+
+import flax.linen as nn
+import jax
+
+
+class ItemEncoder(nn.Module):
+    """``row + linear(text vector)``: an item that was never seen in training still has its text."""
+
+    width: int
+    """D."""
+
+    @nn.compact
+    def __call__(self, rows: jax.Array, text: jax.Array) -> jax.Array:
+        """Fuses rows [..., D] and text vectors [..., W] (zeros where there is no text) to float32 [..., D]."""
+        kernel = nn.with_logical_partitioning(nn.initializers.lecun_normal(), (None, "embed"))
+        return rows + nn.Dense(self.width, use_bias=False, kernel_init=kernel, name="text")(text)

@@ -1,0 +1,46 @@
+"""The student: a history pooled by learned recency profiles, then a small MLP. No attention, nothing quadratic."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from rexjax.models.layers import causal_mask
+
+
+class PooledEncoder(nn.Module):
+    """``mean over the history + MLP(history pooled by K kernels)``; a kernel weighs an item by its recency alone."""
+
+    kernels: int
+    """Recency profiles K."""
+    hidden: int
+    """Width of the hidden layer."""
+    dropout: float
+    """Dropped share of the hidden layer."""
+    length: int
+    """The longest history, L."""
+
+    @nn.compact
+    def __call__(
+        self, x: jax.Array, segments: jax.Array, positions: jax.Array, deterministic: bool, last: int | None = None
+    ) -> jax.Array:
+        """Item vectors float32 [B, L, D], segments and positions int32 [B, L] → user vectors float32 [B, L, D].
+
+        With ``last`` only those of the last Q positions, [B, Q, D], in O(Q L D).
+        """
+        decay = self.param("decay", _profiles, (self.kernels, self.length))
+        queries = last or x.shape[1]
+        age = positions[:, -queries:, None] - positions[:, None, :]  # of item m as seen from query q
+        weights = jnp.exp(jnp.take(decay, age, axis=1, mode="clip")) * causal_mask(segments)[:, -queries:]
+        weights = weights / jnp.maximum(weights.sum(-1, keepdims=True), 1e-9)
+        pooled = jnp.einsum("kbqm,bmd->bqkd", weights, x)
+        flat = pooled.reshape(*pooled.shape[:2], -1)
+        hidden = nn.gelu(nn.Dense(self.hidden, name="up")(flat))
+        hidden = nn.Dropout(self.dropout)(hidden, deterministic)
+        return pooled[:, :, 0] + nn.Dense(x.shape[-1], name="down")(hidden)
+
+
+def _profiles(key: jax.Array, shape: tuple[int, int]) -> jax.Array:
+    """Log-weights [K, L] by age: exponential decays with half-lives from one item to the whole history."""
+    kernels, length = shape
+    half_lives = jnp.geomspace(1.0, length, kernels)
+    return -jnp.log(2.0) * jnp.arange(length) / half_lives[:, None]

@@ -1,0 +1,130 @@
+"""A recommender: item vectors, user vectors, and the scores between them, as pure functions of parameters.
+
+Teacher and student differ in their history encoder and in the scores (dot product or cosine), in nothing else. The
+item table is a leaf of its own (``params["rows"]``), not a Linen parameter: modules only ever see gathered rows.
+"""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from rexjax.config import Student, Teacher
+from rexjax.mesh import padded_rows
+from rexjax.models.items import ItemEncoder
+from rexjax.models.pooled import PooledEncoder
+from rexjax.models.sequential import SequentialEncoder
+
+Params = dict[str, Any]
+
+
+class Served(NamedTuple):
+    """What answers users: the item side folded into one matrix, and the history encoder's parameters."""
+
+    items: Any
+    """float32 [N, D] (or rows quantised by ``rexjax.compression``)."""
+    history: Any
+    """Parameters of the history encoder."""
+
+
+class Row(NamedTuple):
+    """What an encoder must know of packed rows, see ``rexjax.data.batches.Batch``."""
+
+    segments: jax.Array
+    """int32 [B, L], 0 is padding."""
+    positions: jax.Array
+    """int32 [B, L]."""
+
+
+@dataclass(frozen=True)
+class Recommender:
+    """Hyper-parameters of one model; the functions below are pure."""
+
+    items: ItemEncoder
+    """The item side."""
+    history: nn.Module
+    """SequentialEncoder or PooledEncoder."""
+    cosine: bool
+    """User and item vectors are normalised."""
+    scale: float
+    """Scores are multiplied by it in the loss (1 / temperature)."""
+
+    def init(self, key: jax.Array, rows: int, text_width: int) -> Params:
+        """Parameters boxed with their logical axes, for a catalogue of ``rows`` items with text vectors of W."""
+        row_key, item_key, history_key = jax.random.split(key, 3)
+        width, length = self.items.width, self.history.length
+        table = 0.02 * jax.random.normal(row_key, (padded_rows(rows), width))
+        vectors, ones = jnp.zeros((1, length, width)), jnp.ones((1, length), jnp.int32)
+        return {
+            "rows": nn.LogicallyPartitioned(table, ("rows", "embed")),
+            "items": self.items.init(item_key, table[:1], jnp.zeros((1, text_width)))["params"],
+            "history": self.history.init(history_key, vectors, ones, ones, True)["params"],
+        }
+
+    def item_vectors(self, params: Params, text: jax.Array) -> jax.Array:
+        """All item vectors: text float32 [V, W] → float32 [V, D]."""
+        vectors = self.items.apply({"params": params["items"]}, params["rows"], text)
+        return normalize(vectors) if self.cosine else vectors
+
+    def user_vectors(
+        self, history: Any, vectors: jax.Array, batch: Any, key: jax.Array | None = None, last: int | None = None
+    ) -> jax.Array:
+        """User vectors at the positions of packed rows.
+
+        Args:
+            history: parameters of the history encoder.
+            vectors: float32 [B, L, D], the items' vectors.
+            batch: has ``segments`` and ``positions``, int32 [B, L].
+            key: for dropout; none without it.
+            last: only at the last Q positions.
+
+        Returns:
+            float32 [B, L, D] or [B, Q, D].
+        """
+        rngs = None if key is None else {"dropout": key}
+        arrays = vectors, batch.segments, batch.positions
+        users = self.history.apply({"params": history}, *arrays, key is None, last, rngs=rngs)
+        return normalize(users) if self.cosine else users
+
+    def encode(self, history: Any, vectors: jax.Array, mask: jax.Array) -> jax.Array:
+        """User vectors after whole histories: float32 [B, L', D], mask bool [B, L'], latest last → float32 [B, D].
+
+        L' may be shorter than the longest history L: positions count from the end.
+        """
+        width = mask.shape[1]
+        positions = jnp.broadcast_to(self.history.length - width + jnp.arange(width), mask.shape)
+        whole = Row(mask.astype(jnp.int32), positions)
+        return self.user_vectors(history, vectors, whole, last=1)[:, 0]
+
+
+def teacher(config: Teacher, length: int) -> Recommender:
+    """The teacher: a transformer, dot-product scores."""
+    history = SequentialEncoder(config.layers, config.heads, config.dropout, length)
+    return Recommender(ItemEncoder(config.width), history, cosine=False, scale=1.0)
+
+
+def student(config: Student, length: int) -> Recommender:
+    """The student: pooled history, cosine scores."""
+    history = PooledEncoder(config.kernels, config.hidden, config.dropout, length)
+    return Recommender(ItemEncoder(config.width), history, cosine=True, scale=1 / config.temperature)
+
+
+def serve(recommender: Recommender, params: Params, text: jax.Array, items: int) -> Served:
+    """Folds the item side of trained parameters into one matrix [N, D] without padding rows."""
+    vectors = jax.jit(recommender.item_vectors)(params, text)
+    return Served(vectors[:items], params["history"])
+
+
+def gather(items: jax.Array, histories: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Rows of items [N, D] for histories int32 [B, L] (-1 is padding): vectors [B, L, D] and mask bool [B, L]."""
+    mask = histories >= 0
+    # fill: an id beyond the table gives zeros here and is refused at the edge; the default would clamp (jax#9839)
+    vectors = jnp.take(items, jnp.where(mask, histories, 0), axis=0, mode="fill", fill_value=0)
+    return vectors * mask[..., None], mask
+
+
+def normalize(x: jax.Array) -> jax.Array:
+    """Unit vectors along the last axis; zeros stay zeros (as does their gradient)."""
+    return x * jax.lax.rsqrt(jnp.maximum(jnp.sum(x * x, -1, keepdims=True), 1e-12))

@@ -1,0 +1,137 @@
+"""The stages in order: which depends on which, what is skipped, what goes on where it was cut off."""
+
+import dataclasses
+import time
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from rexjax import artifacts
+from rexjax import config as configs
+from rexjax.artifacts import Artifact
+from rexjax.config import Config
+from rexjax.errors import UserError
+
+
+class Stage(NamedTuple):
+    """One stage: a function in ``rexjax.stages.NAME`` and what its result depends on."""
+
+    name: str
+    needs: tuple[str, ...]
+    """Stages whose artifacts it reads."""
+    keys: tuple[str, ...]
+    """Parts of the config it depends on."""
+    what: str
+    """For --help."""
+
+
+STAGES = (
+    Stage("prepare", (), ("seed", "data"), "read, clean, split and pack the log"),
+    Stage("encode", ("prepare",), ("encode",), "item text to vectors, by a pretrained language model"),
+    Stage(
+        "teacher",
+        ("prepare", "encode"),
+        ("seed", "data", "teacher", "evaluate"),
+        "train the large sequential transformer",
+    ),
+    Stage(
+        "distill",
+        ("prepare", "encode", "teacher"),
+        ("seed", "data", "teacher", "student", "evaluate"),
+        "train the small student on the teacher's lists, and its control without",
+    ),
+    Stage("compress", ("distill",), ("compress",), "prune and quantise the student"),
+    Stage("index", ("prepare", "compress"), ("data", "student"), "all that serving needs, in one folder"),
+    Stage(
+        "evaluate",
+        ("prepare", "encode", "teacher", "distill", "compress"),
+        ("seed", "data", "teacher", "student", "compress", "evaluate"),
+        "one evaluator for all models: quality, cost, report",
+    ),
+)
+BY_NAME = {stage.name: stage for stage in STAGES}
+
+
+class Outcome(NamedTuple):
+    """What happened to a stage."""
+
+    stage: str
+    artifact: Artifact
+    skipped: bool
+
+
+def run(config: Config, stages: tuple[str, ...], *, update: bool, say: Callable[[str], None]) -> list[Outcome]:
+    """Runs ``stages`` in order; each is skipped if its inputs and its config are those of its finished artifact.
+
+    Args:
+        config: the experiment.
+        stages: names, in the order of ``STAGES``; what they need and is not among them must have finished before.
+        update: a workdir of another config may be brought up to date.
+        say: told one line as each stage begins and ends.
+
+    Raises:
+        UserError: an earlier stage has not finished or is damaged, or the workdir belongs to another config.
+    """
+    workdir = Path(config.workdir)
+    artifacts.claim_workdir(workdir, _identity(config), update=update)
+    outcomes = []
+    for name in stages:
+        inputs = {need: artifacts.read(workdir / need) for need in BY_NAME[name].needs}
+        outcomes.append(_run_stage(BY_NAME[name], config, workdir / name, inputs, say))
+    return outcomes
+
+
+def _run_stage(
+    stage: Stage, config: Config, folder: Path, inputs: dict[str, Artifact], say: Callable[[str], None]
+) -> Outcome:
+    part = {
+        key: configs.as_dict(getattr(config, key))
+        for key in stage.keys
+        if dataclasses.is_dataclass(getattr(config, key))
+    }
+    part |= {key: getattr(config, key) for key in stage.keys if key not in part}
+    key = artifacts.stage_key(stage.name, part, inputs, _external(stage.name, config))
+    if (folder / "manifest.json").exists():
+        try:
+            finished = artifacts.read(folder)
+            if finished.manifest["key"] == key:
+                say(f"{stage.name}: unchanged, skipped ({finished.manifest['seconds']:.1f} s when it ran)")
+                return Outcome(stage.name, finished, True)
+        except UserError as error:
+            say(f"{stage.name}: made again, since {error}")
+    say(f"{stage.name}: {stage.what} …")
+    artifacts.begin(folder, key)
+    started = time.monotonic()
+    metrics = import_module(f"rexjax.stages.{stage.name}").run(config, folder, inputs)
+    seconds = time.monotonic() - started
+    content = metrics.pop("content", {})
+    finished = artifacts.finish(folder, key, content=content, seconds=seconds, config=part, metrics=metrics)
+    say(f"{stage.name}: done in {seconds:.1f} s")
+    return Outcome(stage.name, finished, False)
+
+
+def _identity(config: Config) -> dict[str, Any]:
+    """What a workdir belongs to: where it lies, on which devices it was made and who is told do not count."""
+    return {key: value for key, value in configs.as_dict(config).items() if key not in ("workdir", "mesh", "wandb")}
+
+
+def _external(stage: str, config: Config) -> dict[str, str]:
+    """Hashes of files outside the workdir that a stage reads."""
+    if stage == "prepare":
+        from rexjax.data.sources import external_files
+
+        return {path.name: artifacts.file_hash(path) for path in external_files(config.data)}
+    if stage == "encode":
+        if config.encode.vectors:
+            path = Path(config.encode.vectors)
+            if not path.is_file():
+                raise UserError(f"no file {path}: --encode.vectors names a .npy file with a row per item")
+            return {"vectors": artifacts.file_hash(path)}
+        from rexjax.encoders.loading import default_model_folder
+
+        weights = (Path(config.encode.model) if config.encode.model else default_model_folder()) / "model.safetensors"
+        if not weights.is_file():
+            raise UserError(f"no file {weights}: --encode.model names a folder with config.json and model.safetensors")
+        return {"model": artifacts.file_hash(weights)}
+    return {}

@@ -1,0 +1,42 @@
+"""Progress bars with rate and time left, on standard error, silent when nobody looks."""
+
+import sys
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+T = TypeVar("T")
+
+
+class _Rate(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        """Items per second of ``task``."""
+        return Text(f"{task.speed:,.0f}/s" if task.speed else "", style="progress.data.speed")
+
+
+def track(things: Iterable[T], description: str, total: int | None = None, *, size: int = 1) -> Iterator[T]:
+    """Yields ``things`` while showing a bar on standard error, where that is a terminal.
+
+    ``total`` counts units, not things: each thing is worth ``size`` units.
+    """
+    if total is None and hasattr(things, "__len__"):
+        total = len(things) * size  # type: ignore[arg-type]
+    columns = (TextColumn("{task.description:<28}"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeElapsedColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, TimeRemainingColumn(), console=console, disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task(description, total=total)
+        for thing in things:
+            yield thing
+            bar.advance(task, size)

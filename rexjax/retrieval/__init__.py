@@ -1,0 +1,1 @@
+"""Cosine scores, top-k under jit, and the index that serving reads."""

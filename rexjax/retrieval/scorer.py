@@ -1,0 +1,55 @@
+"""Anything that answers: an encoder of histories and the item rows it is compared with."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from rexjax.compression.quantize import dequantize_tree
+from rexjax.models.recommender import Recommender, Served, normalize
+from rexjax.retrieval.topk import take, top_k
+
+
+class Scorer(NamedTuple):
+    """``served`` is all that must be resident; ``encode`` is pure: (served, int32 [B, L']) → float32 [B, D]."""
+
+    encode: Callable[[Served, jax.Array], jax.Array]
+    served: Served
+
+
+def model(recommender: Recommender, served: Served) -> Scorer:
+    """Teacher or student, in float32 or quantised."""
+
+    def encode(served: Served, histories: jax.Array) -> jax.Array:
+        vectors, mask = take(served.items, histories)
+        return recommender.encode(dequantize_tree(served.history), vectors, mask)
+
+    return Scorer(encode, served)
+
+
+def popularity(counts: jax.Array) -> Scorer:
+    """The same list for everybody: items by their number of training interactions, int [N]."""
+
+    def encode(served: Served, histories: jax.Array) -> jax.Array:
+        return jnp.ones((len(histories), 1))
+
+    return Scorer(encode, Served(jnp.asarray(counts, jnp.float32)[:, None], ()))
+
+
+def text_cosine(vectors: jax.Array) -> Scorer:
+    """Items whose text is nearest to that of the user's latest item: text vectors float32 [N, W]."""
+
+    def encode(served: Served, histories: jax.Array) -> jax.Array:
+        return take(served.items, histories[:, -1:])[0][:, 0]
+
+    return Scorer(encode, Served(normalize(jnp.asarray(vectors)), ()))
+
+
+def answer(scorer: Scorer, k: int) -> Callable[[Served, jax.Array, jax.Array], Any]:
+    """The whole request as one pure function: (served, histories [B, L'], exclude [B, S]) → scores, ids [B, k]."""
+
+    def request(served: Served, histories: jax.Array, exclude: jax.Array) -> tuple[jax.Array, jax.Array]:
+        return top_k(scorer.encode(served, histories), served.items, k, exclude=exclude)
+
+    return request

@@ -1,0 +1,79 @@
+"""Stage 4, distill: the student learns from labels and the teacher's lists; its control learns from labels alone."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from rexjax.artifacts import Artifact
+from rexjax.config import Config
+from rexjax.data import batches
+from rexjax.data.batches import Batch
+from rexjax.distillation import teacher_lists
+from rexjax.errors import UserError
+from rexjax.mesh import make_mesh
+from rexjax.models import recommender
+from rexjax.retrieval.index import flatten
+from rexjax.stages import inputs
+from rexjax.training import step
+from rexjax.training.checkpoint import save_tree
+from rexjax.training.loop import Task, fit
+
+
+def run(config: Config, folder: Path, artifacts: dict[str, Artifact]) -> dict[str, Any]:
+    """Writes ``student/`` and ``control/`` as they are served, and the teacher's lists, into ``folder``.
+
+    Returns:
+        Both training summaries and the digests of the parameters.
+    """
+    settings = config.student.training
+    log = inputs.prepared(artifacts["prepare"])
+    catalogue = inputs.catalogue(log, inputs.text_vectors(artifacts["encode"]))
+    mesh = make_mesh(config.mesh.data, config.mesh.model)
+    if settings.batch % mesh.shape["data"]:
+        raise UserError(
+            f"--student.training.batch {settings.batch} is not divided by {mesh.shape['data']} data devices"
+        )
+    _write_lists(config, folder, artifacts["teacher"], log, mesh)
+    model = recommender.student(config.student, config.data.length)
+    validate = inputs.validator(log, config, model, catalogue.text, settings.validate_users)
+    plain = inputs.epochs(log, config, settings.batch)
+    runs = {
+        "student": (step.distilled(model, config.student.list_weight), _with_lists(plain, folder)),
+        "control": (step.full_softmax(model), lambda number: ((batch, None) for batch in plain(number))),
+    }
+    metrics: dict[str, Any] = {"content": {}}
+    for name, (loss, epoch) in runs.items():
+        task = Task(name, model, loss, epoch, validate, catalogue)
+        fitted = fit(task, settings, seed=config.seed, mesh=mesh, folder=folder, wandb_project=config.wandb)
+        served = recommender.serve(model, fitted.params, catalogue.text, log.items)
+        metrics["content"][name] = save_tree(folder / name, flatten(served))
+        metrics[name] = fitted.summary
+    shutil.rmtree(folder / "checkpoints")
+    return metrics
+
+
+def _write_lists(config: Config, folder: Path, teacher: Artifact, log: inputs.Prepared, mesh: Any) -> None:
+    student, done = config.student, folder / "lists_done"
+    if student.list_length > log.items:
+        raise UserError(
+            f"--student.list-length {student.list_length} is longer than the catalogue of {log.items} items"
+        )
+    if done.exists():
+        return
+    size = config.teacher.training.batch
+    teacher_lists.write(
+        folder,
+        recommender.teacher(config.teacher, config.data.length),
+        inputs.served(teacher.folder / "model"),
+        batches.epoch(log.source, seed=0, epoch=0, batch=size, length=config.data.length, shuffle=False),
+        events=len(log.histories.items),
+        list_length=student.list_length,
+        mesh=mesh,
+    )
+    done.touch()
+
+
+def _with_lists(plain: Callable[[int], Iterator[Batch]], folder: Path) -> Callable[[int], Iterator[tuple[Batch, Any]]]:
+    lists = teacher_lists.TeacherLists(folder)
+    return lambda number: ((batch, lists.of(batch)) for batch in plain(number))

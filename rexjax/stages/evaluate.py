@@ -1,0 +1,142 @@
+"""Stage 7, evaluate: teacher, student, control, compressed students and two baselines before one evaluator."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from rexjax.artifacts import Artifact, write_json
+from rexjax.compression.quantize import QuantizedRows, dequantize
+from rexjax.config import Config
+from rexjax.errors import UserError
+from rexjax.evaluation import cost, metrics, ranking, requests, significance
+from rexjax.evaluation.ranking import Requests
+from rexjax.evaluation.report import write_report
+from rexjax.models import recommender
+from rexjax.retrieval import scorer
+from rexjax.retrieval.scorer import Scorer
+from rexjax.stages import inputs
+
+_BATCH = 64
+_COMPARED = (
+    ("student", "student_control"),
+    ("student", "teacher"),
+    ("student_int8", "student"),
+    ("teacher", "popularity"),
+)
+
+
+def run(config: Config, folder: Path, artifacts: dict[str, Artifact]) -> dict[str, Any]:
+    """Writes ``metrics.json`` and ``report.html`` into ``folder``.
+
+    Returns:
+        Per model, quality on validation and test and the cost of a request; intervals of the differences.
+    """
+    log = inputs.prepared(artifacts["prepare"])
+    ks = tuple(sorted({*config.evaluate.k, 10}))
+    if max(ks) > log.items or min(ks) < 1:
+        raise UserError(f"--evaluate.k {max(ks)} is larger than the catalogue of {log.items} items")
+    asked = {
+        part: requests.build(
+            log.histories, part, items=log.items, length=config.data.length, exclude_seen=config.evaluate.exclude_seen
+        )[0]
+        for part in ("valid", "test")
+    }
+    models: dict[str, Any] = {}
+    per_user: dict[str, dict[str, np.ndarray]] = {}
+    for name, model in _models(config, artifacts, log).items():
+        results = {part: _quality(name, model, asked[part], ks) for part in asked}
+        quality = {part: result.means for part, result in results.items()}
+        quality["test"][f"coverage@{10}"] = _coverage(model, asked["test"], log.items)
+        models[name] = {"quality": quality, "cost": _cost(model, config, log.items)}
+        if results["test"].spread:
+            models[name]["tie_spread"] = results["test"].spread
+        per_user[name] = results["test"].per_user
+    comparisons = _comparisons(per_user, config)
+    card = artifacts["prepare"].metrics
+    curves = {"teacher": artifacts["teacher"].metrics["curve"]}
+    curves |= {name: artifacts["distill"].metrics[name]["curve"] for name in ("student", "control")}
+    metrics_file = {
+        "dataset": {name: card[name] for name in ("users", "items", "interactions", "density", "split", "test_users")},
+        "models": models,
+        "comparisons": comparisons,
+    }
+    write_json(folder / "metrics.json", metrics_file)
+    write_report(folder / "report.html", card=card, models=models, curves=curves, comparisons=comparisons)
+    return metrics_file
+
+
+def _models(config: Config, artifacts: dict[str, Artifact], log: inputs.Prepared) -> dict[str, Scorer]:
+    student = recommender.student(config.student, config.data.length)
+    teacher = recommender.teacher(config.teacher, config.data.length)
+    distilled, compressed = artifacts["distill"].folder, artifacts["compress"].folder
+    return {
+        "popularity": scorer.popularity(log.popularity),
+        "text_cosine": scorer.text_cosine(inputs.text_vectors(artifacts["encode"])),
+        "teacher": scorer.model(teacher, inputs.served(artifacts["teacher"].folder / "model")),
+        "student": scorer.model(student, inputs.served(distilled / "student")),
+        "student_control": scorer.model(student, inputs.served(distilled / "control")),
+        "student_pruned": scorer.model(student, inputs.served(compressed / "pruned")),
+        "student_int8": scorer.model(student, inputs.served(compressed / "int8")),
+        "student_pruned_int8": scorer.model(student, inputs.served(compressed / "pruned_int8")),
+    }
+
+
+def _encoder(model: Scorer) -> Callable[[jax.Array], jax.Array]:
+    encode = jax.jit(model.encode)
+    return lambda histories: encode(model.served, histories)
+
+
+def _quality(name: str, model: Scorer, asked: Requests, ks: tuple[int, ...]) -> ranking.Result:
+    items = model.served.items
+    items = dequantize(items) if isinstance(items, QuantizedRows) else items
+    return ranking.evaluate(_encoder(model), items, asked, ks=ks, description=f"ranking, {name}")
+
+
+def _coverage(model: Scorer, asked: Requests, items: int) -> float:
+    """Share of the catalogue in the first ten recommendations of all test users."""
+    answer = jax.jit(scorer.answer(model, 10))
+    lists = []
+    users, size = len(asked.histories), 256
+    for start in range(0, users, size):
+        rows = np.minimum(np.arange(start, start + size), users - 1)
+        seen = ranking.padded(asked.seen_items, asked.seen_offsets, rows)
+        lists.append(np.asarray(answer(model.served, asked.histories[rows], seen)[1]))
+    return metrics.coverage(np.concatenate(lists), items)
+
+
+def _cost(model: Scorer, config: Config, items: int) -> dict[str, float]:
+    length = config.data.length
+    answer = jax.jit(scorer.answer(model, 10))
+    one = jnp.full((1, length), -1, jnp.int32).at[0, -5:].set(jnp.arange(5))
+    many = jnp.broadcast_to(one, (_BATCH, length))
+    whole = cost.compiled_cost(answer, model.served, one, one)
+    encoding = cost.compiled_cost(jax.jit(model.encode), model.served, one)
+    histories = np.random.default_rng(config.seed).integers(0, items, (64, 1, length)).astype(np.int32)
+    requests_ = [jnp.asarray(history) for history in histories]
+
+    def make_args(number: int) -> tuple[Any, ...]:
+        return model.served, requests_[number % 64], requests_[number % 64]
+
+    return {
+        "parameters": cost.tree_parameters(model.served),
+        "bytes_resident": cost.tree_bytes(model.served),
+        "bytes_per_item": cost.tree_bytes(model.served.items) / items,
+        "flops_per_request": whole["flops"],
+        "flops_user_encoding": encoding["flops"],
+        "bytes_accessed": whole["bytes_accessed"],
+        **cost.latency(answer, make_args, config.evaluate.latency_repeats),
+        "users_per_second": cost.throughput(answer, (model.served, many, many), _BATCH, seconds=0.3),
+    }
+
+
+def _comparisons(per_user: dict[str, dict[str, np.ndarray]], config: Config) -> list[dict[str, Any]]:
+    rows = []
+    for a, b in _COMPARED:
+        values = per_user[a]["ndcg@10"], per_user[b]["ndcg@10"]
+        interval = significance.paired_bootstrap(*values, config.seed, config.evaluate.resamples)
+        rows.append({"name": f"{a} - {b}", "metric": "ndcg@10", **interval._asdict()})
+    return rows

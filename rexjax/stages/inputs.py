@@ -1,0 +1,112 @@
+"""What several stages read from the artifacts before them."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import pyarrow.parquet as pq
+
+from rexjax.artifacts import Artifact
+from rexjax.config import Config
+from rexjax.data import batches, histories
+from rexjax.data.batches import Batch
+from rexjax.data.histories import Histories
+from rexjax.evaluation import ranking, requests
+from rexjax.mesh import padded_rows
+from rexjax.models import recommender
+from rexjax.models.recommender import Params, Recommender, Served
+from rexjax.retrieval.index import unflatten
+from rexjax.training.checkpoint import restore_tree
+from rexjax.training.step import Catalogue
+
+
+class Prepared(NamedTuple):
+    """The log in memory."""
+
+    histories: Histories
+    source: Any
+    """Its records, for training."""
+    items: int
+    """N."""
+    popularity: np.ndarray
+    """int64 [N], training interactions."""
+
+
+def prepared(artifact: Artifact) -> Prepared:
+    """Reads the artifact of stage prepare."""
+    log, items = histories.read(artifact.folder), artifact.metrics["items"]
+    training = np.zeros(len(log.items) + 1, np.int64)
+    np.add.at(training, log.offsets[:-1], 1)
+    np.add.at(training, log.valid_start, -1)
+    training = np.cumsum(training)[:-1] > 0
+    counts = np.bincount(log.items[training], minlength=items)
+    return Prepared(log, histories.source(artifact.folder), items, counts)
+
+
+def titles(artifact: Artifact) -> dict[str, list[Any]]:
+    """Columns item_id, title, text, row in the order of dense ids."""
+    return pq.read_table(artifact.folder / "items.parquet").to_pydict()
+
+
+def text_vectors(artifact: Artifact) -> np.ndarray:
+    """float32 [N, W] from stage encode."""
+    return np.load(artifact.folder / "vectors.npy")
+
+
+def catalogue(log: Prepared, vectors: np.ndarray) -> Catalogue:
+    """Training constants, padded to the rows of the item table."""
+    rows = padded_rows(log.items)
+    share = (log.popularity + 1) / (log.popularity + 1).sum()
+    popularity = np.full(rows, -np.inf, np.float32)
+    popularity[: log.items] = np.log(share)
+    return Catalogue(
+        text=np.pad(vectors, ((0, rows - log.items), (0, 0))).astype(np.float32),
+        real=np.arange(rows) < log.items,
+        log_popularity=popularity,
+    )
+
+
+def epochs(log: Prepared, config: Config, batch: int) -> Callable[[int], Iterator[Batch]]:
+    """The training batches of an epoch by its number."""
+
+    def epoch(number: int) -> Iterator[Batch]:
+        return batches.epoch(log.source, seed=config.seed, epoch=number, batch=batch, length=config.data.length)
+
+    return epoch
+
+
+def validator(
+    log: Prepared, config: Config, model: Recommender, text: np.ndarray, most: int
+) -> Callable[[Params], dict[str, float]]:
+    """Full-ranking metrics of parameters on the validation part."""
+    asked, _ = requests.build(
+        log.histories,
+        "valid",
+        items=log.items,
+        length=config.data.length,
+        exclude_seen=config.evaluate.exclude_seen,
+        most=most,
+        seed=config.seed,
+    )
+
+    @jax.jit
+    def encode(served: Served, batch: jax.Array) -> jax.Array:
+        vectors, mask = recommender.gather(served.items, batch)
+        return model.encode(served.history, vectors, mask)
+
+    def validate(params: Params) -> dict[str, float]:
+        # one copy on one device: validation sets are small, and every process computes the same numbers
+        served = recommender.serve(model, jax.tree.map(np.asarray, params), text, log.items)
+        result = ranking.evaluate(
+            lambda batch: encode(served, batch), served.items, asked, ks=(10,), description="validating"
+        )
+        return {name: result.means[name] for name in ("ndcg@10", "hit_rate@10", "mrr@10")}
+
+    return validate
+
+
+def served(folder: Path) -> Served:
+    """A trained or compressed model, as ``save_tree(folder, flatten(served))`` wrote it."""
+    return unflatten(restore_tree(folder))

@@ -1,0 +1,109 @@
+"""Stage 1, prepare: a raw log becomes packed histories, columnar items and a data card."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import ibis
+import numpy as np
+import pyarrow.parquet as pq
+
+from rexjax.artifacts import Artifact
+from rexjax.config import Config, Data
+from rexjax.data import histories, interactions, sources, splits
+from rexjax.data.histories import Histories
+from rexjax.errors import UserError
+from rexjax.progress import track
+
+
+def run(config: Config, folder: Path, inputs: dict[str, Artifact]) -> dict[str, Any]:
+    """Writes ``histories/`` (ArrayRecord), ``items.parquet`` and ``users.parquet`` into ``folder``.
+
+    Returns:
+        The data card: users, items, interactions, density, time span, the cleaning steps, cold targets.
+    """
+    data, scratch = config.data, folder / "scratch"
+    if data.split == "last_session" and not data.columns.session:
+        raise UserError("--data.split last_session needs to know the session's column: pass --data.columns.session")
+    if data.min_rating and not data.columns.rating:
+        raise UserError("--data.min-rating needs to know the rating's column: pass --data.columns.rating")
+    con = sources.connect(data.engine, scratch / "spill")
+    try:
+        log, items = sources.read(data, config.seed, con, scratch)
+        rows = None if items is None else int(items.count().execute())
+        kept = interactions.clean(log, items, data)
+        pq.write_table(con.to_pyarrow(kept.items), folder / "items.parquet")
+        pq.write_table(con.to_pyarrow(kept.users), folder / "users.parquet")
+        shutil.rmtree(folder / "histories", ignore_errors=True)
+        histories.write(folder, _records(con, kept.log, data, kept.steps[-1]["users"]))
+        span = con.to_pyarrow(kept.log.agg(first=ibis._.time.min(), last=ibis._.time.max())).to_pylist()[0]
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return _card(histories.read(folder), kept.steps, span, config) | {"catalogue_rows": rows}
+
+
+def _records(con: Any, log: Any, data: Data, users: int) -> Iterator[Histories]:
+    cuts = (0.0, 0.0)
+    if data.split == "global_time":
+        quantiles = log.agg(a=log.time.quantile(1 - 2 * data.holdout), b=log.time.quantile(1 - data.holdout))
+        cuts = tuple(con.to_pyarrow(quantiles).to_pylist()[0].values())
+    blocks = histories.split_by_user(con.to_pyarrow_batches(log, chunk_size=1_000_000))
+    total = -(-users // histories.USERS_PER_RECORD)
+    first_event = 0
+    for block in track(blocks, "packing histories", total):
+        yield _record(block, data.split, cuts, first_event)
+        first_event += len(block["item"])
+
+
+def _record(block: dict[str, np.ndarray], split: str, cuts: tuple[float, float], first_event: int) -> Histories:
+    starts = np.flatnonzero(np.diff(block["user"], prepend=-1))
+    offsets = np.append(starts, len(block["user"])).astype(np.int64)
+    if split == "global_time":
+        valid, test = splits.global_time(offsets, block["time"], *cuts)
+    elif split == "last_session":
+        valid, test = splits.last_session(offsets, _runs(block["session"]))
+    else:
+        valid, test = splits.leave_one_out(offsets)
+    items = block["item"].astype(np.int32)
+    return Histories(items, block["time"], offsets, valid.astype(np.int64), test.astype(np.int64), first_event)
+
+
+def _runs(sessions: np.ndarray) -> np.ndarray:
+    """Sessions of any type as integers (only equality of neighbours matters)."""
+    return np.cumsum(np.append(0, (sessions[1:] != sessions[:-1]).astype(np.int64)))
+
+
+def _card(log: Histories, steps: list[dict[str, Any]], span: dict[str, float], config: Config) -> dict[str, Any]:
+    users, items, events = steps[-1]["users"], steps[-1]["items"], len(log.items)
+    ends, lengths = log.offsets[1:], np.diff(log.offsets)
+    trained = np.zeros(items, bool)
+    trained[log.items[_positions(log.offsets[:-1], log.valid_start)]] = True
+    test = log.items[_positions(log.test_start, ends)]
+    valid = log.items[_positions(log.valid_start, log.test_start)]
+    evaluated = int(((ends > log.test_start) & (log.test_start > log.offsets[:-1])).sum())
+    if evaluated == 0:
+        raise UserError(
+            f"no user is left to test on with --data.split {config.data.split}: the {users} users have "
+            f"{lengths.max()} interactions at most (leave_one_out needs 3 of a user, last_session 3 sessions)"
+        )
+    return {
+        "source": config.data.builder or config.data.source,
+        "users": users,
+        "items": items,
+        "interactions": events,
+        "density": events / (users * items),
+        "history_length": {"min": int(lengths.min()), "median": float(np.median(lengths)), "max": int(lengths.max())},
+        "time_span": {"first": span["first"], "last": span["last"]},
+        "split": config.data.split,
+        "test_users": evaluated,
+        "users_without_test": users - evaluated,
+        "train_interactions": int((log.valid_start - log.offsets[:-1]).sum()),
+        "cold_targets": {"valid": int((~trained[valid]).sum()), "test": int((~trained[test]).sum())},
+        "cleaning": steps,
+    }
+
+
+def _positions(starts: np.ndarray, stops: np.ndarray) -> np.ndarray:
+    counts = stops - starts
+    return np.repeat(starts - (np.cumsum(counts) - counts), counts) + np.arange(counts.sum())

@@ -1,0 +1,61 @@
+"""Stage 3, teacher: a large sequential transformer learns from all histories."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from rexjax.artifacts import Artifact
+from rexjax.config import Config
+from rexjax.errors import UserError
+from rexjax.mesh import make_mesh
+from rexjax.models import recommender
+from rexjax.retrieval.index import flatten
+from rexjax.stages import inputs
+from rexjax.training import step
+from rexjax.training.checkpoint import save_tree
+from rexjax.training.loop import Task, fit
+
+
+def run(config: Config, folder: Path, artifacts: dict[str, Artifact]) -> dict[str, Any]:
+    """Writes the trained teacher as it is served (``model/``: item matrix and history encoder) into ``folder``.
+
+    Returns:
+        The training summary and the digest of the parameters.
+    """
+    teacher, settings = config.teacher, config.teacher.training
+    log = inputs.prepared(artifacts["prepare"])
+    catalogue = inputs.catalogue(log, inputs.text_vectors(artifacts["encode"]))
+    mesh = make_mesh(config.mesh.data, config.mesh.model)
+    _check(config, mesh.shape)
+    model = recommender.teacher(teacher, config.data.length)
+    batches = inputs.epochs(log, config, settings.batch)
+    if teacher.loss == "full_softmax":
+        loss = step.full_softmax(model)
+    else:
+        loss = step.sampled_softmax(model, teacher.negatives)
+    task = Task(
+        name="teacher",
+        recommender=model,
+        loss=loss,
+        epoch=lambda number: ((batch, None) for batch in batches(number)),
+        validate=inputs.validator(log, config, model, catalogue.text, settings.validate_users),
+        catalogue=catalogue,
+    )
+    fitted = fit(task, settings, seed=config.seed, mesh=mesh, folder=folder, wandb_project=config.wandb)
+    served = recommender.serve(model, fitted.params, catalogue.text, log.items)
+    digest = save_tree(folder / "model", flatten(served))
+    shutil.rmtree(folder / "checkpoints")
+    return fitted.summary | {"content": {"model": digest}}
+
+
+def _check(config: Config, shape: dict[str, int]) -> None:
+    teacher = config.teacher
+    if teacher.width % teacher.heads or teacher.heads % shape["model"]:
+        raise UserError(
+            f"--teacher.heads {teacher.heads} must divide --teacher.width {teacher.width} and be divided by "
+            f"--mesh.model {shape['model']}"
+        )
+    if teacher.training.batch % shape["data"]:
+        raise UserError(
+            f"--teacher.training.batch {teacher.training.batch} is not divided by {shape['data']} data devices"
+        )

@@ -1,0 +1,1 @@
+"""State, step, loop and checkpoint, used by teacher and student alike."""

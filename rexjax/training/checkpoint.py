@@ -1,0 +1,98 @@
+"""Checkpoints (Orbax): a training run's whole state, and finished parameters; damaged ones are named."""
+
+import hashlib
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from flax import traverse_util
+
+from rexjax.errors import UserError
+
+
+class Progress(NamedTuple):
+    """Where a run stands, beside its arrays."""
+
+    epoch: int
+    """Epochs finished."""
+    best_epoch: int
+    """Epochs finished when the best parameters were seen; 0: none yet."""
+    best: float
+    """Their validation NDCG@10."""
+    curve: list[dict[str, float]]
+    """One entry an epoch."""
+
+
+class Run:
+    """The checkpoints of one training run, by epoch: state and best parameters so far; the newest two are kept."""
+
+    def __init__(self, folder: Path):
+        options = ocp.CheckpointManagerOptions(max_to_keep=2, create=True)
+        self._manager = ocp.CheckpointManager(folder.absolute(), options=options)
+
+    def save(self, progress: Progress, state: Any, best: Any) -> None:
+        """Saves after ``progress.epoch`` epochs; returns once the arrays are copied."""
+        self._manager.save(
+            progress.epoch,
+            args=ocp.args.Composite(
+                state=ocp.args.StandardSave(state),
+                best=ocp.args.StandardSave(best),
+                progress=ocp.args.JsonSave(progress._asdict()),
+            ),
+        )
+
+    def restore(self, state: Any, best: Any) -> tuple[Progress, Any, Any] | None:
+        """The newest checkpoint that can be read, on the shardings of the abstract trees given; else None."""
+        for epoch in sorted(self._manager.all_steps(), reverse=True):
+            args = ocp.args.Composite(
+                state=ocp.args.StandardRestore(state),
+                best=ocp.args.StandardRestore(best),
+                progress=ocp.args.JsonRestore(),
+            )
+            try:
+                found = self._manager.restore(epoch, args=args)
+            except Exception:  # Orbax and TensorStore raise many kinds for a damaged file: fall back to the one before
+                self._manager.delete(epoch)
+                continue
+            return Progress(**found["progress"]), found["state"], found["best"]
+        return None
+
+    def close(self) -> None:
+        """Waits until everything is on disk."""
+        self._manager.close()
+
+
+def save_tree(folder: Path, tree: Any) -> str:
+    """Writes ``tree`` as an Orbax checkpoint and returns its digest."""
+    with ocp.StandardCheckpointer() as checkpointer:
+        checkpointer.save(folder.absolute(), tree, force=True)
+    return tree_digest(tree)
+
+
+def restore_tree(folder: Path, like: Any = None) -> Any:
+    """Reads what ``save_tree`` wrote; ``like`` gives shapes, dtypes and shardings (restoring onto fewer devices needs
+    them: orbax#648), without it everything comes as NumPy arrays."""
+    with ocp.StandardCheckpointer() as checkpointer:
+        try:
+            if like is not None:
+                return checkpointer.restore(folder.absolute(), like)
+            shapes = checkpointer.metadata(folder.absolute()).item_metadata.tree
+            like = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), shapes)
+            return checkpointer.restore(folder.absolute(), like)
+        except (ValueError, FileNotFoundError, KeyError) as error:
+            reason = str(error).splitlines()[0]
+            raise UserError(
+                f"{folder} cannot be restored ({reason}): run `rexjax {folder.parent.name} CONFIG` again"
+            ) from error
+
+
+def tree_digest(tree: Any) -> str:
+    """SHA-256 over names, shapes, dtypes and values of all leaves."""
+    digest = hashlib.sha256()
+    for path, leaf in sorted(traverse_util.flatten_dict(tree, sep="/").items()):
+        array = np.asarray(leaf)
+        digest.update(f"{path} {array.shape} {array.dtype}\n".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,46 @@
+"""Training logs: JSONL and TensorBoard always, Weights & Biases when asked for."""
+
+import json
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from tensorboardX import SummaryWriter
+
+from rexjax.errors import UserError
+
+
+class Log:
+    """Writes scalars by epoch to ``FOLDER/NAME.jsonl``, TensorBoard events in ``FOLDER/tensorboard/NAME`` and wandb."""
+
+    def __init__(self, folder: Path, name: str, *, wandb_project: str = "", config: dict[str, Any] | None = None):
+        folder.mkdir(parents=True, exist_ok=True)
+        self._lines = (folder / f"{name}.jsonl").open("a")
+        self._board = SummaryWriter(str(folder / "tensorboard" / name))
+        self._wandb = _wandb_run(wandb_project, name, config) if wandb_project else None
+
+    def write(self, epoch: int, values: dict[str, float]) -> None:
+        """One line for ``epoch``."""
+        self._lines.write(json.dumps({"epoch": epoch} | values) + "\n")
+        self._lines.flush()
+        for name, value in values.items():
+            self._board.add_scalar(name, value, epoch)
+        if self._wandb:
+            self._wandb.log(values, step=epoch)
+
+    def __enter__(self) -> "Log":
+        return self
+
+    def __exit__(self, kind: type | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        self._lines.close()
+        self._board.close()
+        if self._wandb:
+            self._wandb.finish(exit_code=0 if kind is None else 1)
+
+
+def _wandb_run(project: str, name: str, config: dict[str, Any] | None) -> Any:
+    try:
+        import wandb
+    except ImportError as error:
+        raise UserError("--wandb needs the package wandb: pip install 'rexjax[wandb]'") from error
+    return wandb.init(project=project, name=name, config=config, reinit="finish_previous")

@@ -1,0 +1,124 @@
+"""The loop: epochs of steps, validation, early stopping on NDCG@10, resumable at every saved epoch."""
+
+import math
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from rexjax.config import Training
+from rexjax.data.batches import Batch
+from rexjax.errors import UserError
+from rexjax.models.recommender import Params, Recommender
+from rexjax.progress import track
+from rexjax.training import checkpoint, log, state
+from rexjax.training.step import Catalogue, Loss, catalogue_shardings, make_step
+
+SAVE_SECONDS = 15.0
+"""At most so much training is lost when a run is killed (plus the epoch under way)."""
+
+
+class Task(NamedTuple):
+    """What is learnt, apart from the hyper-parameters."""
+
+    name: str
+    """For logs and bars."""
+    recommender: Recommender
+    """The model."""
+    loss: Loss
+    """What is minimised."""
+    epoch: Callable[[int], Iterable[tuple[Batch, Any]]]
+    """Batches (and the teacher's lists for them, or None) of the epoch with this number."""
+    validate: Callable[[Params], dict[str, float]]
+    """Validation metrics, among them ndcg@10."""
+    catalogue: Catalogue
+    """Constants, on the host."""
+
+
+class Fitted(NamedTuple):
+    """The result of training."""
+
+    params: Params
+    """The parameters with the best validation NDCG@10."""
+    summary: dict[str, Any]
+    """Best epoch, its NDCG@10, the curve."""
+
+
+def fit(
+    task: Task,
+    config: Training,
+    *,
+    seed: int,
+    mesh: jax.sharding.Mesh,
+    folder: Path,
+    wandb_project: str = "",
+) -> Fitted:
+    """Trains until the epochs or the patience are used up; goes on where a killed run of the same folder was.
+
+    Args:
+        task: model, loss, data.
+        config: optimizer and stopping.
+        seed: all randomness.
+        mesh: where it runs.
+        folder: checkpoints (removed at the end by the caller) and logs.
+        wandb_project: log there too.
+    """
+    rows, text_width = int(task.catalogue.real.sum()), task.catalogue.text.shape[1]
+    current, where = state.create(task.recommender, config, seed=seed, rows=rows, text_width=text_width, mesh=mesh)
+    step = make_step(task.loss, config, seed, where, mesh)
+    catalogue = jax.device_put(task.catalogue, catalogue_shardings(mesh))
+    run = checkpoint.Run(folder / "checkpoints" / task.name)
+    abstract = jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), current, where)
+    found = run.restore(abstract, abstract.params)
+    best = jax.tree.map(np.asarray, current.params)
+    progress = checkpoint.Progress(epoch=0, best_epoch=0, best=-1.0, curve=[])
+    if found:
+        progress, current, best = found[0], found[1], jax.tree.map(np.asarray, found[2])
+
+    saved = time.monotonic()
+    steps = None
+    with log.Log(folder / "logs", task.name, wandb_project=wandb_project, config=config.__dict__) as writer:
+        while not _finished(progress, config):
+            current, values, steps = _run_epoch(task, step, current, catalogue, progress.epoch, steps)
+            progress = progress._replace(epoch=progress.epoch + 1)
+            if progress.epoch % config.validate_every == 0 or progress.epoch == config.epochs:
+                values |= task.validate(current.params)
+                if values["ndcg@10"] > progress.best:
+                    best = jax.tree.map(np.asarray, current.params)
+                    progress = progress._replace(best=values["ndcg@10"], best_epoch=progress.epoch)
+            progress = progress._replace(curve=[*progress.curve, {"epoch": progress.epoch} | values])
+            writer.write(progress.epoch, values)
+            if time.monotonic() - saved > SAVE_SECONDS:
+                run.save(progress, current, best)
+                saved = time.monotonic()
+    run.close()
+    summary = {"epochs": progress.epoch, "best_epoch": progress.best_epoch, "valid_ndcg@10": progress.best}
+    return Fitted(best, summary | {"curve": progress.curve})
+
+
+def _finished(progress: checkpoint.Progress, config: Training) -> bool:
+    waited = progress.epoch - progress.best_epoch >= config.patience * config.validate_every
+    return progress.epoch >= config.epochs or (progress.best_epoch > 0 and waited)
+
+
+def _run_epoch(
+    task: Task, step: Callable[..., Any], current: state.TrainState, catalogue: Catalogue, epoch: int, steps: int | None
+) -> tuple[state.TrainState, dict[str, float], int]:
+    """One pass over the data; ``steps``, the number of steps of the epoch before, is only for the bar."""
+    started, losses, tokens = time.monotonic(), [], 0
+    for batch, lists in track(task.epoch(epoch), f"{task.name}, epoch {epoch + 1}", steps):
+        current, metrics = step(current, batch, lists, catalogue)
+        losses.append(metrics["loss"])
+        tokens += int((batch.labels >= 0).sum())
+    loss = float(np.mean(jax.device_get(losses)))
+    if math.isnan(loss):
+        first = int(np.isnan(jax.device_get(losses)).argmax())
+        raise UserError(
+            f"the loss of {task.name} became NaN in step {first + 1} of epoch {epoch + 1}: lower its learning rate "
+            "(the last checkpoint is kept)"
+        )
+    seconds = time.monotonic() - started
+    return current, {"loss": loss, "seconds": seconds, "targets_per_second": tokens / seconds}, len(losses)

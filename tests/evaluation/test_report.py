@@ -1,0 +1,175 @@
+import base64
+import itertools
+import re
+from html.parser import HTMLParser
+
+import pytest
+from matplotlib.text import Text
+
+from rexjax.evaluation import report
+
+CARD = {
+    "name": "toys & <games>",
+    "users": 22_363,
+    "items": 12_101,
+    "interactions": 198_502,
+    "density": 0.000733,
+    "split": {"kind": "leave-one-out", "cold targets": {"test": 7}},
+    "cleaning": [{"step": "5-core", "removed": 1000, "users": 22_363, "items": 12_101, "interactions": 198_502}],
+    "history_lengths": {"edges": [0, 5, 10, 50], "counts": [10, 20, 5]},
+}
+NAMES = ("popularity", "text_cosine", "teacher", "student", "student_control", "student_int8", "student_int4")
+
+
+def sample_models(names=NAMES) -> dict:
+    models = {}
+    for index, name in enumerate(names):
+        value = 0.02 + 0.005 * index
+        quality = {"ndcg@10": value, "hit_rate@10": 2 * value, "recall@10": 2 * value}
+        cost = {"parameters": 10**index, "bytes_resident": 3 * 10**index, "flops_per_request": 2 * 10**index}
+        cost |= {"p50_ms": 0.3, "p99_ms": 1.0, "users_per_second": 54_321.0}
+        models[name] = {"quality": {"valid": quality, "test": quality}, "cost": cost}
+    return models
+
+
+CURVES = {
+    "teacher": [{"epoch": e, "loss": 9 / e, "ndcg@10": 0.05 * (1 - 1 / e)} for e in range(1, 11)],
+    "student": [{"epoch": e, "loss": 0.2 / e} for e in range(1, 8)],
+    "untrained": [],
+}
+COMPARISONS = [
+    {
+        "name": "student - control",
+        "metric": "ndcg@10",
+        "difference": 0.01,
+        "low": 0.002,
+        "high": 0.02,
+        "relative": 0.12,
+    },
+    {"name": "int8 - student", "metric": "ndcg@10", "difference": -0.01, "low": -0.1, "high": 0.02, "relative": None},
+]
+
+
+class Outline(HTMLParser):
+    """Cells by row, pictures, and whether every tag closes."""
+
+    def __init__(self, page: str):
+        super().__init__()
+        self.open, self.rows, self.pictures, self.links = [], [], [], []
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        attrs = dict(attrs)
+        if tag == "img":
+            self.pictures.append(attrs)
+        elif tag not in ("meta",):
+            self.open.append(tag)
+        if tag == "tr":
+            self.rows.append([])
+        self.links += [attrs[key] for key in ("href", "src") if key in attrs]
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] in ("td", "th"):
+            self.rows[-1].append(data)
+
+
+def written(tmp_path, **changes) -> str:
+    wanted = {"card": CARD, "models": sample_models(), "curves": CURVES, "comparisons": COMPARISONS} | changes
+    report.write_report(tmp_path / "report.html", **wanted)
+    return (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory) -> str:
+    return written(tmp_path_factory.mktemp("report"))
+
+
+def test_one_page_that_needs_nothing_else(page):
+    outline = Outline(page)
+    assert outline.open == []
+    assert all(link.startswith("data:image/png;base64,") for link in outline.links)
+    assert not re.search(r"https?://|@import|url\(", page)
+    assert len(outline.pictures) == 5  # two frontiers, two curves, one histogram
+    for picture in outline.pictures:
+        assert base64.b64decode(picture["src"].split(",")[1]).startswith(b"\x89PNG")
+        assert picture["alt"]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        ["student", "0.0350", "0.0700", "0.0700"],
+        ["student", "1 k", "3 k", "2 k", "0.3", "1", "54.3 k"],
+        ["student - control", "ndcg@10", "+0.0100", "+0.0020", "+0.0200", "+12.0%", "yes"],
+        ["int8 - student", "ndcg@10", "-0.0100", "-0.1000", "+0.0200", "–", "no"],
+        ["users", "22,363"],
+        ["density", "0.000733"],
+        ["split.cold targets.test", "7"],
+        ["5-core", "1,000", "22,363", "12,101", "198,502"],
+    ],
+)
+def test_tables_hold_the_figures(page, row):
+    assert row in Outline(page).rows
+
+
+def test_everything_is_escaped(tmp_path):
+    nasty = "<script>alert('$x_1$')</script>"
+    comparison = COMPARISONS[0] | {"name": nasty, "metric": nasty}
+    page = written(
+        tmp_path,
+        card={nasty: nasty, "cleaning": [{"step": nasty}]},
+        models={nasty: sample_models()["student"]},
+        curves={nasty: CURVES["teacher"]},
+        comparisons=[comparison],
+        frontier_metric=nasty,
+    )
+    assert "<script" not in page
+    assert "&lt;script&gt;" in page
+
+
+@pytest.mark.parametrize(
+    "changes, pictures",
+    [
+        ({"models": {}, "curves": {}, "comparisons": [], "card": {}}, 0),
+        ({"models": {"popularity": {}}, "curves": {}}, 1),
+        ({"models": {"popularity": {"quality": {"test": {"ndcg@10": 0.0}}, "cost": {"flops_per_request": 0}}}}, 3),
+        ({"models": {"one": sample_models()["student"]}, "card": {}}, 4),
+    ],
+)
+def test_what_is_missing_is_left_out(tmp_path, changes, pictures):
+    assert len(Outline(written(tmp_path, **changes)).pictures) == pictures
+
+
+@pytest.mark.parametrize("values", [range(14), [0.5] * 14, [0, 1, 1, 1, 1], [0.3]])
+def test_names_do_not_overlap_and_stay_in_the_picture(values):
+    points = {f"a_rather_long_model_name_{i}": (10.0 ** (i % 3), float(v)) for i, v in enumerate(values)}
+    figure = report._frontier(points, "FLOPs per request", "ndcg@10 (test)")
+    figure.draw_without_rendering()
+    boxes = [Text.get_window_extent(text) for text in figure.axes[0].texts]  # without the line
+    assert len(boxes) == len(points)
+    assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
+    assert all(box.x1 <= figure.bbox.x1 and box.y0 >= 0 and box.y1 <= figure.bbox.y1 for box in boxes)
+
+
+@pytest.mark.parametrize(
+    "wanted, expected",
+    [([], []), ([0.2, 0.8], [0.2, 0.8]), ([0.5, 0.5], [0.5, 0.6]), ([1.0, 1.0], [0.9, 1.0]), ([0.0, 0.0], [0.0, 0.1])],
+)
+def test_names_are_moved_apart(wanted, expected):
+    assert report._apart(wanted, 0.1) == pytest.approx(expected)
+
+
+def test_frontier_joins_the_undominated():
+    points = {"a": (1, 0.2), "b": (2, 0.1), "c": (3, 0.3), "d": (3, 0.25), "e": (9, 0.3)}
+    assert report._undominated(points) == [(1, 0.2), (3, 0.3)]
+
+
+@pytest.mark.parametrize(
+    "value, expected",
+    [(None, "–"), (0, "0"), (0.25, "0.25"), (999, "999"), (1500, "1.5 k"), (3.2e9, "3.2 G"), (4e16, "4e+16")],
+)
+def test_short_numbers(value, expected):
+    assert report._short(value) == expected
