@@ -128,30 +128,31 @@ def _publish(workdir: Path, artifact: artifacts.Artifact, config: Config) -> Non
     result = artifact.metrics
     artifacts.write_json(workdir / "metrics.json", {"config_hash": configs.digest(config)} | result)
     shutil.copy(artifact.folder / "report.html", workdir / "report.html")
-    table = Table(title="Test, full ranking" + (", seen items filtered" if config.evaluate.exclude_seen else ""))
-    table.add_column("model")
-    for name in (*_QUALITY, "bytes", "FLOPs/request", "p50 ms", "p99 ms", "users/s"):
-        table.add_column(name, justify="right")
-    for name, model in result["models"].items():
-        cost = model["cost"]
-        quality = [f"{model['quality']['test'][metric]:.4f}" for metric in _QUALITY]
-        table.add_row(
-            name,
-            *quality,
-            f"{cost['bytes_resident']:,}",
-            f"{cost['flops_per_request']:,.0f}",
-            f"{cost['p50_ms']:.2f}",
-            f"{cost['p99_ms']:.2f}",
-            f"{cost['users_per_second']:,.0f}",
-        )
-    out.print(table)
+    _print_models(result["models"], config.evaluate.exclude_seen)
     _print_savings(result)
     out.print(f"report: {workdir / 'report.html'}    figures: {workdir / 'metrics.json'}", highlight=False)
 
 
+def _print_models(models: dict[str, Any], exclude_seen: bool) -> None:
+    quality = Table(title="Quality: test, full ranking" + (", seen items filtered" if exclude_seen else ""))
+    costs = Table(title="Cost of a request (top 10)")
+    for table, columns in ((quality, _QUALITY), (costs, ("bytes", "FLOPs", "p50 ms", "p99 ms", "users/s"))):
+        table.add_column("model", no_wrap=True)
+        for name in columns:
+            table.add_column(name, justify="right", no_wrap=True)
+    for name, model in models.items():
+        cost = model["cost"]
+        quality.add_row(name, *(f"{model['quality']['test'][metric]:.4f}" for metric in _QUALITY))
+        counts = (f"{cost[key]:,.0f}" for key in ("bytes_resident", "flops_per_request"))
+        times = (f"{cost['p50_ms']:.2f}", f"{cost['p99_ms']:.2f}", f"{cost['users_per_second']:,.0f}")
+        costs.add_row(name, *counts, *times)
+    out.print(quality)
+    out.print(costs)
+
+
 def _print_savings(result: dict[str, Any]) -> None:
     models, teacher = result["models"], result["models"]["teacher"]
-    table = Table(title="What each step kept of the teacher's NDCG@10, and what it saved")
+    table = Table(title="Against the teacher: NDCG@10 kept, cost left")
     for name in ("step", "kept", "FLOPs/request", "bytes"):
         table.add_column(name, justify="left" if name == "step" else "right")
     for name in ("teacher", "student", "student_pruned", "student_int8", "student_pruned_int8"):

@@ -1,0 +1,1 @@
+"""Benchmarks are commands: ``python -m benchmarks.NAME``."""

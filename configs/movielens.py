@@ -1,0 +1,28 @@
+"""MovieLens 1M, from a folder or by TFDS.
+
+    rexjax run configs/movielens.py --data.path FOLDER
+    rexjax run configs/movielens.py --data.source tfds --data.columns.item movie_id --data.items "" \\
+        --data.text movie_title
+
+FOLDER holds interactions.parquet or .csv (user_id, item_id, timestamp) and items.csv (item_id, title, genres); TFDS
+downloads movielens/1m-ratings from GroupLens (research use).
+"""
+
+from rexjax.config import Config, Data, Encode, Student, Teacher, Training
+
+
+def get_config() -> Config:
+    """All ratings are interactions; leave-one-out; histories of 200. Not trained to the end yet: no score."""
+    return Config(
+        workdir="runs/movielens",
+        data=Data(
+            source="files",
+            builder="movielens/1m-ratings",
+            text=("title", "genres"),
+            strict=False,  # 177 of the movies were never rated
+            length=200,
+        ),
+        encode=Encode(width=64),
+        teacher=Teacher(width=128, dropout=0.2, training=Training(epochs=60, batch=16, validate_every=2)),
+        student=Student(width=48, hidden=96, training=Training(epochs=40, batch=16, validate_every=2)),
+    )

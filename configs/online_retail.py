@@ -1,0 +1,25 @@
+"""Online Retail: a real shop for gift-ware, 386,326 invoice lines (Chen 2015, CC BY 4.0), from a folder.
+
+    rexjax run configs/online_retail.py --data.path FOLDER
+
+FOLDER holds interactions.parquet (user_id, item_id, timestamp, invoice) and items.csv (item_id, title).
+All lines of an invoice share one time, so the split holds out whole invoices: the next purchase, not the basket's rest.
+"""
+
+from rexjax.config import Columns, Config, Data, Encode, Student, Teacher, Training
+
+
+def get_config() -> Config:
+    """First purchases, 5-core, last invoice tests."""
+    return Config(
+        workdir="runs/online_retail",
+        data=Data(
+            source="files",
+            columns=Columns(session="invoice"),
+            split="last_session",
+            length=100,
+        ),
+        encode=Encode(width=64),
+        teacher=Teacher(width=64, dropout=0.5, training=Training(epochs=30, batch=24, patience=4)),
+        student=Student(width=32, training=Training(epochs=30, batch=24, patience=4)),
+    )
