@@ -32,7 +32,7 @@ A dimension that the mesh does not divide would silently be replicated (jax#2694
 def make_mesh(data: int = 0, model: int = 1) -> jax.sharding.Mesh:
     """A mesh of ``data`` × ``model`` devices; ``data`` = 0 takes all devices that ``model`` leaves."""
     found = jax.device_count()
-    data = data or found // max(model, 1)
+    data = data or max(found // max(model, 1), 1)
     if model < 1 or data < 1 or data * model > found:
         raise UserError(
             f"a mesh of {data} × {model} devices needs {data * model}, found {found}: see --mesh.data, --mesh.model"

@@ -50,11 +50,13 @@ def run(config: Config, folder: Path, artifacts: dict[str, Artifact]) -> dict[st
     for name, model in _models(config, artifacts, log).items():
         results = {part: _quality(name, model, asked[part], ks) for part in asked}
         quality = {part: result.means for part, result in results.items()}
-        quality["test"][f"coverage@{10}"] = _coverage(model, asked["test"], log.items)
+        quality["test"]["coverage@10"] = _coverage(model, asked["test"], log.items)
         models[name] = {"quality": quality, "cost": _cost(model, config, log.items)}
         if results["test"].spread:
             models[name]["tie_spread"] = results["test"].spread
         per_user[name] = results["test"].per_user
+        mean = significance.bootstrap_mean(per_user[name]["ndcg@10"], config.seed, config.evaluate.resamples)
+        models[name]["interval"] = {"ndcg@10": [mean.low, mean.high]}
     comparisons = _comparisons(per_user, config)
     card = artifacts["prepare"].metrics
     curves = {"teacher": artifacts["teacher"].metrics["curve"]}

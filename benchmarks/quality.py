@@ -1,0 +1,101 @@
+"""Every quality figure that the README claims, from the runs that give it.
+
+    python -m benchmarks.quality quickstart beauty online_retail --data FOLDER --json benchmarks/results/quality.json
+
+Each named run is made (or skipped where it is finished) and its test figures are collected, with a 95 % bootstrap
+interval over users where there is one. The README's table is printed as Markdown.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+RUNS = {
+    "quickstart": ["configs/quickstart.py"],
+    "online_retail": ["configs/online_retail.py", "--data.path", "$DATA/online_retail"],
+    "beauty": ["configs/amazon.py", "--data.path", "$DATA/amazon-beauty", "--workdir", "runs/beauty"],
+}
+_METRICS = ("ndcg@10", "hit_rate@10", "recall@10", "mrr@10", "map@10", "coverage@10")
+
+
+def main() -> None:
+    """Runs, collects, writes and prints."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("runs", nargs="+", choices=sorted(RUNS), help="which runs")
+    parser.add_argument("--data", default=os.environ.get("REXJAX_DATA", ""), help="folder of the benchmark data sets")
+    parser.add_argument("--json", default="", help="where to write the rows")
+    flags = parser.parse_args()
+    rows: list[dict[str, Any]] = []
+    for name in flags.runs:
+        arguments = [argument.replace("$DATA", flags.data) for argument in RUNS[name]]
+        subprocess.run([sys.executable, "-m", "rexjax.cli", "run", *arguments], check=True)
+        workdir = Path("runs/beauty" if name == "beauty" else f"runs/{name}")
+        result = json.loads((workdir / "metrics.json").read_text())
+        rows += collect(name, "rexjax run " + " ".join(RUNS[name]), workdir, result)
+        print(markdown(name, result))
+    if flags.json:
+        Path(flags.json).write_text(json.dumps({"rows": rows}, indent=1) + "\n")
+
+
+def collect(dataset: str, command: str, workdir: Path, result: dict[str, Any]) -> list[dict[str, Any]]:
+    """One row per model and metric."""
+    manifests = [json.loads(path.read_text()) for path in sorted(workdir.glob("*/manifest.json"))]
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+    fixed = {
+        "dataset": dataset,
+        "split": f"test, {result['dataset']['split']}, full ranking, seen filtered",
+        "seeds": [0],
+        "command": command,
+        "seconds": round(sum(manifest["seconds"] for manifest in manifests)),
+        "commit": commit,
+    }
+    models = [
+        fixed | {"model": name, "metric": metric, "value": value, "interval": model["interval"].get(metric)}
+        for name, model in result["models"].items()
+        for metric, value in model["quality"]["test"].items()
+        if metric in _METRICS
+    ]
+    differences = [
+        fixed
+        | {
+            "model": row["name"],
+            "metric": row["metric"],
+            "value": row["difference"],
+            "interval": [row["low"], row["high"]],
+        }
+        for row in result["comparisons"]
+    ]
+    return models + differences
+
+
+def markdown(dataset: str, result: dict[str, Any]) -> str:
+    """The README's table of one run."""
+    teacher = result["models"]["teacher"]
+    lines = [
+        f"**{dataset}** ({result['dataset']['users']:,} users, {result['dataset']['items']:,} items, "
+        f"{result['dataset']['interactions']:,} interactions)",
+        "",
+        "| model | NDCG@10 | 95 % interval | recall@10 | hit rate@10 | of the teacher's FLOPs | bytes | p50 ms |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name, model in result["models"].items():
+        quality, cost = model["quality"]["test"], model["cost"]
+        low, high = model["interval"]["ndcg@10"]
+        share = teacher["cost"]["flops_per_request"] / max(cost["flops_per_request"], 1)
+        lines.append(
+            f"| {name} | {quality['ndcg@10']:.4f} | {low:.4f} – {high:.4f} | {quality['recall@10']:.4f} | "
+            f"{quality['hit_rate@10']:.4f} | 1/{share:.1f} | {cost['bytes_resident']:,} | {cost['p50_ms']:.2f} |"
+        )
+    lines += [""] + [
+        f"- {row['name']}: {row['difference']:+.4f} NDCG@10 ({row['low']:+.4f} … {row['high']:+.4f})"
+        for row in result["comparisons"]
+    ]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()

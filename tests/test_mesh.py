@@ -1,0 +1,101 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen as nn
+from jax.sharding import PartitionSpec as P
+
+from rexjax import mesh as meshes
+from rexjax.errors import UserError
+
+
+@pytest.mark.parametrize(
+    "data, model, shape",
+    [(0, 1, (8, 1)), (0, 2, (4, 2)), (0, 8, (1, 8)), (1, 1, (1, 1)), (2, 2, (2, 2)), (4, 2, (4, 2))],
+)
+def test_make_mesh(data, model, shape):
+    mesh = meshes.make_mesh(data, model)
+    assert (mesh.shape["data"], mesh.shape["model"]) == shape
+    assert mesh.axis_names == ("data", "model")
+
+
+@pytest.mark.parametrize(
+    "data, model, words",
+    [
+        (16, 1, ("16 × 1", "needs 16", "found 8")),
+        (8, 2, ("8 × 2", "needs 16", "found 8")),
+        (0, 9, ("1 × 9", "needs 9", "found 8")),
+        (0, 0, ("--mesh.model",)),
+        (1, -1, ("--mesh.model",)),
+        (-1, 1, ("--mesh.data",)),
+        (3, 1, ("3 devices", "power of two")),
+        (0, 3, ("6 devices", "power of two")),
+    ],
+)
+def test_make_mesh_refuses(data, model, words):
+    with pytest.raises(UserError) as error:
+        meshes.make_mesh(data, model)
+    assert all(word in str(error.value) for word in words)
+
+
+@pytest.mark.parametrize(
+    "axes, spec",
+    [
+        (("batch",), P("data")),
+        (("rows", "embed"), P(("data", "model"), None)),
+        (("embed", "heads", "head"), P(None, "model", None)),
+        (("embed", "mlp"), P(None, "model")),
+        (("mlp", "embed"), P("model", None)),
+        ((None, "embed"), P(None, None)),
+        ((), P()),
+    ],
+)
+def test_rules(axes, spec):
+    assert meshes.sharding(meshes.make_mesh(4, 2), *axes).spec == spec
+
+
+def test_shardings_of_a_boxed_tree():
+    mesh = meshes.make_mesh(4, 2)
+    tree = {
+        "rows": nn.LogicallyPartitioned(jnp.zeros((128, 4)), ("rows", "embed")),
+        "up": nn.LogicallyPartitioned(jnp.zeros((4, 16)), ("embed", "mlp")),
+    }
+    found = meshes.shardings(tree, mesh)
+    assert found["rows"].spec == P(("data", "model"), None)
+    assert found["up"].spec == P(None, "model")
+
+
+@pytest.mark.parametrize("data, model", [(1, 1), (8, 1), (4, 2), (1, 8)])
+def test_place_lays_rows_over_the_whole_mesh(data, model):
+    mesh = meshes.make_mesh(data, model)
+    rows = np.arange(256.0).reshape(128, 2)
+    placed = meshes.place(rows, meshes.sharding(mesh, "rows", "embed"))
+    assert len(placed.addressable_shards) == data * model
+    assert {shard.data.shape for shard in placed.addressable_shards} == {(128 // (data * model), 2)}
+    np.testing.assert_array_equal(placed, rows)
+
+
+def test_replicated():
+    mesh = meshes.make_mesh(4, 2)
+    placed = meshes.place(np.arange(3.0), meshes.replicated(mesh))
+    assert placed.is_fully_replicated and len(placed.addressable_shards) == 8
+
+
+@pytest.mark.parametrize("rows, padded", [(1, 128), (127, 128), (128, 128), (129, 256), (1000, 1024)])
+def test_padded_rows(rows, padded):
+    assert meshes.padded_rows(rows) == padded
+
+
+@pytest.mark.parametrize("variable", ["JAX_COMPILATION_CACHE_DIR", "XDG_CACHE_HOME"])
+def test_keep_compiled_programs(monkeypatch, tmp_path, variable):
+    before = jax.config.jax_compilation_cache_dir, jax.config.jax_persistent_cache_min_compile_time_secs
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
+    monkeypatch.setenv(variable, str(tmp_path))
+    try:
+        meshes.keep_compiled_programs()
+        after = jax.config.jax_compilation_cache_dir
+        # JAX reads its own variable when it is imported; it must not be overridden here
+        assert after == (before[0] if variable.startswith("JAX") else str(tmp_path / "rexjax" / "programs"))
+    finally:
+        jax.config.update("jax_compilation_cache_dir", before[0])
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", before[1])

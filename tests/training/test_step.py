@@ -1,0 +1,199 @@
+from functools import cache
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import PartitionSpec as P
+
+from rexjax.config import Student, Teacher, Training
+from rexjax.data import batches, splits
+from rexjax.data.histories import Histories
+from rexjax.evaluation import ranking, requests
+from rexjax.mesh import make_mesh, padded_rows
+from rexjax.models import recommender
+from rexjax.training import state, step
+
+N, W, L, B, K, STEPS = 50, 8, 12, 16, 5, 20
+CONFIG = Training(learning_rate=3e-3, warmup=5, weight_decay=0.01)
+MODELS = {
+    "teacher": recommender.teacher(Teacher(width=16, layers=2, heads=2, dropout=0.3), L),
+    "student": recommender.student(Student(width=8, kernels=3, hidden=16, dropout=0.2), L),
+}
+LOSSES = {
+    "teacher": step.full_softmax(MODELS["teacher"]),
+    "sampled": step.sampled_softmax(MODELS["teacher"], 16),
+    "student": step.distilled(MODELS["student"], 0.7),
+}
+
+
+def log(users: int = 150) -> Histories:
+    """Histories that walk through the catalogue, so that there is something to learn."""
+    rng = np.random.default_rng(0)
+    lengths = rng.integers(3, 20, users)
+    walks = [(rng.integers(N) + np.cumsum(rng.integers(1, 4, length))) % N for length in lengths]
+    items, offsets = np.concatenate(walks).astype(np.int32), np.append(0, np.cumsum(lengths))
+    return Histories(items, np.arange(len(items), dtype=float), offsets, *splits.leave_one_out(offsets))
+
+
+def catalogue() -> step.Catalogue:
+    rng, rows = np.random.default_rng(1), padded_rows(N)
+    share = np.full(rows, -np.inf, np.float32)
+    counts = np.bincount(log().items, minlength=N) + 1
+    share[:N] = np.log(counts / counts.sum())
+    text = np.zeros((rows, W), np.float32)
+    text[:N] = rng.normal(size=(N, W))
+    return step.Catalogue(text, np.arange(rows) < N, share)
+
+
+def stream():
+    """STEPS batches over several epochs, each with lists as a teacher would give them."""
+    rng, record = np.random.default_rng(2), [log()._asdict()]
+    found = [b for epoch in range(5) for b in batches.epoch(record, seed=3, epoch=epoch, batch=B, length=L)][:STEPS]
+    assert len(found) == STEPS and any((batch.segments == 0).any() for batch in found)
+    for batch in found:
+        items = rng.permuted(np.tile(np.arange(N, dtype=np.int32), (B, L, 1)), axis=-1)[..., :K]
+        weights = rng.dirichlet(np.ones(K), (B, L)).astype(np.float32) * (batch.labels >= 0)[..., None]
+        yield batch, step.Lists(items, weights)
+
+
+@cache
+def trained(kind: str, data: int, model: int):
+    """Losses of STEPS steps with dropout, the last state, and validation metrics of its parameters."""
+    mesh, net = make_mesh(data, model), MODELS["student" if kind == "student" else "teacher"]
+    current, where = state.create(net, CONFIG, seed=7, rows=N, text_width=W, mesh=mesh)
+    advance = step.make_step(LOSSES[kind], CONFIG, 7, where, mesh)
+    constants = jax.device_put(catalogue(), step.catalogue_shardings(mesh))
+    losses = []
+    for batch, lists in stream():
+        current, metrics = advance(current, batch, lists if kind == "student" else None, constants)
+        losses.append(float(metrics["loss"]))
+    return losses, current, validated(net, current.params)
+
+
+def validated(net: recommender.Recommender, params) -> dict[str, float]:
+    served = recommender.serve(net, jax.tree.map(np.asarray, params), catalogue().text, N)
+    asked, _ = requests.build(log(), "valid", items=N, length=L)
+
+    @jax.jit
+    def encode(histories):
+        return net.encode(served.history, *recommender.gather(served.items, histories))
+
+    return ranking.evaluate(encode, served.items, asked, ks=(10,)).means
+
+
+@pytest.mark.parametrize("data, model", [(8, 1), (4, 2)])
+@pytest.mark.parametrize("kind", LOSSES)
+def test_eight_devices_learn_what_one_learns(kind, data, model):
+    losses, last, metrics = trained(kind, data, model)
+    expected, alone, expected_metrics = trained(kind, 1, 1)
+    assert len(last.params["rows"].sharding.device_set) == 8 and len(alone.params["rows"].sharding.device_set) == 1
+    np.testing.assert_allclose(losses, expected, rtol=0, atol=1e-5)
+    assert metrics.keys() == expected_metrics.keys() and "ndcg@10" in metrics
+    np.testing.assert_allclose(list(metrics.values()), list(expected_metrics.values()), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", LOSSES)
+def test_it_learns(kind):
+    losses = trained(kind, 1, 1)[0]
+    assert np.mean(losses[-4:]) < np.mean(losses[:4]) - 0.05
+
+
+def _specs(params, slots):
+    """The sharding of parameters, and of the two Adam moments, which lie where their parameters lie."""
+    block = "Block_0"
+    for tree in (params, slots[0].mu, slots[0].nu):
+        history = tree["history"]
+        attention = history[block]["Attention_0"]
+        yield tree["rows"], P(("data", "model"), None), 0
+        yield attention["q"]["kernel"], P(None, "model", None), 1
+        yield attention["out"]["kernel"], P("model", None, None), 0
+        yield history[block]["up"]["kernel"], P(None, "model"), 1
+        yield history[block]["down"]["kernel"], P("model", None), 0
+
+
+def test_the_state_is_sharded_after_the_steps():
+    last = trained("teacher", 4, 2)[1]
+    for array, spec, axis in _specs(last.params, last.slots):
+        assert array.sharding.spec == spec
+        parts = 8 if spec[axis] == ("data", "model") else 2
+        assert array.sharding.shard_shape(array.shape)[axis] == array.shape[axis] // parts
+    assert last.step.sharding.is_fully_replicated and int(last.step) == STEPS
+
+
+def test_the_students_rows_are_sharded():
+    rows = trained("student", 8, 1)[1].params["rows"]
+    assert rows.sharding.shard_shape(rows.shape) == (padded_rows(N) // 8, 8)
+
+
+def test_dropout_differs_between_steps_and_follows_the_seed():
+    mesh, net = make_mesh(1, 1), MODELS["teacher"]
+    (batch, _), *_ = stream()
+    found = []
+    for seed, at in ((7, 0), (7, 0), (8, 0), (7, 1)):
+        current, where = state.create(net, CONFIG, seed=7, rows=N, text_width=W, mesh=mesh)
+        advance = step.make_step(LOSSES["teacher"], CONFIG, seed, where, mesh)
+        current = current._replace(step=jax.device_put(np.int32(at), where.step))
+        found.append(float(advance(current, batch, None, jax.device_put(catalogue()))[1]["loss"]))
+    assert found[0] == found[1]
+    assert len(set(found)) == 3
+
+
+@cache
+def setting():
+    """Parameters of the student, a batch with padding, and its log-probabilities over the N real items (NumPy)."""
+    net, mesh = MODELS["student"], make_mesh(1, 1)
+    current, _ = state.create(net, CONFIG, seed=1, rows=N, text_width=W, mesh=mesh)
+    *_, (batch, lists) = ((b, x) for b, x in stream() if (b.labels < 0).any())
+    items = np.asarray(net.item_vectors(current.params, catalogue().text))
+    vectors = np.where(batch.items[..., None] >= 0, items[batch.items], 0)
+    users = np.asarray(net.user_vectors(current.params["history"], vectors, batch))
+    scores = net.scale * users.astype(np.float64) @ items[:N].astype(np.float64).T
+    return current.params, batch, lists, scores - np.log(np.exp(scores).sum(-1, keepdims=True))
+
+
+def _loss(loss: step.Loss, batch, lists=None) -> float:
+    params = setting()[0]
+    return float(loss(params, batch, lists, catalogue(), None))
+
+
+def test_full_softmax_is_over_the_real_items_only():
+    _, batch, _, log_probabilities = setting()
+    real = batch.labels >= 0
+    expected = -np.take_along_axis(log_probabilities, batch.labels[..., None], -1)[..., 0][real].mean()
+    np.testing.assert_allclose(_loss(step.full_softmax(MODELS["student"]), batch), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("list_weight", [0.0, 0.3, 1.0])
+def test_distilled_is_a_mixture_of_two_cross_entropies(list_weight):
+    _, batch, lists, log_probabilities = setting()
+    real = batch.labels >= 0
+    to_label = -np.take_along_axis(log_probabilities, batch.labels[..., None], -1)[..., 0]
+    to_list = -(np.take_along_axis(log_probabilities, lists.items, -1) * lists.weights).sum(-1)
+    expected = (list_weight * to_list + (1 - list_weight) * to_label)[real].mean()
+    found = _loss(step.distilled(MODELS["student"], list_weight), batch, lists)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_sampled_softmax_draws_by_popularity_and_approaches_the_full_one():
+    loss = step.sampled_softmax(MODELS["student"], 20_000)
+    params, batch, _, _ = setting()
+    small = type(batch)(*(array[:1] for array in batch))
+    assert (small.labels >= 0).any()
+    # the label is among the samples never, in the full softmax once: with many samples both estimate the same sum
+    sampled = float(jax.jit(lambda key: loss(params, small, None, catalogue(), key))(jax.random.key(0)))
+    full = _loss(step.full_softmax(MODELS["student"]), small)
+    np.testing.assert_allclose(sampled, full, rtol=0.03)
+
+
+@pytest.mark.parametrize("kind", ["full", "sampled", "distilled"])
+def test_an_empty_batch_costs_nothing(kind):
+    net = MODELS["teacher"]
+    params = state.create(net, CONFIG, seed=1, rows=N, text_width=W, mesh=make_mesh(1, 1))[0].params
+    shape, loss = (2, L), {"full": step.full_softmax(net), "sampled": step.sampled_softmax(net, 8)}
+    empty = batches.Batch(*(np.full(shape, fill, np.int32) for fill in (-1, -1, 0, 0, 0)))
+    lists = step.Lists(np.zeros((*shape, K), np.int32), np.zeros((*shape, K), np.float32))
+    loss = loss.get(kind, step.distilled(net, 0.5))
+    value, gradients = jax.value_and_grad(loss)(params, empty, lists, catalogue(), jax.random.key(0))
+    assert value == 0
+    assert all(jnp.all(leaf == 0) for leaf in jax.tree.leaves(gradients))
