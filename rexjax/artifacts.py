@@ -138,12 +138,12 @@ def claim_workdir(workdir: Path, config: dict[str, Any], *, update: bool) -> lis
     """Ties ``workdir`` to ``config``; returns the keys that changed since its last run.
 
     Raises:
-        UserError: the workdir belongs to another config and ``update`` is false.
+        UserError: a stage has finished there with another config, and ``update`` is false.
     """
     path = workdir / "config.json"
     old = _read_json(path)
     changed = differences(old, config) if old else []
-    if changed and not update:
+    if changed and not update and any(workdir.glob("*/manifest.json")):
         shown = "; ".join(changed[:3]) + (f" and {len(changed) - 3} more" if len(changed) > 3 else "")
         raise UserError(
             f"{workdir} belongs to another config ({shown}): choose another --workdir, or pass --update to make its "

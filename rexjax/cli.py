@@ -10,6 +10,7 @@ from typing import Any
 
 import tyro
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from rexjax import artifacts, pipeline
@@ -134,12 +135,12 @@ def _publish(workdir: Path, artifact: artifacts.Artifact, config: Config) -> Non
 
 
 def _print_models(models: dict[str, Any], exclude_seen: bool) -> None:
-    quality = Table(title="Quality: test, full ranking" + (", seen items filtered" if exclude_seen else ""))
+    quality = Table(title="Quality at 10: test, full ranking" + (", seen items filtered" if exclude_seen else ""))
     costs = Table(title="Cost of a request (top 10)")
     for table, columns in ((quality, _QUALITY), (costs, ("bytes", "FLOPs", "p50 ms", "p99 ms", "users/s"))):
         table.add_column("model", no_wrap=True)
         for name in columns:
-            table.add_column(name, justify="right", no_wrap=True)
+            table.add_column(name.removesuffix("@10"), justify="right", no_wrap=True)
     for name, model in models.items():
         cost = model["cost"]
         quality.add_row(name, *(f"{model['quality']['test'][metric]:.4f}" for metric in _QUALITY))
@@ -197,7 +198,9 @@ def recommend(request: Recommend) -> None:
         err.print(f"rexjax: not in the catalogue, left out: {', '.join(unknown)}", markup=False)
     rows = index.recommend(found, history, request.k)
     table = Table(
-        title="After " + ", ".join(found.titles[i] for i in history) if history else "Most popular (empty history)"
+        title=escape("After " + ", ".join(found.titles[i] for i in history))
+        if history
+        else "Most popular (empty history)"
     )
     for name in ("", "item", "title", "score"):
         table.add_column(name, justify="right" if name in ("", "score") else "left")

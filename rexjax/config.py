@@ -252,7 +252,9 @@ def load(path: str | Path) -> Config:
         config = module.get_config()
     except TypeError as error:
         raise UserError(f"{path}: {error}: see `rexjax run --help` for all keys") from error
-    except (AttributeError, SyntaxError, ImportError) as error:
+    except UserError:
+        raise
+    except Exception as error:  # a config is a program of the user's
         raise UserError(f"{path} cannot be read as a config: {error}") from error
     if not isinstance(config, Config):
         raise UserError(f"{path}: get_config() returned {type(config).__name__}, not rexjax.config.Config")

@@ -42,10 +42,12 @@ def split_by_user(batches: Iterable[pa.RecordBatch]) -> Iterator[dict[str, np.nd
     """Regroups a stream sorted by user into blocks of USERS_PER_RECORD whole users (flat columns)."""
     rest: dict[str, np.ndarray] = {}
     for batch in batches:
+        if not batch.num_rows:
+            continue
         columns = {name: batch.column(name).to_numpy(zero_copy_only=False) for name in batch.schema.names}
         rest = {name: np.concatenate([rest[name], column]) for name, column in columns.items()} if rest else columns
         yield from _cut(rest, last=False)
-        keep = rest["user"] // USERS_PER_RECORD == rest["user"][-1] // USERS_PER_RECORD if len(rest["user"]) else None
+        keep = rest["user"] // USERS_PER_RECORD == rest["user"][-1] // USERS_PER_RECORD
         rest = {name: column[keep] for name, column in rest.items()}
     if rest:
         yield from _cut(rest, last=True)
@@ -73,7 +75,7 @@ def write(folder: Path, records: Iterable[Histories]) -> None:
         "first_event": np.int64,
     }
 
-    class _Builder(tfds.core.GeneratorBasedBuilder):
+    class _Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         name = "histories"
         VERSION = tfds.core.Version("1.0.0")
 

@@ -25,28 +25,32 @@ class Clean(NamedTuple):
     """Columns user int64 (dense), user_id (raw)."""
     steps: list[dict[str, Any]]
     """What each cleaning step removed and left."""
+    unused: int
+    """Items of the catalogue without any interaction in the log as it was read."""
 
 
 def clean(log: Table, items: Table | None, data: Data) -> Clean:
     """Applies all cleaning steps in order; each is materialised once in the engine."""
     columns = data.columns
     steps: list[dict[str, Any]] = []
-    log = _count(steps, "read", _named(log, columns, data))
-    where = "the log" if items is None else data.items
-    catalogue = _materialise("catalogue", _texts(log if items is None else items, columns, data, where))
+    log = _count(steps, "read", _named(log, columns, data, own_text=items is None))
+    catalogue = _own_texts(log, data) if items is None else _texts(items, columns, data)
+    catalogue = _materialise("catalogue", catalogue)
+    log, catalogue = _same_ids(log, catalogue)
     if steps[0]["interactions"] == 0:
         raise UserError("the log is empty: nothing to learn from; check --data.path and --data.interactions")
     _check_times(log, columns)
     log = _count(steps, "missing user, item or time", log.filter(_.user.notnull(), _.item.notnull(), _.time.notnull()))
+    unused = _rows(catalogue.anti_join(log, "item"))
     log = _count(steps, "item without a row in the items file", _known_items(log, catalogue, data))
     if data.min_rating:
         log = _count(steps, f"rating below {data.min_rating:g}", log.filter(_.rating >= data.min_rating))
     log = _count(steps, "repeated interactions", _without_repeats(log, data.repeats))
     log = _k_core(steps, log, data)
-    return _with_dense_ids(log, catalogue, steps)
+    return Clean(*_with_dense_ids(log, catalogue), steps, unused)
 
 
-def _named(log: Table, columns: Columns, data: Data) -> Table:
+def _named(log: Table, columns: Columns, data: Data, *, own_text: bool) -> Table:
     wanted = {"user": columns.user, "item": columns.item, "time": columns.time}
     if data.min_rating:
         wanted["rating"] = columns.rating
@@ -60,8 +64,14 @@ def _named(log: Table, columns: Columns, data: Data) -> Table:
             )
     named = {key: log[name] for key, name in wanted.items()}
     named["raw_time"], named["time"] = named["time"], _seconds(named["time"])
-    # a log may carry the items' text itself
-    named |= {f"text_{i}": log[name] for i, name in enumerate(data.text) if name in log.columns and not data.items}
+    if own_text:
+        missing = [name for name in data.text if name not in log.columns]
+        if missing or not data.text:
+            raise UserError(
+                f"there is no items file, and the log has no text column {', '.join(map(repr, missing)) or 'either'} "
+                f"(it has {', '.join(log.columns)}): see --data.items and --data.text"
+            )
+        named |= {f"text_{i}": log[name] for i, name in enumerate(data.text)}
     if "session" not in named:
         named["session"] = ibis.literal(0)
     return log.select(position=ibis.row_number(), **named)
@@ -86,30 +96,38 @@ def _check_times(log: Table, columns: Columns) -> None:
         )
 
 
-def _texts(table: Table, columns: Columns, data: Data, where: str) -> Table:
+def _texts(items: Table, columns: Columns, data: Data) -> Table:
     """One row per raw item: item, row (where it was), title, text ('' where there is none)."""
-    if data.items:
-        missing = [name for name in (columns.item, *data.text) if name not in table.columns]
-        if missing:
+    for name in (columns.item, *data.text):
+        if name not in items.columns:
             raise UserError(
-                f"{where} has no column {missing[0]!r} (it has {', '.join(table.columns)}): see --data.text"
+                f"{data.items} has no column {name!r} (it has {', '.join(items.columns)}): see --data.columns.item and "
+                "--data.text"
             )
-        parts = [table[name].cast("string").fill_null("").strip() for name in data.text]
-        item = table[columns.item]
-    else:
-        parts = [
-            table[f"text_{i}"].cast("string").fill_null("").strip()
-            for i in range(len(data.text))
-            if f"text_{i}" in table.columns
-        ]
-        item = table.item
-    if not parts:
-        raise UserError(f"neither an items file nor text columns {data.text} in the log: see --data.items, --data.text")
+    if not data.text:
+        raise UserError("--data.text names no column: name at least the one with the items' titles")
+    return _catalogue(items, items[columns.item], [items[name] for name in data.text])
+
+
+def _own_texts(log: Table, data: Data) -> Table:
+    """The same from a log that carries the text."""
+    return _catalogue(log, log.item, [log[f"text_{i}"] for i in range(len(data.text))])
+
+
+def _catalogue(table: Table, item: Column, parts: list[Column]) -> Table:
+    parts = [part.cast("string").fill_null("").strip() for part in parts]
     text = parts[0]
     for part in parts[1:]:
         text = ibis.cases((text == "", part), (part == "", text), else_=text + ibis.literal(". ") + part)
     rows = table.select(row=ibis.row_number(), item=item, title=parts[0], text=text).filter(_.item.notnull())
     return rows.group_by("item").agg(row=_.row.min(), title=_.title.max(), text=_.text.max())
+
+
+def _same_ids(log: Table, catalogue: Table) -> tuple[Table, Table]:
+    """A file of numbers and one of strings: both are compared as strings."""
+    if log.item.type().is_string() == catalogue.item.type().is_string():
+        return log, catalogue
+    return log.mutate(item=_.item.cast("string")), catalogue.mutate(item=_.item.cast("string"))
 
 
 def _known_items(log: Table, catalogue: Table, data: Data) -> Table:
@@ -123,10 +141,14 @@ def _known_items(log: Table, catalogue: Table, data: Data) -> Table:
 
 
 def _refuse(items: Table, what: str) -> None:
-    count = items.count().execute()
+    count = _rows(items)
     if count:
         example = items.limit(1).to_pyarrow()["item"][0].as_py()
         raise UserError(f"{count} items are {what} (such as {example!r}): mend the files, or pass --data.no-strict")
+
+
+def _rows(table: Table) -> int:
+    return table.count().to_pyarrow().as_py()
 
 
 def _without_repeats(log: Table, repeats: str) -> Table:
@@ -174,8 +196,8 @@ def _count(steps: list[dict[str, Any]], step: str, log: Table) -> Table:
     return log
 
 
-def _with_dense_ids(log: Table, catalogue: Table, steps: list[dict[str, Any]]) -> Clean:
-    """Dense ids from 0: users by their raw id, items by the MD5 of theirs, so that an id says nothing about its item.
+def _with_dense_ids(log: Table, catalogue: Table) -> tuple[Table, Table, Table]:
+    """Log, items and users with dense ids from 0: users by their raw id, items by the MD5 of theirs, so that an id says nothing about its item.
 
     Published logs number items by first occurrence; a model or a tie broken by id would read the future from that.
     """
@@ -186,9 +208,8 @@ def _with_dense_ids(log: Table, catalogue: Table, steps: list[dict[str, Any]]) -
     users = _materialise("users", users)
     log = log.join(kept.select("item", dense_item="dense"), "item").join(users.rename(dense_user="dense"), "user")
     ordered = log.select("position", "time", "session", user="dense_user", item="dense_item")
-    return Clean(
-        log=ordered.order_by("user", "time", "position").select("user", "item", "time", "session"),
-        items=kept.select("row", "title", "text", item="dense", item_id="item").order_by("item"),
-        users=users.select(user="dense", user_id="user").order_by("user"),
-        steps=steps,
+    return (
+        ordered.order_by("user", "time", "position").select("user", "item", "time", "session"),
+        kept.select("row", "title", "text", item="dense", item_id="item").order_by("item"),
+        users.select(user="dense", user_id="user").order_by("user"),
     )

@@ -31,7 +31,7 @@ def run(config: Config, folder: Path, inputs: dict[str, Artifact]) -> dict[str, 
     con = sources.connect(data.engine, scratch / "spill")
     try:
         log, items = sources.read(data, config.seed, con, scratch)
-        rows = None if items is None else int(items.count().execute())
+        rows = None if items is None else items.count().to_pyarrow().as_py()
         kept = interactions.clean(log, items, data)
         pq.write_table(con.to_pyarrow(kept.items), folder / "items.parquet")
         pq.write_table(con.to_pyarrow(kept.users), folder / "users.parquet")
@@ -40,7 +40,11 @@ def run(config: Config, folder: Path, inputs: dict[str, Artifact]) -> dict[str, 
         span = con.to_pyarrow(kept.log.agg(first=ibis._.time.min(), last=ibis._.time.max())).to_pylist()[0]
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    return _card(histories.read(folder), kept.steps, span, config) | {"catalogue_rows": rows}
+    return _card(histories.read(folder), kept.steps, span, config) | {
+        "items_without_interactions": kept.unused,
+        "items_without_text": pq.read_table(folder / "items.parquet", columns=["text"])["text"].to_pylist().count(""),
+        "catalogue_rows": rows,
+    }
 
 
 def _records(con: Any, log: Any, data: Data, users: int) -> Iterator[Histories]:
@@ -86,6 +90,11 @@ def _card(log: Histories, steps: list[dict[str, Any]], span: dict[str, float], c
         raise UserError(
             f"no user is left to test on with --data.split {config.data.split}: the {users} users have "
             f"{lengths.max()} interactions at most (leave_one_out needs 3 of a user, last_session 3 sessions)"
+        )
+    if not (log.valid_start - log.offsets[:-1] > 1).any():
+        raise UserError(
+            f"no user has two interactions to learn from: --data.split {config.data.split} holds out all others of the "
+            f"{users} users, who have {lengths.max()} at most"
         )
     return {
         "source": config.data.builder or config.data.source,

@@ -26,7 +26,7 @@ def run(config: Config, folder: Path, artifacts: dict[str, Artifact]) -> dict[st
     log = inputs.prepared(artifacts["prepare"])
     catalogue = inputs.catalogue(log, inputs.text_vectors(artifacts["encode"]))
     mesh = make_mesh(config.mesh.data, config.mesh.model)
-    _check(config, mesh.shape)
+    _check(config, mesh.shape, log.items)
     model = recommender.teacher(teacher, config.data.length)
     batches = inputs.epochs(log, config, settings.batch)
     if teacher.loss == "full_softmax":
@@ -48,8 +48,12 @@ def run(config: Config, folder: Path, artifacts: dict[str, Artifact]) -> dict[st
     return fitted.summary | {"content": {"model": digest}}
 
 
-def _check(config: Config, shape: dict[str, int]) -> None:
+def _check(config: Config, shape: dict[str, int], items: int) -> None:
     teacher = config.teacher
+    # later stages would refuse these too, but only after the training
+    for name, value in (("evaluate.k", max(config.evaluate.k)), ("student.list-length", config.student.list_length)):
+        if value > items:
+            raise UserError(f"--{name} {value} is larger than the catalogue of {items} items")
     if teacher.width % teacher.heads or teacher.heads % shape["model"]:
         raise UserError(
             f"--teacher.heads {teacher.heads} must divide --teacher.width {teacher.width} and be divided by "

@@ -1,0 +1,74 @@
+import jax
+import numpy as np
+import pytest
+from flax import linen as nn
+from jax.sharding import PartitionSpec as P
+
+from rexjax.models import layers
+
+B, L, D, H = 2, 5, 8, 2
+
+
+@pytest.mark.parametrize(
+    "segments, allowed",
+    [
+        ([1, 1, 1], [[1, 0, 0], [1, 1, 0], [1, 1, 1]]),
+        ([0, 1, 1], [[0, 0, 0], [0, 1, 0], [0, 1, 1]]),
+        ([1, 1, 2], [[1, 0, 0], [1, 1, 0], [0, 0, 1]]),
+        ([1, 2, 0], [[1, 0, 0], [0, 1, 0], [0, 0, 0]]),
+        ([0, 0, 0], np.zeros((3, 3))),
+    ],
+)
+def test_causal_mask(segments, allowed):
+    found = layers.causal_mask(np.asarray([segments], np.int32))
+    assert found.dtype == bool
+    np.testing.assert_array_equal(found[0], np.asarray(allowed, bool))
+
+
+def _attention(x, mask):
+    module = layers.Attention(heads=H, dropout=0.0)
+    variables = nn.unbox(module.init(jax.random.key(0), x, x, mask, True))
+    return module.apply(variables, x, x, mask, True), jax.tree.map(np.asarray, variables["params"])
+
+
+def softmax(x):
+    weights = np.exp(x - x.max(-1, keepdims=True))
+    return weights / weights.sum(-1, keepdims=True)
+
+
+def test_attention_equals_the_formula():
+    x = np.random.default_rng(0).normal(size=(B, L, D)).astype(np.float32)
+    mask = np.broadcast_to(np.tril(np.ones((L, L), bool)), (B, L, L))
+    found, p = _attention(x, mask)
+    expected = np.zeros((B, L, D))
+    for h in range(H):
+        q, k, v = (x @ p[name]["kernel"][:, h] for name in "qkv")
+        scores = q @ k.transpose(0, 2, 1) / np.sqrt(D / H)
+        expected += softmax(np.where(mask, scores, -np.inf)) @ v @ p["out"]["kernel"][h]
+    np.testing.assert_allclose(found, expected + p["out"]["bias"], rtol=0, atol=1e-5)
+
+
+def test_a_query_that_may_look_at_nothing_is_finite():
+    x = np.ones((1, L, D), np.float32)
+    found, _ = _attention(x, np.zeros((1, L, L), bool))
+    assert np.isfinite(found).all()
+
+
+def test_block_returns_the_queries_of_the_mask():
+    x = np.random.default_rng(1).normal(size=(B, L, D)).astype(np.float32)
+    mask = layers.causal_mask(np.ones((B, L), np.int32))
+    module = layers.Block(heads=H, dropout=0.0)
+    variables = nn.unbox(module.init(jax.random.key(0), x, mask, True))
+    whole, last = (module.apply(variables, x, m, True) for m in (mask, mask[:, -2:]))
+    assert whole.shape == (B, L, D) and last.shape == (B, 2, D)
+    np.testing.assert_allclose(last, whole[:, -2:], rtol=0, atol=1e-5)
+
+
+def test_block_names_its_logical_axes():
+    x, mask = np.zeros((1, L, D), np.float32), np.ones((1, L, L), bool)
+    shapes = jax.eval_shape(lambda: layers.Block(heads=H, dropout=0.0).init(jax.random.key(0), x, mask, True))
+    specs = nn.get_partition_spec(shapes)["params"]
+    assert specs["Attention_0"]["q"]["kernel"] == P("embed", "heads", "head")
+    assert specs["Attention_0"]["out"]["kernel"] == P("heads", "head", "embed")
+    assert specs["up"]["kernel"] == P("embed", "mlp")
+    assert specs["down"]["kernel"] == P("mlp", "embed")

@@ -1,0 +1,110 @@
+from functools import cache
+
+import jax
+import numpy as np
+import pytest
+
+from rexjax.models.pooled import PooledEncoder
+
+L, D, K = 12, 6, 3
+ENCODER = PooledEncoder(kernels=K, hidden=10, dropout=0.5, length=L)
+
+
+@cache
+def params():
+    ones = np.ones((1, L), np.int32)
+    found = ENCODER.init(jax.random.key(0), np.zeros((1, L, D), np.float32), ones, ones, True)["params"]
+    leaves, tree = jax.tree.flatten(jax.tree.map(np.asarray, found))
+    rng = np.random.default_rng(1)
+    return jax.tree.unflatten(tree, [x + 0.3 * rng.normal(size=x.shape).astype(np.float32) for x in leaves])
+
+
+@cache
+def _apply(last):
+    return jax.jit(lambda *arrays: ENCODER.apply({"params": params()}, *arrays, True, last))
+
+
+def encode(x, segments, positions, last=None):
+    return np.asarray(_apply(last)(x, segments, positions))
+
+
+def alone(items: np.ndarray):
+    """One history [l, D] in a left-padded row; what lies in the padding must not matter."""
+    x = np.full((1, L, D), 7.0, np.float32)
+    segments = np.zeros((1, L), np.int32)
+    x[0, L - len(items) :], segments[0, L - len(items) :] = items, 1
+    return x, segments, np.arange(L, dtype=np.int32)[None]
+
+
+def packed(histories: list[np.ndarray]):
+    """All histories in one row, from the left, as ``rexjax.data.batches.pack`` lays them; padding on the right."""
+    x, segments, positions = np.full((1, L, D), -3.0, np.float32), np.zeros((1, L), np.int32), np.zeros((1, L), np.int32)
+    start = 0
+    for number, items in enumerate(histories, 1):
+        stop = start + len(items)
+        x[0, start:stop], segments[0, start:stop] = items, number
+        positions[0, start:stop] = np.arange(L - len(items), L)
+        start = stop
+    return x, segments, positions
+
+
+def gelu(x: np.ndarray) -> np.ndarray:
+    return 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
+
+
+def written_out(items: np.ndarray) -> np.ndarray:
+    """The user vector after ``items`` [l, D], in NumPy."""
+    p, ages = params(), np.arange(len(items))[::-1]
+    weights = np.exp(p["decay"][:, ages])
+    pooled = weights / weights.sum(-1, keepdims=True) @ items
+    hidden = gelu(pooled.ravel() @ p["up"]["kernel"] + p["up"]["bias"])
+    return pooled[0] + hidden @ p["down"]["kernel"] + p["down"]["bias"]
+
+
+@pytest.mark.parametrize("length", [1, 2, 7, L])
+def test_equals_the_formula(length):
+    items = np.random.default_rng(length).normal(size=(length, D)).astype(np.float32)
+    found = encode(*alone(items))[0, L - length :]
+    expected = np.stack([written_out(items[: n + 1]) for n in range(length)])
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("lengths", [(12,), (5, 7), (1, 1, 1), (4, 3, 2, 1), (1, 11), (3,)])
+def test_packing_is_exact(lengths):
+    rng = np.random.default_rng(2)
+    histories = [rng.normal(size=(n, D)).astype(np.float32) for n in lengths]
+    found, start = encode(*packed(histories)), 0
+    for items in histories:
+        expected = encode(*alone(items))[0, L - len(items) :]
+        np.testing.assert_allclose(found[0, start : start + len(items)], expected, rtol=0, atol=1e-5)
+        start += len(items)
+
+
+@pytest.mark.parametrize("last", [1, 3, L])
+@pytest.mark.parametrize("length", [1, 4, L])
+def test_last_is_the_end_of_the_whole_output(last, length):
+    row = alone(np.random.default_rng(5).normal(size=(length, D)).astype(np.float32))
+    found = encode(*row, last)
+    assert found.shape == (1, last, D)
+    np.testing.assert_allclose(found, encode(*row)[:, -last:], rtol=0, atol=1e-5)
+
+
+def test_profiles_start_as_decays_with_half_lives_from_one_item_to_the_whole_history():
+    ones = np.ones((1, L), np.int32)
+    decay = np.exp(ENCODER.init(jax.random.key(0), np.zeros((1, L, D)), ones, ones, True)["params"]["decay"])
+    expected = [0.5 ** (np.arange(L) / half_life) for half_life in (1, np.sqrt(L), L)]
+    np.testing.assert_allclose(decay, expected, rtol=1e-5)
+
+
+def test_padding_alone_is_finite():
+    found = encode(np.ones((1, L, D), np.float32), np.zeros((1, L), np.int32), np.zeros((1, L), np.int32))
+    expected = gelu(params()["up"]["bias"]) @ params()["down"]["kernel"] + params()["down"]["bias"]
+    np.testing.assert_allclose(found[0], np.tile(expected, (L, 1)), atol=1e-5)
+
+
+def test_dropout_only_where_it_is_asked_for():
+    row = alone(np.ones((L, D), np.float32))
+    noisy = [
+        np.asarray(ENCODER.apply({"params": params()}, *row, False, rngs={"dropout": jax.random.key(k)})) for k in (0, 1)
+    ]
+    assert np.abs(noisy[0] - noisy[1]).max() > 1e-3

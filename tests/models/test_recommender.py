@@ -1,0 +1,112 @@
+from functools import cache
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen as nn
+from jax.sharding import PartitionSpec as P
+
+from rexjax.config import Student, Teacher
+from rexjax.models import recommender
+
+N, W, L, D = 20, 5, 10, 8
+MODELS = {
+    "teacher": recommender.teacher(Teacher(width=D, layers=2, heads=2), L),
+    "student": recommender.student(Student(width=D, kernels=3, hidden=12), L),
+}
+
+
+@cache
+def parameters(name: str):
+    return nn.unbox(MODELS[name].init(jax.random.key(0), N, W))
+
+
+@cache
+def text(rows: int = 128) -> np.ndarray:
+    return np.random.default_rng(0).normal(size=(rows, W)).astype(np.float32)
+
+
+def histories(*lengths: int, width: int = L) -> np.ndarray:
+    rng = np.random.default_rng(1)
+    found = np.full((len(lengths), width), -1, np.int32)
+    for row, length in zip(found, lengths, strict=True):
+        row[width - length :] = rng.integers(0, N, length)
+    return found
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_parameters_have_padded_rows_and_logical_axes(name):
+    boxed = jax.eval_shape(lambda: MODELS[name].init(jax.random.key(0), N, W))
+    assert boxed.keys() == {"rows", "items", "history"}
+    assert nn.unbox(boxed)["rows"].shape == (128, D)
+    assert nn.get_partition_spec(boxed)["rows"] == P("rows", "embed")
+
+
+@pytest.mark.parametrize("name, unit", [("teacher", False), ("student", True)])
+def test_item_vectors(name, unit):
+    params = parameters(name)
+    raw = np.asarray(params["rows"]) + text() @ np.asarray(params["items"]["text"]["kernel"])
+    expected = raw / np.linalg.norm(raw, axis=-1, keepdims=True) if unit else raw
+    np.testing.assert_allclose(MODELS[name].item_vectors(params, text()), expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("shorter", [3, 6, 9])
+def test_encode_needs_no_padding(name, shorter):
+    model, served = MODELS[name], recommender.serve(MODELS[name], parameters(name), text(), N)
+    asked = histories(3, 1, 2, shorter)
+    whole, cut = (model.encode(served.history, *recommender.gather(served.items, h)) for h in (asked, asked[:, -9:]))
+    assert whole.shape == (4, D)
+    np.testing.assert_allclose(cut, whole, rtol=0, atol=1e-5)
+    few = asked[:3, -3:]
+    found = model.encode(served.history, *recommender.gather(served.items, few))
+    np.testing.assert_allclose(found, whole[:3], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_encode_is_the_last_of_the_user_vectors(name):
+    model, served = MODELS[name], recommender.serve(MODELS[name], parameters(name), text(), N)
+    vectors, mask = recommender.gather(served.items, histories(L, 4, 1))
+    row = recommender.Row(mask.astype(jnp.int32), jnp.broadcast_to(jnp.arange(L), mask.shape))
+    every = model.user_vectors(served.history, vectors, row)
+    np.testing.assert_allclose(model.encode(served.history, vectors, mask), every[:, -1], rtol=0, atol=1e-5)
+
+
+def test_the_students_users_are_unit_vectors_and_its_scores_scaled():
+    model, served = MODELS["student"], recommender.serve(MODELS["student"], parameters("student"), text(), N)
+    users = model.encode(served.history, *recommender.gather(served.items, histories(4, 2)))
+    np.testing.assert_allclose(np.linalg.norm(users, axis=-1), 1.0, rtol=1e-5)
+    assert model.scale == pytest.approx(1 / 0.07) and model.cosine
+    assert MODELS["teacher"].scale == 1.0 and not MODELS["teacher"].cosine
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_dropout_needs_a_key(name):
+    model, params = MODELS[name], parameters(name)
+    vectors, mask = recommender.gather(model.item_vectors(params, text()), histories(L, L))
+    row = recommender.Row(mask.astype(jnp.int32), jnp.broadcast_to(jnp.arange(L), mask.shape))
+    plain, one, other = (model.user_vectors(params["history"], vectors, row, k) for k in (None, *map(jax.random.key, (0, 1))))
+    assert np.abs(one - other).max() > 1e-4 and np.abs(plain - one).max() > 1e-4
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_serve_drops_padding_rows(name):
+    params = parameters(name)
+    served = recommender.serve(MODELS[name], params, text(), N)
+    np.testing.assert_allclose(served.items, MODELS[name].item_vectors(params, text())[:N], rtol=1e-6)
+    assert served.history is params["history"]
+
+
+def test_gather():
+    items = np.arange(1.0, 7.0, dtype=np.float32).reshape(3, 2)
+    vectors, mask = recommender.gather(items, np.asarray([[-1, 0, 2], [1, -1, 3]], np.int32))
+    np.testing.assert_array_equal(mask, [[False, True, True], [True, False, True]])
+    np.testing.assert_array_equal(vectors, [[[0, 0], [1, 2], [5, 6]], [[3, 4], [0, 0], [0, 0]]])  # 3 is not clamped
+
+
+def test_normalize_and_its_gradient_at_zero():
+    x = jnp.asarray([[3.0, 4.0], [0.0, 0.0]])
+    np.testing.assert_allclose(recommender.normalize(x), [[0.6, 0.8], [0, 0]], rtol=1e-6)
+    gradient = jax.grad(lambda x: recommender.normalize(x).sum())(jnp.zeros((1, 2)))
+    assert np.isfinite(gradient).all()

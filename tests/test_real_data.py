@@ -1,0 +1,33 @@
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from rexjax import config as configs
+from rexjax.stages import prepare
+
+DATA = Path(os.environ.get("REXJAX_DATA") or "no such folder")
+CONFIGS = Path(__file__).parent.parent / "configs"
+
+pytestmark = [
+    pytest.mark.real_data,
+    pytest.mark.skipif(not DATA.is_dir(), reason="REXJAX_DATA names no folder of benchmark data sets"),
+]
+
+
+@pytest.mark.parametrize(
+    ("config", "folder", "users", "items", "interactions"),
+    [  # the published sizes of the files that the published tables use
+        ("amazon", "amazon-beauty", 22_363, 12_101, 198_502),
+        ("amazon", "amazon-sports", 35_598, 18_357, 296_337),
+        ("amazon", "amazon-toys", 19_412, 11_924, 167_597),
+        ("movielens", "ml-1m", 6_040, 3_416, 999_611),
+        ("online_retail", "online_retail", 4_074, 3_145, 264_510),
+    ],
+)
+def test_a_cleaned_log_has_its_published_size(tmp_path, config, folder, users, items, interactions):
+    found = configs.load(CONFIGS / f"{config}.py")
+    found = replace(found, data=replace(found.data, path=str(DATA / folder)))
+    card = prepare.run(found, tmp_path, {})
+    assert (card["users"], card["items"], card["interactions"]) == (users, items, interactions)
