@@ -6,6 +6,7 @@ and offsets costs the same to decode as one row. The reader sees NumPy arrays, n
 
 import contextlib
 import io
+import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -92,6 +93,7 @@ def write(folder: Path, records: Iterable[Histories]) -> None:
     tfds.disable_progress_bar()
     with contextlib.redirect_stdout(io.StringIO()):  # TFDS prints; progress is ours
         _Builder(data_dir=str(folder), file_format="array_record").download_and_prepare()
+    shutil.rmtree(folder / "downloads", ignore_errors=True)  # TFDS makes it for every builder
 
 
 def source(folder: Path) -> Any:

@@ -3,6 +3,8 @@
 The same expressions run on DuckDB here and on Spark or BigQuery elsewhere. Every step is counted for the data card.
 """
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import ibis
@@ -33,9 +35,11 @@ def clean(log: Table, items: Table | None, data: Data) -> Clean:
     """Applies all cleaning steps in order; each is materialised once in the engine."""
     columns = data.columns
     steps: list[dict[str, Any]] = []
-    log = _count(steps, "read", _named(log, columns, data, own_text=items is None))
-    catalogue = _own_texts(log, data) if items is None else _texts(items, columns, data)
-    catalogue = _materialise("catalogue", catalogue)
+    with _reading("log"):
+        log = _count(steps, "read", _named(log, columns, data, own_text=items is None))
+    with _reading("items file"):
+        catalogue = _own_texts(log, data) if items is None else _texts(items, columns, data)
+        catalogue = _materialise("catalogue", catalogue)
     log, catalogue = _same_ids(log, catalogue)
     if steps[0]["interactions"] == 0:
         raise UserError("the log is empty: nothing to learn from; check --data.path and --data.interactions")
@@ -48,6 +52,18 @@ def clean(log: Table, items: Table | None, data: Data) -> Clean:
     log = _count(steps, "repeated interactions", _without_repeats(log, data.repeats))
     log = _k_core(steps, log, data)
     return Clean(*_with_dense_ids(log, catalogue), steps, unused)
+
+
+@contextlib.contextmanager
+def _reading(what: str) -> Iterator[None]:
+    """An engine reads as late as it can, and each has its own kinds of failure."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split()[:60])
+        raise UserError(f"the {what} cannot be read to its end ({reason}): mend that row or column") from error
 
 
 def _named(log: Table, columns: Columns, data: Data, *, own_text: bool) -> Table:
@@ -87,7 +103,7 @@ def _seconds(column: Column) -> Column:
 
 
 def _check_times(log: Table, columns: Columns) -> None:
-    broken = log.filter(_.raw_time.notnull(), _.time.isnull() | (_.time.isnan()))
+    broken = log.filter(_.raw_time.notnull(), _.time.isnull() | _.time.isnan() | _.time.isinf())
     rows = broken.select("position", raw=_.raw_time.cast("string")).limit(1).to_pyarrow().to_pylist()
     if rows:
         raise UserError(
@@ -197,7 +213,7 @@ def _count(steps: list[dict[str, Any]], step: str, log: Table) -> Table:
 
 
 def _with_dense_ids(log: Table, catalogue: Table) -> tuple[Table, Table, Table]:
-    """Log, items and users with dense ids from 0: users by their raw id, items by the MD5 of theirs, so that an id says nothing about its item.
+    """Log, items and users with dense ids from 0: users by raw id, items by the MD5 of theirs, which tells nothing.
 
     Published logs number items by first occurrence; a model or a tie broken by id would read the future from that.
     """

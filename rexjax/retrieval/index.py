@@ -34,6 +34,8 @@ class Index(NamedTuple):
     titles: list[str]
     popular: np.ndarray
     """int32 [N], dense ids from the most to the least popular: the answer to an empty history."""
+    share: np.ndarray
+    """float64 [N], each item's share of all training interactions."""
     length: int
     """The longest history that is looked at."""
 
@@ -75,6 +77,7 @@ def read(folder: Path) -> Index:
         item_ids=[str(item) for item in items["item_id"]],
         titles=items["title"],
         popular=np.argsort(-popularity, kind="stable").astype(np.int32),
+        share=popularity / max(popularity.sum(), 1),
         length=about["length"],
     )
 
@@ -91,7 +94,7 @@ def recommend(index: Index, history: list[int], k: int) -> list[Recommendation]:
             f"--k {k}: this catalogue has {left} items that can be recommended, so k must lie in 1 … {left}"
         )
     if not history:
-        return [_item(index, int(i), float("nan")) for i in index.popular[:k]]
+        return [_item(index, int(i), float(index.share[i])) for i in index.popular[:k]]
     padded = np.full((1, index.length), -1, np.int32)
     latest = history[-index.length :]
     padded[0, index.length - len(latest) :] = latest

@@ -51,7 +51,10 @@ def run(config: Config, folder: Path, artifacts: dict[str, Artifact]) -> dict[st
 def _check(config: Config, shape: dict[str, int], items: int) -> None:
     teacher = config.teacher
     # later stages would refuse these too, but only after the training
-    for name, value in (("evaluate.k", max(config.evaluate.k)), ("student.list-length", config.student.list_length)):
+    for name, value in (
+        ("evaluate.k", max(10, *config.evaluate.k)),
+        ("student.list-length", config.student.list_length),
+    ):
         if value > items:
             raise UserError(f"--{name} {value} is larger than the catalogue of {items} items")
     if teacher.width % teacher.heads or teacher.heads % shape["model"]:

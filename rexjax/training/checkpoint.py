@@ -78,8 +78,10 @@ def restore_tree(folder: Path, like: Any = None) -> Any:
         try:
             if like is not None:
                 return checkpointer.restore(folder.absolute(), like)
-            shapes = checkpointer.metadata(folder.absolute()).item_metadata.tree
-            like = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), shapes)
+            described = checkpointer.metadata(folder.absolute()).item_metadata
+            if described is None:
+                raise ValueError("its metadata is missing or damaged")
+            like = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), described.tree)
             return checkpointer.restore(folder.absolute(), like)
         except (ValueError, FileNotFoundError, KeyError) as error:
             reason = str(error).splitlines()[0]

@@ -14,10 +14,10 @@ class Log:
     """Writes scalars by epoch to ``FOLDER/NAME.jsonl``, TensorBoard events in ``FOLDER/tensorboard/NAME`` and wandb."""
 
     def __init__(self, folder: Path, name: str, *, wandb_project: str = "", config: dict[str, Any] | None = None):
+        self._wandb = _wandb_run(wandb_project, name, config) if wandb_project else None  # may fail: before any file
         folder.mkdir(parents=True, exist_ok=True)
         self._lines = (folder / f"{name}.jsonl").open("a")
         self._board = SummaryWriter(str(folder / "tensorboard" / name))
-        self._wandb = _wandb_run(wandb_project, name, config) if wandb_project else None
 
     def write(self, epoch: int, values: dict[str, float]) -> None:
         """One line for ``epoch``."""

@@ -21,11 +21,11 @@ def params():
 
 @cache
 def _apply(last):
-    return jax.jit(lambda *arrays: ENCODER.apply({"params": params()}, *arrays, True, last))
+    return jax.jit(lambda params, *arrays: ENCODER.apply({"params": params}, *arrays, True, last))
 
 
 def encode(x, segments, positions, last=None):
-    return np.asarray(_apply(last)(x, segments, positions))
+    return np.asarray(_apply(last)(params(), x, segments, positions))
 
 
 def alone(items: np.ndarray):
@@ -38,7 +38,11 @@ def alone(items: np.ndarray):
 
 def packed(histories: list[np.ndarray]):
     """All histories in one row, from the left, as ``rexjax.data.batches.pack`` lays them; padding on the right."""
-    x, segments, positions = np.full((1, L, D), -3.0, np.float32), np.zeros((1, L), np.int32), np.zeros((1, L), np.int32)
+    x, segments, positions = (
+        np.full((1, L, D), -3.0, np.float32),
+        np.zeros((1, L), np.int32),
+        np.zeros((1, L), np.int32),
+    )
     start = 0
     for number, items in enumerate(histories, 1):
         stop = start + len(items)
@@ -105,6 +109,7 @@ def test_padding_alone_is_finite():
 def test_dropout_only_where_it_is_asked_for():
     row = alone(np.ones((L, D), np.float32))
     noisy = [
-        np.asarray(ENCODER.apply({"params": params()}, *row, False, rngs={"dropout": jax.random.key(k)})) for k in (0, 1)
+        np.asarray(ENCODER.apply({"params": params()}, *row, False, rngs={"dropout": jax.random.key(k)}))
+        for k in (0, 1)
     ]
     assert np.abs(noisy[0] - noisy[1]).max() > 1e-3

@@ -12,7 +12,7 @@ from rexjax.models import recommender
 
 N, W, L, D = 20, 5, 10, 8
 MODELS = {
-    "teacher": recommender.teacher(Teacher(width=D, layers=2, heads=2), L),
+    "teacher": recommender.teacher(Teacher(width=D, layers=1, heads=2), L),
     "student": recommender.student(Student(width=D, kernels=3, hidden=12), L),
 }
 
@@ -52,16 +52,14 @@ def test_item_vectors(name, unit):
 
 
 @pytest.mark.parametrize("name", MODELS)
-@pytest.mark.parametrize("shorter", [3, 6, 9])
+@pytest.mark.parametrize("shorter", [3, 8])
 def test_encode_needs_no_padding(name, shorter):
     model, served = MODELS[name], recommender.serve(MODELS[name], parameters(name), text(), N)
-    asked = histories(3, 1, 2, shorter)
-    whole, cut = (model.encode(served.history, *recommender.gather(served.items, h)) for h in (asked, asked[:, -9:]))
-    assert whole.shape == (4, D)
-    np.testing.assert_allclose(cut, whole, rtol=0, atol=1e-5)
-    few = asked[:3, -3:]
-    found = model.encode(served.history, *recommender.gather(served.items, few))
-    np.testing.assert_allclose(found, whole[:3], rtol=0, atol=1e-5)
+    encode = jax.jit(lambda served, asked: model.encode(served.history, *recommender.gather(served.items, asked)))
+    asked = histories(shorter, 1, 2)
+    whole = encode(served, asked)
+    assert whole.shape == (3, D)
+    np.testing.assert_allclose(encode(served, asked[:, -shorter:]), whole, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -86,7 +84,9 @@ def test_dropout_needs_a_key(name):
     model, params = MODELS[name], parameters(name)
     vectors, mask = recommender.gather(model.item_vectors(params, text()), histories(L, L))
     row = recommender.Row(mask.astype(jnp.int32), jnp.broadcast_to(jnp.arange(L), mask.shape))
-    plain, one, other = (model.user_vectors(params["history"], vectors, row, k) for k in (None, *map(jax.random.key, (0, 1))))
+    plain, one, other = (
+        model.user_vectors(params["history"], vectors, row, k) for k in (None, *map(jax.random.key, (0, 1)))
+    )
     assert np.abs(one - other).max() > 1e-4 and np.abs(plain - one).max() > 1e-4
 
 

@@ -3,6 +3,7 @@ from functools import cache
 import jax
 import numpy as np
 import pytest
+from flax import linen as nn
 
 from rexjax.models.sequential import SequentialEncoder
 
@@ -14,24 +15,18 @@ ENCODER = SequentialEncoder(layers=2, heads=2, dropout=0.5, length=L)
 def params():
     ones = np.ones((1, L), np.int32)
     found = ENCODER.init(jax.random.key(0), np.zeros((1, L, D), np.float32), ones, ones, True)["params"]
-    leaves, tree = jax.tree.flatten(jax.tree.map(np.asarray, jax.tree.map(lambda x: x, _unboxed(found))))
+    leaves, tree = jax.tree.flatten(jax.tree.map(np.asarray, nn.unbox(found)))
     rng = np.random.default_rng(1)  # positions and norms that matter
     return jax.tree.unflatten(tree, [x + 0.3 * rng.normal(size=x.shape).astype(np.float32) for x in leaves])
 
 
-def _unboxed(tree):
-    from flax import linen as nn
-
-    return nn.unbox(tree)
-
-
 @cache
 def _apply(last):
-    return jax.jit(lambda *arrays: ENCODER.apply({"params": params()}, *arrays, True, last))
+    return jax.jit(lambda params, *arrays: ENCODER.apply({"params": params}, *arrays, True, last))
 
 
 def encode(x, segments, positions, last=None):
-    return np.asarray(_apply(last)(x, segments, positions))
+    return np.asarray(_apply(last)(params(), x, segments, positions))
 
 
 def alone(items: np.ndarray):
@@ -44,7 +39,11 @@ def alone(items: np.ndarray):
 
 def packed(histories: list[np.ndarray]):
     """All histories in one row, from the left, as ``rexjax.data.batches.pack`` lays them; padding on the right."""
-    x, segments, positions = np.full((1, L, D), -3.0, np.float32), np.zeros((1, L), np.int32), np.zeros((1, L), np.int32)
+    x, segments, positions = (
+        np.full((1, L, D), -3.0, np.float32),
+        np.zeros((1, L), np.int32),
+        np.zeros((1, L), np.int32),
+    )
     start = 0
     for number, items in enumerate(histories, 1):
         stop = start + len(items)
@@ -68,7 +67,7 @@ def test_packing_is_exact(lengths):
 def test_it_is_causal():
     items = np.random.default_rng(3).normal(size=(L, D)).astype(np.float32)
     changed = items.copy()
-    changed[6] += 1.0
+    changed[6, 0] += 2.0
     before, after = encode(*alone(items))[0], encode(*alone(changed))[0]
     np.testing.assert_array_equal(before[:6], after[:6])
     assert (np.abs(before[6:] - after[6:]).max(-1) > 1e-4).all()
@@ -93,7 +92,8 @@ def test_last_is_the_end_of_the_whole_output(last, length):
 def test_dropout_only_where_it_is_asked_for():
     row = alone(np.ones((L, D), np.float32))
     noisy = [
-        np.asarray(ENCODER.apply({"params": params()}, *row, False, rngs={"dropout": jax.random.key(k)})) for k in (0, 1)
+        np.asarray(ENCODER.apply({"params": params()}, *row, False, rngs={"dropout": jax.random.key(k)}))
+        for k in (0, 1)
     ]
     assert np.abs(noisy[0] - noisy[1]).max() > 1e-3
     np.testing.assert_array_equal(encode(*row), encode(*row))

@@ -1,0 +1,61 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from rexjax.compression import quantize
+from rexjax.compression.quantize import QuantizedRows
+from rexjax.models.recommender import Served
+
+
+@pytest.mark.parametrize("shape", [(9, 16), (1, 1), (3, 4, 5)])
+@pytest.mark.parametrize("size", [1e-6, 1.0, 1e6])
+def test_the_error_is_at_most_half_a_scale(shape, size):
+    rows = (np.random.default_rng(0).normal(size=shape) * size).astype(np.float32)
+    found = quantize.quantize_rows(jnp.asarray(rows))
+    assert found.values.dtype == jnp.int8 and found.values.shape == shape
+    assert found.scales.dtype == jnp.float32 and found.scales.shape == (*shape[:-1], 1)
+    np.testing.assert_allclose(found.scales, np.abs(rows).max(-1, keepdims=True) / 127, rtol=1e-6)
+    assert np.abs(np.asarray(found.values, int)).max(-1).min() == 127  # the whole range is used
+    error = np.abs(np.asarray(quantize.dequantize(found), np.float64) - rows)
+    assert (error <= np.asarray(found.scales) * 0.5 * (1 + 1e-4)).all()
+
+
+def test_zeros_stay_zeros():
+    rows = jnp.asarray([[0.0, 0.0, 0.0], [0.0, 5.0, -2.5]])
+    found = quantize.quantize_rows(rows)
+    np.testing.assert_array_equal(found.values, [[0, 0, 0], [0, 127, -64]])
+    back = quantize.dequantize(found)
+    assert back.dtype == jnp.float32
+    np.testing.assert_array_equal(back[0], 0), np.testing.assert_array_equal(back[1, 0], 0)
+
+
+def test_four_times_fewer_bytes():
+    rows = jnp.ones((10, 64), jnp.float32)
+    found = quantize.quantize_rows(rows)
+    assert found.values.nbytes * 4 == rows.nbytes
+    assert found.scales.nbytes == 10 * 4
+
+
+def test_matrices_of_a_tree_are_quantised_and_vectors_stay():
+    rng = np.random.default_rng(1)
+    tree = {
+        "kernel": jnp.asarray(rng.normal(size=(4, 3)), jnp.float32),
+        "bias": jnp.asarray(rng.normal(size=3), jnp.float32),
+    }
+    served = Served(jnp.asarray(rng.normal(size=(5, 2)), jnp.float32), {"up": tree})
+    small = quantize.quantize_tree(served)
+    assert isinstance(small.items, QuantizedRows) and isinstance(small.history["up"]["kernel"], QuantizedRows)
+    assert small.history["up"]["bias"] is tree["bias"]
+    back = quantize.dequantize_tree(small)
+    assert jax.tree.structure(back) == jax.tree.structure(served)
+    np.testing.assert_array_equal(back.items, quantize.dequantize(small.items))
+    np.testing.assert_array_equal(back.history["up"]["kernel"], quantize.dequantize(small.history["up"]["kernel"]))
+    again = quantize.quantize_tree(back)
+    np.testing.assert_array_equal(again.items.values, small.items.values)
+
+
+def test_a_tree_without_quantised_leaves_passes():
+    tree = {"a": jnp.ones((2, 2)), "b": {"c": jnp.zeros(3)}}
+    found = quantize.dequantize_tree(tree)
+    assert found["a"] is tree["a"] and found["b"]["c"] is tree["b"]["c"]

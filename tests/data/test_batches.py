@@ -1,0 +1,145 @@
+import numpy as np
+import pytest
+
+from rexjax.data import batches, splits
+from rexjax.data.histories import USERS_PER_RECORD, Histories, concatenate
+
+
+def log_of(counts, seed=0, first_event=0):
+    rng = np.random.default_rng(seed)
+    offsets = np.cumsum([0, *counts]).astype(np.int64)
+    valid, test = splits.leave_one_out(offsets)
+    items = rng.integers(0, 10_000, offsets[-1]).astype(np.int32)
+    return Histories(items, np.arange(offsets[-1], dtype=float), offsets, valid, test, first_event)
+
+
+def records_of(users, seed=0):
+    """A source as ``histories.source`` gives it: a sequence of dicts."""
+    counts, records, first = np.random.default_rng(seed).integers(1, 20, users), [], 0
+    for start in range(0, users, USERS_PER_RECORD):
+        records.append(log_of(counts[start : start + USERS_PER_RECORD], seed + start, first))
+        first += len(records[-1].items)
+    return [{**record._asdict(), "first_event": np.int64(record.first_event)} for record in records], records
+
+
+def expected_pairs(log, length, shift=0):
+    """(prefix of at most L items → label, event) of every user's training part; loops, on purpose."""
+    pairs = []
+    for user in range(log.users):
+        events = list(range(log.offsets[user], log.valid_start[user]))[-length - 1 :]
+        for last in range(len(events) - 1):
+            prefix = tuple(log.items[events[: last + 1]].tolist())
+            pairs.append((prefix, int(log.items[events[last + 1]]), events[last] + shift))
+    return sorted(pairs)
+
+
+def pairs_of(batch):
+    """The same, read off the packed rows."""
+    pairs = []
+    for row in range(len(batch.items)):
+        for segment in range(1, batch.segments[row].max(initial=0) + 1):
+            at = np.flatnonzero(batch.segments[row] == segment)
+            np.testing.assert_array_equal(at, np.arange(at[0], at[-1] + 1))
+            length = batch.items.shape[1]
+            np.testing.assert_array_equal(batch.positions[row, at], np.arange(length - len(at), length))
+            for last in range(len(at)):
+                prefix = tuple(batch.items[row, at[: last + 1]].tolist())
+                pairs.append((prefix, int(batch.labels[row, at[last]]), int(batch.events[row, at[last]])))
+    return sorted(pairs)
+
+
+def of_epoch(source, **settings):
+    found = list(batches.epoch(source, **{"seed": 0, "epoch": 0, "batch": 8, "length": 6} | settings))
+    return found, sorted(pair for batch in found for pair in pairs_of(batch))
+
+
+@pytest.mark.parametrize(
+    "counts",
+    [[1], [2], [3], [4], [1, 2, 3], [3, 3, 3], [5, 1, 9, 2, 30, 4], [7, 8, 9, 10], [40], list(range(1, 30))],
+)
+@pytest.mark.parametrize("length", [1, 2, 6])
+def test_every_prefix_of_every_training_part_is_packed_exactly_once(counts, length):
+    log = log_of(counts, first_event=1000)
+    order = np.random.default_rng(1).permutation(len(counts))
+    batch = batches.pack(log, order, length)
+    assert pairs_of(batch) == expected_pairs(log, length, shift=1000)
+    padding = batch.segments == 0
+    for array, fill in ((batch.items, -1), (batch.labels, -1), (batch.positions, 0), (batch.events, 0)):
+        assert (array[padding] == fill).all()
+    assert (batch.labels[~padding] >= 0).all()
+    assert batch.items.shape[1] == length
+
+
+def test_events_index_the_log_even_where_records_are_no_neighbours():
+    a, b = log_of([6, 9], seed=1, first_event=0), log_of([8], seed=2, first_event=15)
+    whole = np.concatenate([a.items, b.items])
+    batch = batches.pack(concatenate([b, a]), np.arange(3), 5)
+    real = batch.segments > 0
+    np.testing.assert_array_equal(whole[batch.events[real]], batch.items[real])
+    np.testing.assert_array_equal(whole[batch.events[real] + 1], batch.labels[real])
+
+
+def test_a_long_history_is_cut_to_its_last_items():
+    log = log_of([20])
+    batch = batches.pack(log, np.array([0]), 5)
+    np.testing.assert_array_equal(batch.items, [log.items[12:17]])
+    np.testing.assert_array_equal(batch.labels, [log.items[13:18]])
+
+
+def test_rows_are_filled_before_a_new_one_is_begun():
+    batch = batches.pack(log_of([5, 5, 5, 5]), np.arange(4), 4)  # two pairs each
+    np.testing.assert_array_equal(batch.segments, [[1, 1, 2, 2]] * 2)
+
+
+@pytest.mark.parametrize("size", [1, 3, 8, 1000])
+def test_an_epoch_has_constant_shapes_and_the_same_pairs_for_any_batch_size(size):
+    source, records = records_of(USERS_PER_RECORD + 40)
+    found, pairs = of_epoch(source, batch=size)
+    assert {tuple(array.shape for array in batch) for batch in found} == {((size, 6),) * 5}
+    assert {tuple(array.dtype.name for array in batch) for batch in found} == {("int32",) * 4 + ("int64",)}
+    assert pairs == sorted(p for r in records for p in expected_pairs(r, 6, shift=r.first_event))
+
+
+def test_blocks_of_records_lose_nothing(monkeypatch):
+    monkeypatch.setattr(batches, "RECORDS_PER_BLOCK", 1)
+    source, records = records_of(2 * USERS_PER_RECORD + 5)
+    _, pairs = of_epoch(source, batch=16)
+    assert pairs == sorted(p for r in records for p in expected_pairs(r, 6, shift=r.first_event))
+
+
+def test_the_order_follows_seed_and_epoch_and_nothing_else():
+    source, _ = records_of(60)
+
+    def order(**settings):
+        return np.concatenate([batch.events for batch in of_epoch(source, **settings)[0]])
+
+    np.testing.assert_array_equal(order(seed=1, epoch=2), order(seed=1, epoch=2))
+    rows = len(order(batch=1))
+    np.testing.assert_array_equal(order(batch=1), order(batch=7)[:rows])
+    assert not np.array_equal(order(seed=1), order(seed=2))
+    assert not np.array_equal(order(epoch=0), order(epoch=1))
+    assert not np.array_equal(order(seed=1, epoch=2), order(seed=2, epoch=1))
+
+
+def test_without_shuffling_the_order_is_that_of_the_log():
+    source, _ = records_of(60)
+    found, _ = of_epoch(source, shuffle=False)
+    events = np.concatenate([batch.events[batch.segments > 0] for batch in found])
+    assert (np.diff(events) > 0).all()
+
+
+@pytest.mark.parametrize(
+    ("users", "stops", "expected"),
+    [
+        ([0], [3], [[-1, 0, 1, 2]]),
+        ([0], [0], [[-1, -1, -1, -1]]),
+        ([1], [9], [[5, 6, 7, 8]]),
+        ([1], [5], [[-1, -1, 3, 4]]),
+        ([1, 0], [4, 2], [[-1, -1, -1, 3], [-1, -1, 0, 1]]),
+    ],
+)
+def test_latest_items_before_a_moment(users, stops, expected):
+    log = log_of([3, 7])._replace(items=np.arange(10, dtype=np.int32))
+    found = batches.latest(log, np.array(users), np.array(stops), 4)
+    np.testing.assert_array_equal(found, expected)
+    assert found.dtype == np.int32

@@ -1,0 +1,278 @@
+import datetime
+import hashlib
+from collections import Counter
+
+import ibis
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from rexjax.config import Columns, Data
+from rexjax.data.interactions import clean
+from rexjax.errors import UserError
+
+OPEN = {"source": "files", "min_user_events": 1, "min_item_events": 1, "strict": False}
+
+
+def table(rows, names):
+    return pa.table({name: list(column) for name, column in zip(names, zip(*rows, strict=True), strict=True)})
+
+
+def run(log, items=None, **settings):
+    """Cleans a list of (user, item, time) and of (item, title), or tables."""
+    con = ibis.duckdb.connect()
+    data = Data(**OPEN | settings)
+    log = log if isinstance(log, pa.Table) else table(log, ("user_id", "item_id", "timestamp"))
+    if items is None:
+        items = table([(item, f"title {item}") for item in sorted(set(log["item_id"].to_pylist()))], _ITEMS)
+    elif items == "in the log":
+        items, data = None, Data(**OPEN | {"items": ""} | settings)
+    else:
+        items = items if isinstance(items, pa.Table) else table(items, _ITEMS)
+    items = None if items is None else con.create_table("raw_items", items)
+    found = clean(con.create_table("raw_log", log), items, data)
+    return found, con
+
+
+_ITEMS = ("item_id", "title")
+
+
+def raw(found, con):
+    """The clean log as (raw user, raw item, time), in its order."""
+    users = con.to_pyarrow(found.users)["user_id"].to_pylist()
+    items = con.to_pyarrow(found.items)["item_id"].to_pylist()
+    log = con.to_pyarrow(found.log).to_pylist()
+    return [(users[row["user"]], items[row["item"]], row["time"]) for row in log]
+
+
+def core(pairs, user_events, item_events):
+    """k-core by the definition: drop until nothing is left to drop."""
+    while True:
+        users, items = Counter(u for u, _ in pairs), Counter(i for _, i in pairs)
+        kept = [(u, i) for u, i in pairs if users[u] >= user_events and items[i] >= item_events]
+        if len(kept) == len(pairs):
+            return kept
+        pairs = kept
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(("user_events", "item_events"), [(1, 1), (3, 1), (1, 3), (3, 4), (5, 5)])
+def test_k_core_is_that_of_a_loop_over_the_definition(seed, user_events, item_events):
+    rng = np.random.default_rng(seed)
+    pairs = sorted({(int(u), int(i)) for u, i in zip(rng.zipf(1.3, 600) % 60, rng.zipf(1.2, 600) % 50, strict=True)})
+    expected = core(pairs, user_events, item_events)
+    log = [(u, i, t) for t, (u, i) in enumerate(pairs)]
+    if not expected:
+        with pytest.raises(UserError, match="cleaning removed every interaction"):
+            run(log, min_user_events=user_events, min_item_events=item_events)
+        return
+    found, con = run(log, min_user_events=user_events, min_item_events=item_events)
+    assert [(u, i) for u, i, _ in raw(found, con)] == sorted(expected)
+    assert found.steps[-1]["interactions"] == len(expected)
+
+
+def test_a_core_that_needs_several_rounds_is_reached_and_counted():
+    # a chain: each round takes one user and with it the next item's support
+    pairs = [(0, 0), (1, 0), (1, 1), (2, 1), (2, 2), (3, 2), (3, 3)] + [(u, i) for u in (8, 9) for i in (8, 9)]
+    found, con = run([(u, i, 0) for u, i in pairs], min_user_events=2, min_item_events=2)
+    assert {(u, i) for u, i, _ in raw(found, con)} == {(8, 8), (8, 9), (9, 8), (9, 9)}
+    rounds = [step for step in found.steps if "core" in step["step"]]
+    assert len(rounds) > 1
+    assert sum(step["removed"] for step in found.steps) == found.steps[0]["interactions"] - 4
+
+
+REPEATED = [("u", "a", 3), ("u", "a", 1), ("u", "b", 2), ("u", "a", 1), ("v", "a", 9)]
+
+
+@pytest.mark.parametrize(
+    ("repeats", "expected"),
+    [
+        ("first", [("u", "a", 1), ("u", "b", 2), ("v", "a", 9)]),
+        ("keep", [("u", "a", 1), ("u", "b", 2), ("u", "a", 3), ("v", "a", 9)]),
+    ],
+)
+def test_repeats_are_dropped_or_kept_but_duplicates_never_stay(repeats, expected):
+    assert raw(*run(REPEATED, repeats=repeats)) == expected
+
+
+@pytest.mark.parametrize(("least", "kept"), [(0.0, 4), (3.5, 2), (4.0, 2), (5.0, 1)])
+def test_low_ratings_are_dropped(least, kept):
+    log = table(
+        [(1, 1, 1, 5.0), (1, 2, 2, 4.0), (2, 1, 3, 3.0), (2, 2, 4, 1.0)], ("user_id", "item_id", "timestamp", "r")
+    )
+    found, con = run(log, min_rating=least, columns=Columns(rating="r"))
+    assert len(raw(found, con)) == kept
+
+
+def test_rows_without_user_item_or_time_are_dropped_and_counted():
+    log = table(
+        [("u", "a", 1), (None, "a", 2), ("u", None, 3), ("u", "b", None), ("u", "b", 5)],
+        ("user_id", "item_id", "timestamp"),
+    )
+    found, con = run(log, [("a", "A"), ("b", "B")])
+    assert raw(found, con) == [("u", "a", 1), ("u", "b", 5)]
+    assert found.steps[1] | {"removed": 3} == found.steps[1]
+
+
+def test_the_order_is_user_then_time_then_place_in_the_file():
+    rng = np.random.default_rng(0)
+    log = [(int(rng.integers(20)), item, int(rng.integers(4))) for item in range(300)]
+    found, con = run(log)
+    expected = [log[at] for at in sorted(range(300), key=lambda at: (log[at][0], log[at][2], at))]
+    assert raw(found, con) == expected
+
+
+def test_ids_are_dense_and_those_of_items_follow_the_md5_of_the_raw_id():
+    log = [(f"u{user}", f"i{(user * 7 + step) % 30}", step) for user in range(12) for step in range(5)]
+    found, con = run(log)
+    items, users = con.to_pyarrow(found.items).to_pydict(), con.to_pyarrow(found.users).to_pydict()
+    assert items["item"] == list(range(len(items["item"])))
+    assert items["item_id"] == sorted({i for _, i, _ in log}, key=lambda i: hashlib.md5(i.encode()).hexdigest())
+    assert users["user_id"] == sorted({u for u, _, _ in log})
+    assert items["title"] == [f"title {i}" for i in items["item_id"]]
+    # `row` leads back to the line of the items file
+    lines = sorted({i for _, i, _ in log})
+    assert [lines[row] for row in items["row"]] == items["item_id"]
+
+
+@pytest.mark.parametrize(
+    ("texts", "expected"),
+    [
+        (("Lamp", "Orrin", "warm"), "Lamp. Orrin. warm"),
+        (("Lamp", None, "warm"), "Lamp. warm"),
+        ((None, "Orrin", None), "Orrin"),
+        ((" Lamp ", "", "  "), "Lamp"),
+        ((None, None, None), ""),
+    ],
+)
+def test_text_is_joined_from_several_columns(texts, expected):
+    schema = pa.schema([("item_id", pa.string()), *((name, pa.string()) for name in ("title", "brand", "about"))])
+    names = schema.names
+    items = pa.Table.from_pylist([dict(zip(names, ("a", *texts), strict=True))], schema=schema)
+    found, con = run([("u", "a", 1)], items, text=("title", "brand", "about"))
+    row = con.to_pyarrow(found.items).to_pylist()[0]
+    assert row["text"] == expected
+    assert row["title"] == (texts[0] or "").strip()
+
+
+def moments(kind):
+    """Three moments, a second apart, the middle one first."""
+    start = datetime.datetime(2026, 1, 31, 12)
+    at = [start + datetime.timedelta(seconds=s) for s in (1, 0, 2)]
+    return {
+        "int": [int(t.timestamp()) for t in at],
+        "float": [t.timestamp() + 0.5 for t in at],
+        "ISO": [t.isoformat() for t in at],
+        "ISO with a space": [t.isoformat(" ") for t in at],
+        "numbers as text": [str(t.timestamp()) for t in at],
+        "timestamp": at,
+        "date": [start.date() + datetime.timedelta(days=d) for d in (1, 0, 2)],
+    }[kind]
+
+
+@pytest.mark.parametrize(
+    ("kind", "step"),
+    [(kind, 86_400 if kind == "date" else 1) for kind in
+     ("int", "float", "ISO", "ISO with a space", "numbers as text", "timestamp", "date")],
+)  # fmt: skip
+def test_times_of_every_kind_become_seconds(kind, step):
+    log = pa.table({"user_id": ["u"] * 3, "item_id": ["b", "a", "c"], "timestamp": moments(kind)})
+    found, con = run(log)
+    rows = raw(found, con)
+    assert [item for _, item, _ in rows] == ["a", "b", "c"]
+    np.testing.assert_allclose(np.diff([t for *_, t in rows]), step)
+    if kind not in ("int", "float", "numbers as text"):  # those are the clock's own numbers, here in local time
+        start = datetime.datetime(2026, 1, 31, 0 if kind == "date" else 12, tzinfo=datetime.UTC)
+        assert rows[0][2] == start.timestamp()
+
+
+def test_fractions_of_a_second_decide_the_order():
+    start = datetime.datetime(2026, 1, 31, 12)
+    times = [start + datetime.timedelta(microseconds=m) for m in (750_000, 250_000)]
+    log = pa.table({"user_id": ["u"] * 2, "item_id": ["b", "a"], "timestamp": times})
+    assert [item for _, item, _ in raw(*run(log))] == ["a", "b"]
+
+
+def test_a_log_can_carry_the_text_itself():
+    log = table(
+        [("u", "a", 1, "Lamp", "Orrin"), ("v", "a", 2, "Lamp", "Orrin"), ("v", "b", 3, "Rug", None)],
+        ("user_id", "item_id", "timestamp", "title", "brand"),
+    )
+    found, con = run(log, "in the log", text=("title", "brand"))
+    assert {r["item_id"]: r["text"] for r in con.to_pyarrow(found.items).to_pylist()} == {
+        "a": "Lamp. Orrin",
+        "b": "Rug",
+    }
+    assert raw(found, con) == [("u", "a", 1), ("v", "a", 2), ("v", "b", 3)]
+
+
+def test_numbers_in_one_file_and_strings_in_the_other_are_the_same_ids():
+    found, con = run([("u", 1, 1), ("u", 2, 2)], [("1", "one"), ("2", "two"), ("x", "never")])
+    assert raw(found, con) == [("u", "1", 1), ("u", "2", 2)]
+
+
+@pytest.mark.parametrize(
+    ("items", "words", "interactions", "unused"),
+    [
+        ([("a", "A")], "1 items are in the log only, .*'b'", 1, 0),
+        ([("a", "A"), ("b", "B"), ("c", "C")], "1 items are in the items file only, .*'c'", 2, 1),
+        ([("a", "A"), ("b", "")], "1 items are without text .*'b'", 2, 0),
+        ([("a", "A"), ("b", None)], "1 items are without text .*'b'", 2, 0),
+    ],
+)
+def test_files_that_disagree_are_refused_or_counted(items, words, interactions, unused):
+    log = [("u", "a", 1), ("u", "b", 2)]
+    with pytest.raises(UserError, match=words):
+        run(log, items, strict=True)
+    found, con = run(log, items)
+    assert len(raw(found, con)) == interactions
+    assert found.steps[-1]["interactions"] == interactions
+    assert found.unused == unused
+
+
+@pytest.mark.parametrize(
+    ("times", "words"),
+    [
+        (["2026-01-31", "yesterday"], "'yesterday' in row 2, which is no time"),
+        ([1.0, float("nan")], "in row 2, which is no time"),
+        (["1", "inf"], "'inf' in row 2, which is no time"),
+    ],
+)
+def test_a_time_that_is_none_is_named_with_its_row(times, words):
+    log = pa.table({"user_id": ["u", "u"], "item_id": ["a", "b"], "timestamp": times})
+    with pytest.raises(UserError, match=words):
+        run(log)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (
+            {"columns": Columns(user="who")},
+            r"no column 'who' \(it has user_id, item_id, timestamp\).*--data.columns.user",
+        ),
+        ({"columns": Columns(item="what")}, "no column 'what'.*--data.columns.item"),
+        ({"columns": Columns(time="when")}, "no column 'when'.*--data.columns.time"),
+        ({"columns": Columns(rating="stars"), "min_rating": 3.0}, "no column 'stars'.*--data.columns.rating"),
+        ({"columns": Columns(session="visit"), "split": "last_session"}, "no column 'visit'.*--data.columns.session"),
+        ({"text": ("title", "brand")}, "items has no column 'brand'.*--data.text"),
+        ({"text": ()}, "--data.text names no column"),
+    ],
+)
+def test_a_column_that_is_missing_is_named(settings, words):
+    with pytest.raises(UserError, match=words):
+        run([("u", "a", 1)], **settings)
+
+
+@pytest.mark.parametrize("text", [("title",), ("user_id", "title"), ()])
+def test_a_log_without_the_text_it_should_carry_is_refused(text):
+    with pytest.raises(UserError, match="there is no items file, and the log has no text column"):
+        run([("u", "a", 1)], "in the log", text=text)
+
+
+def test_an_empty_log_is_refused():
+    empty = pa.table(
+        {"user_id": pa.array([], "int64"), "item_id": pa.array([], "int64"), "timestamp": pa.array([], "int64")}
+    )
+    with pytest.raises(UserError, match="the log is empty"):
+        run(empty, pa.table({"item_id": pa.array([], "int64"), "title": pa.array([], "string")}))

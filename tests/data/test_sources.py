@@ -1,0 +1,139 @@
+import contextlib
+import io
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+import pytest
+
+from rexjax.config import Data, Shop
+from rexjax.data import sources
+from rexjax.errors import UserError
+
+LOG = pa.table({"user_id": [1, 1, 2], "item_id": ["a", "b", "a"], "timestamp": [3, 4, 5]})
+ITEMS = pa.table({"item_id": ["a", "b"], "title": ["Lamp, brass", 'A "rug"']})
+TINY = Shop(users=60, items=40, interactions=600, days=30)
+
+
+@pytest.fixture
+def con(tmp_path):
+    return sources.connect("duckdb", tmp_path / "spill")
+
+
+def read(con, tmp_path, **settings):
+    log, items = sources.read(Data(**settings), 0, con, tmp_path / "scratch")
+    return con.to_pyarrow(log).to_pydict(), None if items is None else con.to_pyarrow(items).to_pydict()
+
+
+def write(table, path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".parquet":
+        pq.write_table(table, path)
+        return
+    options = pa.csv.WriteOptions(delimiter="\t" if path.suffix == ".tsv" else ",")
+    with pa.output_stream(path, compression="gzip" if path.suffix == ".gz" else None) as file:
+        pa.csv.write_csv(table, file, options)
+
+
+@pytest.mark.parametrize("ending", [".parquet", ".csv", ".csv.gz", ".tsv"])
+@pytest.mark.parametrize("spelt", [True, False])
+def test_files_of_every_ending_hold_the_same_table(con, tmp_path, ending, spelt):
+    write(LOG, tmp_path / f"log{ending}")
+    write(ITEMS, tmp_path / f"items{ending}")
+    name = f"log{ending}" if spelt else "log"
+    log, items = read(con, tmp_path, source="files", path=str(tmp_path), interactions=name)
+    assert log == LOG.to_pydict()
+    assert items == ITEMS.to_pydict()
+
+
+def test_a_folder_of_parquet_parts_is_one_table(con, tmp_path):
+    write(LOG.slice(0, 2), tmp_path / "interactions" / "part-0.parquet")
+    write(LOG.slice(2), tmp_path / "interactions" / "part-1.parquet")
+    log, items = read(con, tmp_path, source="files", path=str(tmp_path), items="")
+    assert log == LOG.to_pydict()
+    assert items is None
+
+
+@pytest.mark.parametrize(
+    ("files", "settings", "words"),
+    [
+        ({}, {"path": "nowhere"}, "no folder '.*nowhere': pass --data.path"),
+        ({}, {}, "no file interactions in .*: expected one of interactions.parquet"),
+        ({"interactions.csv": b"a,b\n1,2\n"}, {}, "no file items in "),
+        ({"interactions.parquet": b"PAR1 cut off"}, {"items": ""}, "interactions.parquet cannot be read as a table"),
+        ({"interactions/readme.txt": b"no parts"}, {"items": ""}, "interactions cannot be read as a table"),
+    ],
+)
+def test_files_that_are_not_there_or_unreadable_are_named(con, tmp_path, files, settings, words):
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    path = str(tmp_path / settings.pop("path", ""))
+    with pytest.raises(UserError, match=words) as caught:
+        read(con, tmp_path, source="files", path=path, **settings)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_engine_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(UserError, match="--data.engine no_such_engine cannot be opened"):
+        sources.connect("no_such_engine", tmp_path)
+
+
+def test_the_shop_is_written_and_read(con, tmp_path):
+    log, items = read(con, tmp_path, source="shop", shop=TINY)
+    assert len(log["user_id"]) == TINY.interactions
+    assert len(items["title"]) == TINY.items
+
+
+def test_external_files_are_those_that_will_be_read(tmp_path):
+    write(LOG, tmp_path / "interactions.csv")
+    write(ITEMS, tmp_path / "items.parquet")
+    data = Data(source="files", path=str(tmp_path))
+    assert sources.external_files(data) == [tmp_path / "interactions.csv", tmp_path / "items.parquet"]
+    assert sources.external_files(Data(source="files", path=str(tmp_path), items="")) == [tmp_path / "interactions.csv"]
+    assert sources.external_files(Data(source="shop")) == []
+
+
+def prepare_tfds(folder, rows):
+    """A real TFDS data set ``tiny_clicks/1.0.0`` in ``folder``, in ArrayRecord files."""
+    import tensorflow_datasets as tfds
+
+    class TinyClicks(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+        name = "tiny_clicks"
+        VERSION = tfds.core.Version("1.0.0")
+
+        def _info(self):
+            features = {"user": tfds.features.Text(), "item": tfds.features.Text(), "when": np.int64}
+            features |= {"title": tfds.features.Text(), "stars": np.float32}
+            features = tfds.features.FeaturesDict(features)
+            return tfds.core.DatasetInfo(builder=self, features=features, disable_shuffling=True)
+
+        def _split_generators(self, dl_manager):
+            return {"train": enumerate(rows)}
+
+        def _generate_examples(self):
+            raise NotImplementedError
+
+    with contextlib.redirect_stdout(io.StringIO()):
+        TinyClicks(data_dir=str(folder), file_format="array_record").download_and_prepare()
+
+
+def test_a_tfds_data_set_is_read_in_parts(con, tmp_path, monkeypatch):
+    rows = [
+        {"user": f"u{n % 3}", "item": f"i{n % 5}", "when": n, "title": f"Lämp {n % 5}", "stars": n / 2}
+        for n in range(10)
+    ]
+    prepare_tfds(tmp_path, rows)
+    monkeypatch.setattr(sources, "_ROWS_PER_FILE", 4)
+    log, items = read(con, tmp_path, source="tfds", builder="tiny_clicks", path=str(tmp_path))
+    assert items is None
+    parts = sorted(path.name for path in (tmp_path / "scratch" / "tfds" / "interactions").iterdir())
+    assert parts == ["part-00000.parquet", "part-00001.parquet", "part-00002.parquet"]
+    assert log == {name: [row[name] for row in rows] for name in log}
+    assert log.keys() == rows[0].keys()
+
+
+def test_a_tfds_builder_that_is_not_there_is_named(con, tmp_path):
+    with pytest.raises(UserError, match="TFDS builder 'no_such_set' cannot be prepared .*--data.source files"):
+        read(con, tmp_path, source="tfds", builder="no_such_set", path=str(tmp_path))

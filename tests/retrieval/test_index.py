@@ -1,0 +1,98 @@
+import jax
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from rexjax.compression.quantize import quantize_tree
+from rexjax.config import Student
+from rexjax.errors import UserError
+from rexjax.models import recommender
+from rexjax.models.recommender import Served
+from rexjax.retrieval import index, scorer
+
+N, L = 12, 5
+STUDENT = Student(width=8, kernels=2, hidden=6)
+MODEL = recommender.student(STUDENT, L)
+TITLES = ["Red Mug", "Blue Mug", "Tea Pot", "Kettle", *(f"Thing {n}" for n in range(4, N))]
+POPULARITY = np.asarray([3, 9, 1, 9, *range(N - 4)], np.int64)
+
+
+def float_served() -> Served:
+    params = recommender.nn.unbox(MODEL.init(jax.random.key(0), N, 3))
+    text = np.random.default_rng(0).normal(size=(128, 3)).astype(np.float32)
+    return recommender.serve(MODEL, params, text, N)
+
+
+@pytest.fixture(scope="module", params=["float32", "int8"])
+def written(request, tmp_path_factory):
+    """An index read back from disk, and the model that was written."""
+    folder = tmp_path_factory.mktemp("index")
+    served = float_served() if request.param == "float32" else quantize_tree(float_served())
+    pq.write_table(pa.table({"item_id": [f"id{n}" for n in range(N)], "title": TITLES}), folder / "items.parquet")
+    index.write(folder, served, STUDENT, L, POPULARITY)
+    return index.read(folder), served
+
+
+@pytest.mark.parametrize("history", [[3], [0, 5, 2], [1, 2, 3, 4, 5, 6, 7]])
+def test_an_index_answers_as_the_model_did(written, history):
+    found, served = written
+    padded = np.full((1, L), -1, np.int32)
+    padded[0, -min(len(history), L) :] = history[-L:]
+    answer = jax.jit(scorer.answer(scorer.model(MODEL, served), 4))
+    scores, ids = jax.device_get(answer(served, padded, np.asarray([history], np.int32)))
+    got = index.recommend(found, history, 4)
+    assert [(r.item_id, r.title) for r in got] == [(f"id{i}", TITLES[i]) for i in ids[0]]
+    np.testing.assert_allclose([r.score for r in got], scores[0], rtol=1e-6)
+    assert not {r.item_id for r in got} & {f"id{i}" for i in history}
+
+
+def test_an_empty_history_gets_what_is_popular(written):
+    got = index.recommend(written[0], [], 3)
+    assert [r.title for r in got] == ["Blue Mug", "Kettle", "Thing 11"]
+    np.testing.assert_allclose([r.score for r in got], np.asarray([9, 9, 7]) / POPULARITY.sum(), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "history, k, most", [([], N + 1, N), ([], 0, N), ([1], N, N - 1), ([1, 1, 2], N - 1, N - 2), ([1], -1, N - 1)]
+)
+def test_k_must_fit_the_catalogue(written, history, k, most):
+    with pytest.raises(UserError, match=rf"--k {k}: .* k must lie in 1 … {most}"):
+        index.recommend(written[0], history, k)
+
+
+def test_the_largest_k_answers_everything_else(written):
+    got = index.recommend(written[0], [1, 1, 2], N - 2)
+    assert {r.item_id for r in got} == {f"id{n}" for n in range(N)} - {"id1", "id2"}
+    assert np.isfinite([r.score for r in got]).all()
+
+
+@pytest.mark.parametrize(
+    "names, known, unknown",
+    [
+        (["id2", "Red Mug"], [2, 0], []),
+        (["RED MUG", "ID3", "tea pot"], [0, 3, 2], []),
+        (["nothing", "kettle"], [3], ["nothing"]),
+        ([], [], []),
+    ],
+)
+def test_find_items(written, names, known, unknown):
+    assert index.find_items(written[0], names) == (known, unknown)
+
+
+@pytest.mark.parametrize(
+    "name, hint", [("ketle", "did you mean 'Kettle'"), ("Blue Mugs", "did you mean 'Blue Mug'"), ("#", "'#')$")]
+)
+def test_an_unknown_history_names_the_nearest_titles(written, name, hint):
+    with pytest.raises(UserError, match=hint.replace(")$", r"\)$")):
+        index.find_items(written[0], [name])
+
+
+@pytest.mark.parametrize("make", [lambda s: s, quantize_tree], ids=["float32", "int8"])
+def test_unflatten_is_the_inverse_of_flatten(make):
+    served = make(float_served())
+    leaves = index.flatten(served)
+    assert all(type(leaf) is np.ndarray for leaf in leaves.values()) and len(leaves) == len(jax.tree.leaves(served))
+    back = index.unflatten(leaves)
+    assert jax.tree.structure(back) == jax.tree.structure(served)
+    jax.tree.map(np.testing.assert_array_equal, back, served)

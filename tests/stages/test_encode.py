@@ -1,0 +1,95 @@
+import json
+import re
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import safetensors.numpy
+
+from rexjax.artifacts import Artifact
+from rexjax.cli import main
+from rexjax.config import Config, Encode
+from rexjax.errors import UserError
+from rexjax.stages import encode
+
+LINES = [3, 0, 4, 1]  # dense id → line of an items file of five
+VECTORS = np.random.default_rng(0).normal(size=(5, 6)).astype(np.float32)
+
+
+def run(tmp_path, vectors, rows=5, **settings):
+    prepare, folder = tmp_path / "prepare", tmp_path / "encode"
+    prepare.mkdir()
+    folder.mkdir()
+    items = {"item": range(4), "item_id": list("abcd"), "row": LINES, "title": list("abcd"), "text": list("abcd")}
+    pq.write_table(pa.table({name: list(column) for name, column in items.items()}), prepare / "items.parquet")
+    np.save(tmp_path / "vectors.npy", vectors)
+    config = Config(workdir="", encode=Encode(vectors=str(tmp_path / "vectors.npy"), **settings))
+    metrics = encode.run(config, folder, {"prepare": Artifact(prepare, {"metrics": {"catalogue_rows": rows}})})
+    return metrics, np.load(folder / "vectors.npy")
+
+
+def test_vectors_by_line_come_into_the_order_of_dense_ids(tmp_path):
+    metrics, found = run(tmp_path, VECTORS, width=6, reduction="none")
+    # `none` keeps directions, whatever it does to lengths
+    expected = VECTORS[LINES] / np.linalg.norm(VECTORS[LINES], axis=1, keepdims=True)
+    np.testing.assert_allclose(found / np.linalg.norm(found, axis=1, keepdims=True), expected, rtol=1e-5)
+    assert found.dtype == np.float32
+    assert metrics["provenance"] == {"vectors": "vectors.npy", "shape": [5, 6]}
+    assert metrics["explained_variance"] == pytest.approx(1)
+
+
+def test_vectors_are_reduced_and_those_without_text_counted(tmp_path):
+    vectors = VECTORS.copy()
+    vectors[LINES[2]] = 0
+    metrics, found = run(tmp_path, vectors, width=1)
+    assert found.shape == (4, 1) and metrics["width"] == 1
+    assert metrics["items_without_text"] == 1
+    assert 0 < metrics["explained_variance"] < 1
+    np.testing.assert_array_equal(found[2], 0)
+
+
+@pytest.mark.parametrize(
+    ("vectors", "rows", "words"),
+    [
+        (VECTORS[:4], 5, "has 4 rows, but the data has 5 items"),
+        (VECTORS, 6, "has 5 rows, but the data has 6 items"),
+        (VECTORS, None, "this log has none: see --data.items"),
+        (VECTORS[0], 5, "must be"),
+        (np.where(np.arange(6) == 3, np.nan, VECTORS), 5, "NaN or infinity in row 0"),
+        (VECTORS.astype(int), 5, "holds int64"),
+    ],
+)
+def test_vectors_that_do_not_fit_are_refused(tmp_path, vectors, rows, words):
+    with pytest.raises(UserError, match=words):
+        run(tmp_path, vectors, rows, width=2)
+
+
+@pytest.mark.parametrize(
+    ("shape", "words"),
+    [(None, "has no tensor embeddings.position_embeddings.weight"), ((3, 4), r"has shape \[3, 4\].*asks for \[8, 4\]")],
+)
+def test_a_model_that_is_not_whole_is_refused_by_the_command(tmp_path, capsys, shape, words):
+    sizes = {"vocab_size": 4, "hidden_size": 4, "num_hidden_layers": 1, "num_attention_heads": 1}
+    sizes |= {"intermediate_size": 4, "max_position_embeddings": 8, "type_vocab_size": 2}
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text(json.dumps({"model_type": "bert"} | sizes))
+    tensors = {"embeddings.word_embeddings.weight": np.zeros((4, 4), np.float32)}
+    if shape:
+        tensors["embeddings.position_embeddings.weight"] = np.zeros(shape, np.float32)
+    safetensors.numpy.save_file(tensors, tmp_path / "model" / "model.safetensors")
+    config = tmp_path / "tiny.py"
+    config.write_text(
+        "from rexjax.config import *\ndef get_config():\n"
+        "    data = Data(shop=Shop(users=60, items=40, interactions=600, days=30), min_item_events=1, strict=False)\n"
+        f"    return Config(workdir={str(tmp_path / 'workdir')!r}, data=data)\n"
+    )
+    main(["prepare", str(config)])
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as stop:
+        main(["encode", str(config), "--encode.model", str(tmp_path / "model"), "--update"])
+    assert stop.value.code == 2
+    err = capsys.readouterr().err
+    assert err.startswith("rexjax: ") and err.count("\n") == 1
+    assert re.search(words, err)
+    assert (tmp_path / "workdir" / "prepare" / "manifest.json").exists()

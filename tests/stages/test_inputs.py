@@ -1,0 +1,48 @@
+import numpy as np
+import pytest
+
+from rexjax.artifacts import Artifact
+from rexjax.data import histories
+from rexjax.data.histories import Histories
+from rexjax.stages import inputs
+
+N = 6
+
+
+def record(users, first_event: int) -> Histories:
+    """Users as (train, valid, test)."""
+    items, offsets, valid, test = [], [0], [], []
+    for parts in users:
+        valid.append(len(items) + len(parts[0]))
+        test.append(valid[-1] + len(parts[1]))
+        items += [item for part in parts for item in part]
+        offsets.append(len(items))
+    arrays = (np.asarray(x, np.int64) for x in (offsets, valid, test))
+    return Histories(np.asarray(items, np.int32), np.arange(len(items), dtype=np.float64), *arrays, first_event)
+
+
+@pytest.fixture(scope="module")
+def artifact(tmp_path_factory) -> Artifact:
+    folder = tmp_path_factory.mktemp("prepare")
+    first = record([([0, 1, 1], [2], [3]), ([], [4], [4]), ([0, 0], [], [])], 0)
+    second = record([([3], [0], [0]), ([], [], []), ([1, 3], [3], [5])], len(first.items))
+    histories.write(folder, [first, second])
+    return Artifact(folder, {"metrics": {"items": N}})
+
+
+def test_popularity_counts_training_events_alone(artifact):
+    log = inputs.prepared(artifact)
+    np.testing.assert_array_equal(log.popularity, [3, 3, 0, 2, 0, 0])  # 2, 4 and 5 are only held out
+    assert log.items == N and log.popularity.dtype == np.int64
+    assert log.histories.users == 6 and len(log.source) == 2
+
+
+def test_catalogue_is_padded_and_smoothed(artifact):
+    vectors = np.random.default_rng(0).normal(size=(N, 3))
+    found = inputs.catalogue(inputs.prepared(artifact), vectors)
+    assert found.text.shape == (128, 3) and found.text.dtype == np.float32
+    np.testing.assert_allclose(found.text[:N], vectors, rtol=1e-6)
+    assert not found.text[N:].any()
+    np.testing.assert_array_equal(found.real, np.arange(128) < N)
+    expected = np.asarray([4, 4, 1, 3, 1, 1]) / 14
+    np.testing.assert_allclose(np.exp(found.log_popularity), np.append(expected, np.zeros(128 - N)), rtol=1e-6)

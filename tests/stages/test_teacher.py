@@ -1,0 +1,46 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from rexjax.config import Mesh
+from rexjax.errors import UserError
+from rexjax.stages import inputs, teacher
+
+
+def test_the_served_teacher_has_a_vector_for_each_item(finished):
+    served = inputs.served(finished.artifacts["teacher"].folder / "model")
+    assert served.items.shape == (finished.artifacts["prepare"].metrics["items"], 16)
+    assert np.isfinite(served.items).all()
+
+
+def test_the_curve_has_every_epoch_and_its_validation(finished):
+    curve = finished.artifacts["teacher"].metrics["curve"]
+    assert [point["epoch"] for point in curve] == [1, 2]
+    assert all(0 <= point["ndcg@10"] <= 1 and point["loss"] > 0 for point in curve)
+
+
+def test_one_seed_one_result(finished, finished_again):
+    for stage in ("prepare", "encode", "teacher", "distill", "compress", "index"):
+        assert finished.artifacts[stage].hash == finished_again.artifacts[stage].hash, stage
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"heads": 3}, "--teacher.heads 3 must divide --teacher.width 16"),
+        ({"heads": 1}, "be divided by --mesh.model 2"),
+    ],
+)
+def test_heads_that_do_not_fit_are_refused(finished, tmp_path, change, words):
+    config = replace(finished.config, teacher=replace(finished.config.teacher, **change), mesh=Mesh(model=2))
+    with pytest.raises(UserError, match=words):
+        teacher.run(config, tmp_path, finished.artifacts)
+
+
+def test_a_batch_that_the_mesh_does_not_divide_is_refused(finished, tmp_path):
+    training = replace(finished.config.teacher.training, batch=7)
+    teacher_config = replace(finished.config.teacher, training=training)
+    config = replace(finished.config, teacher=teacher_config, mesh=Mesh(data=8))
+    with pytest.raises(UserError, match="batch 7 is not divided by 8"):
+        teacher.run(config, tmp_path, finished.artifacts)

@@ -1,0 +1,113 @@
+import dataclasses
+
+import pytest
+
+from rexjax import config as configs
+from rexjax.config import Config, Data, Mesh, Student, Teacher, Training
+from rexjax.errors import UserError
+
+HEAD = "from rexjax.config import *\ndef get_config():\n    return "
+
+
+def load(tmp_path, text):
+    path = tmp_path / "experiment.py"
+    path.write_text(text)
+    return configs.load(path)
+
+
+def test_a_config_file_is_loaded(tmp_path):
+    found = load(tmp_path, HEAD + "Config(workdir='w', seed=3, teacher=Teacher(width=8))")
+    assert found == Config(workdir="w", seed=3, teacher=Teacher(width=8))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (HEAD + "Config(workdir='w', sead=3)", "sead.*see `rexjax run --help`"),
+        (HEAD + "Config(workdir='w', data=Data(pth='x'))", "pth.*see `rexjax run --help`"),
+        (HEAD + "Config()", "workdir"),
+        (HEAD + "Config(workdir='w', seed='three')", "config key seed is 'three', which is not int"),
+        (HEAD + "Config(workdir='w', seed=True)", "config key seed is True, which is not int"),
+        (HEAD + "Config(workdir='w', student=Student(width=8.5))", "student.width is 8.5, which is not int"),
+        (HEAD + "Config(workdir='w', student=Student(dropout='1'))", "student.dropout is '1', which is not float"),
+        (HEAD + "Config(workdir='w', data=Data(split='random'))", "data.split is 'random'.*one of leave_one_out"),
+        (HEAD + "Config(workdir='w', data=Data(strict=1))", "data.strict is 1, which is not bool"),
+        (HEAD + "Config(workdir='w', data=Data(text='title'))", "data.text is 'title', which is not tuple"),
+        (HEAD + "Config(workdir='w', evaluate=Evaluate(k=(1, 'ten')))", "evaluate.k is .*, which is not tuple"),
+        (HEAD + "Config(workdir='w', teacher=Student())", "config key teacher must be a Teacher"),
+        (HEAD + "Config(workdir='w', teacher=Teacher(training=dict(epochs=1)))", "teacher.training must be a Training"),
+        (HEAD + "Config(workdir='w', data=Data(shop=Shop(items=3)))", "The shop has items=3"),
+        (HEAD + "dict(workdir='w')", "returned dict, not rexjax.config.Config"),
+        (HEAD + "Config(workdir=nowhere)", "cannot be read as a config: name 'nowhere'"),
+        (HEAD + "Config(workdir='w', seed=1 // 0)", "cannot be read as a config"),
+        ("x = 1", "cannot be read as a config: .*get_config"),
+        ("def get_config(:", "cannot be read as a config"),
+        ("import no_such_module", "cannot be read as a config: No module named"),
+    ],
+)
+def test_a_config_that_is_wrong_is_refused_in_one_sentence(tmp_path, text, words):
+    with pytest.raises(UserError, match=words) as caught:
+        load(tmp_path, text)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [("missing.py", None, "no config file"), ("folder", "", "no config file"), ("x.txt", "a", "is not a Python file")],
+)
+def test_a_file_that_is_no_config_is_refused(tmp_path, name, content, words):
+    if name == "folder":
+        (tmp_path / name).mkdir()
+    elif content is not None:
+        (tmp_path / name).write_text(content)
+    with pytest.raises(UserError, match=words):
+        configs.load(tmp_path / name)
+
+
+def test_integers_are_good_floats():
+    configs.check(Config(workdir="w", student=Student(dropout=0)))
+
+
+def test_every_key_is_explained():
+    """A key without help text beneath it would be printed bare by --help."""
+    import ast
+    import inspect
+
+    source = ast.parse(inspect.getsource(configs))
+    for node in source.body:
+        if isinstance(node, ast.ClassDef):
+            for at, line in enumerate(node.body):
+                if isinstance(line, ast.AnnAssign):
+                    below = node.body[at + 1] if at + 1 < len(node.body) else None
+                    assert isinstance(below, ast.Expr), f"{node.name}.{line.target.id} has no help text"
+
+
+def test_a_digest_follows_every_value_and_nothing_else():
+    a = Config(workdir="w")
+    assert configs.digest(a) == configs.digest(Config(workdir="w")) == configs.digest(configs.as_dict(a))
+    others = [dataclasses.replace(a, seed=1), dataclasses.replace(a, data=Data(length=51)), Config(workdir="v")]
+    others += [dataclasses.replace(a, teacher=Teacher(training=Training(epochs=31)))]
+    assert len({configs.digest(config) for config in [a, *others]}) == 5
+    assert configs.digest({"x": 1, "y": 2}) == configs.digest({"y": 2, "x": 1})
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ({}, {}, []),
+        ({"a": 1}, {"a": 1}, []),
+        ({"a": 1}, {"a": 2}, ["a: 1 -> 2"]),
+        ({"a": {"b": 1, "c": 2}}, {"a": {"b": 1, "c": 3}}, ["a.c: 2 -> 3"]),
+        ({"a": 1}, {"b": 1}, ["a: 1 -> None", "b: None -> 1"]),
+    ],
+)
+def test_differences_name_the_keys(old, new, expected):
+    assert configs.differences(old, new) == expected
+
+
+def test_a_config_survives_json():
+    config = Config(workdir="w", mesh=Mesh(data=2))
+    plain = configs.as_dict(config)
+    assert plain["evaluate"]["k"] == [1, 5, 10, 20]
+    assert plain["mesh"] == {"data": 2, "model": 1}
+    assert configs.differences(plain, configs.as_dict(config)) == []

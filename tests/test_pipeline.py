@@ -1,0 +1,168 @@
+import dataclasses
+import json
+import types
+
+import numpy as np
+import pytest
+
+from rexjax import pipeline
+from rexjax.config import Compress, Config, Data, Encode, Evaluate, Mesh, Shop, Student, Teacher
+from rexjax.errors import UserError
+
+STAGES = tuple(pipeline.BY_NAME)
+
+
+@pytest.fixture
+def config(tmp_path):
+    np.save(tmp_path / "vectors.npy", np.zeros((2, 2), np.float32))
+    return Config(workdir=str(tmp_path / "workdir"), encode=Encode(vectors=str(tmp_path / "vectors.npy")))
+
+
+@pytest.fixture
+def ran(monkeypatch):
+    """Every stage writes the part of the config that it depends on; the names of those that ran are collected."""
+    names = []
+
+    def module(path):
+        name = path.removeprefix("rexjax.stages.")
+
+        def run(config, folder, inputs):
+            names.append(name)
+            assert inputs.keys() == set(pipeline.BY_NAME[name].needs)
+            part = [str(getattr(config, key)) for key in pipeline.BY_NAME[name].keys]
+            if name == "encode":
+                part.append(str(np.load(config.encode.vectors)))
+            (folder / "result.txt").write_text("\n".join(part + [inputs[need].hash for need in inputs]))
+            return {"said": name}
+
+        return types.SimpleNamespace(run=run)
+
+    monkeypatch.setattr(pipeline, "import_module", module)
+    return names
+
+
+def run(config, stages=STAGES, *, update=False):
+    said = []
+    return pipeline.run(config, stages, update=update, say=said.append), said
+
+
+def test_stages_run_in_order_and_then_are_skipped(config, ran):
+    first, _ = run(config)
+    assert ran == list(STAGES)
+    second, said = run(config)
+    assert ran == list(STAGES)
+    assert all(outcome.skipped for outcome in second) and not any(outcome.skipped for outcome in first)
+    assert [o.artifact.hash for o in first] == [o.artifact.hash for o in second]
+    assert ["unchanged, skipped" in line for line in said] == [True] * 7
+
+
+@pytest.mark.parametrize(
+    ("change", "again"),
+    [
+        ({"seed": 1}, STAGES),
+        ({"data": Data(length=7)}, STAGES),
+        ({"teacher": Teacher(layers=1)}, ("teacher", "distill", "compress", "index", "evaluate")),
+        ({"student": Student(width=8)}, ("distill", "compress", "index", "evaluate")),
+        ({"compress": Compress(sparsity=0.5)}, ("compress", "index", "evaluate")),
+        ({"mesh": Mesh(data=1), "wandb": "project"}, ()),
+    ],
+)
+def test_another_config_is_refused_and_with_update_only_what_it_affects_is_made_again(config, ran, change, again):
+    run(config)
+    ran.clear()
+    changed = dataclasses.replace(config, **change)
+    if again:
+        with pytest.raises(UserError, match="belongs to another config"):
+            run(changed)
+        assert ran == []
+    outcomes, _ = run(changed, update=True)
+    assert ran == list(again)
+    assert [o.stage for o in outcomes if o.skipped] == [name for name in STAGES if name not in again]
+
+
+def test_evaluation_settings_leave_data_and_vectors_alone(config, ran):
+    run(config)
+    ran.clear()
+    run(dataclasses.replace(config, evaluate=Evaluate(exclude_seen=False)), update=True)
+    assert not {"prepare", "encode"} & set(ran)
+    assert "evaluate" in ran
+
+
+def test_a_file_outside_that_changed_is_read_again(config, ran):
+    run(config)
+    ran.clear()
+    np.save(config.encode.vectors, np.ones((2, 2), np.float32))
+    run(config)
+    assert ran[0] == "encode" and "prepare" not in ran
+
+
+@pytest.mark.parametrize("damage", ["truncate", "remove", "manifest"])
+def test_a_damaged_artifact_is_made_again_and_the_rest_is_kept(config, ran, tmp_path, damage):
+    run(config)
+    ran.clear()
+    folder = tmp_path / "workdir" / "teacher"
+    if damage == "truncate":
+        (folder / "result.txt").write_text("")
+    elif damage == "remove":
+        (folder / "result.txt").unlink()
+    else:
+        (folder / "manifest.json").write_text("{")
+    run(config)
+    assert ran == ["teacher"]  # the same result: what follows from it is unchanged
+
+
+def test_a_stage_that_was_cut_off_finds_what_it_left(config, monkeypatch, tmp_path):
+    found = []
+
+    def stage(config, folder, inputs):
+        found.append((folder / "checkpoint").exists())
+        (folder / "checkpoint").write_text("half")
+        if len(found) == 1:
+            raise KeyboardInterrupt
+        return {}
+
+    monkeypatch.setattr(pipeline, "import_module", lambda _: types.SimpleNamespace(run=stage))
+    with pytest.raises(KeyboardInterrupt):
+        run(config, ("prepare",))
+    assert not (tmp_path / "workdir" / "prepare" / "manifest.json").exists()
+    run(config, ("prepare",))
+    run(dataclasses.replace(config, seed=1), ("prepare",), update=True)
+    assert found == [False, True, False]
+
+
+def test_a_stage_whose_inputs_are_not_there_is_refused(config, ran):
+    with pytest.raises(UserError, match="stage 'prepare' has not finished in .*: run `rexjax prepare CONFIG` first"):
+        run(config, ("encode",))
+    assert ran == []
+
+
+@pytest.mark.parametrize(
+    ("encode", "words"),
+    [
+        (Encode(vectors="nowhere.npy"), "no file nowhere.npy: --encode.vectors"),
+        (Encode(model="nowhere"), "no file nowhere/model.safetensors: --encode.model"),
+    ],
+)
+def test_files_that_are_not_there_are_named_before_anything_is_removed(config, ran, tmp_path, encode, words):
+    run(config)
+    with pytest.raises(UserError, match=words):
+        run(dataclasses.replace(config, encode=encode), update=True)
+    assert (tmp_path / "workdir" / "encode" / "manifest.json").exists()
+
+
+def test_prepare_and_encode_give_the_same_artifacts_wherever_they_run(tmp_path):
+    np.save(tmp_path / "vectors.npy", np.random.default_rng(0).normal(size=(40, 16)).astype(np.float32))
+    shop = Shop(users=60, items=40, interactions=600, days=30)
+    hashes = []
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        config = Config(
+            workdir=str(tmp_path / name),
+            seed=seed,
+            data=Data(shop=shop, min_user_events=1, min_item_events=1, strict=False),
+            encode=Encode(vectors=str(tmp_path / "vectors.npy"), width=8),
+        )
+        outcomes, _ = run(config, ("prepare", "encode"))
+        hashes.append([outcome.artifact.hash for outcome in outcomes])
+        assert json.loads((tmp_path / name / "config.json").read_text())["seed"] == seed
+    assert hashes[0] == hashes[1]
+    assert hashes[0][0] != hashes[2][0]

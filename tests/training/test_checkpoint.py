@@ -1,0 +1,174 @@
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from rexjax.compression.quantize import quantize_tree
+from rexjax.config import Student, Training
+from rexjax.errors import UserError
+from rexjax.mesh import make_mesh
+from rexjax.models import recommender
+from rexjax.models.recommender import Served
+from rexjax.retrieval.index import flatten, unflatten
+from rexjax.training import checkpoint, state
+from rexjax.training.checkpoint import Progress, Run, restore_tree, save_tree, tree_digest
+
+PROGRESS = [
+    Progress(n, max(n - 1, 0), 0.1 * n, [{"epoch": m, "loss": 1 / (m + 1)} for m in range(n)]) for n in range(4)
+]
+
+
+def tree(shift: float) -> dict:
+    return {"a": np.arange(6, dtype=np.float32).reshape(2, 3) + shift, "b": {"c": np.int32(shift)}}
+
+
+def abstract(values):
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(np.shape(x), x.dtype), values)
+
+
+def same(a, b) -> None:
+    jax.tree.map(np.testing.assert_array_equal, a, b)
+
+
+def saved(folder: Path, epochs) -> None:
+    run = Run(folder)
+    for epoch in epochs:
+        run.save(PROGRESS[epoch], tree(epoch), tree(-epoch))
+    run.close()
+
+
+def restored(folder: Path):
+    run = Run(folder)
+    found = run.restore(abstract(tree(0)), abstract(tree(0)))
+    run.close()
+    return found
+
+
+def test_nothing_saved_is_none(tmp_path):
+    assert restored(tmp_path / "run") is None
+
+
+def test_the_newest_is_restored_and_two_are_kept(tmp_path):
+    saved(tmp_path / "run", [1, 2, 3])
+    progress, current, best = restored(tmp_path / "run")
+    assert progress == PROGRESS[3]
+    same(current, tree(3)), same(best, tree(-3))
+    assert sorted(p.name for p in (tmp_path / "run").iterdir() if p.name.isdigit()) == ["2", "3"]
+
+
+def damage(folder: Path) -> int:
+    files = [path for path in folder.rglob("*") if path.is_file() and path.stat().st_size]
+    for path in files:
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    return len(files)
+
+
+@pytest.mark.parametrize("part", ["", "state", "best", "progress"])
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path, part):
+    folder = tmp_path / "run"
+    saved(folder, [1, 2])
+    assert damage(folder / "2" / part)
+    progress, current, best = restored(folder)
+    assert progress == PROGRESS[1]
+    same(current, tree(1)), same(best, tree(-1))
+    saved(folder, [2])  # the damaged one is not in the way
+    assert restored(folder)[0] == PROGRESS[2]
+
+
+def test_all_damaged_is_none(tmp_path):
+    saved(tmp_path / "run", [1, 2])
+    damage(tmp_path / "run" / "1"), damage(tmp_path / "run" / "2")
+    assert restored(tmp_path / "run") is None
+
+
+def small_state(data: int, model: int):
+    net = recommender.student(Student(width=4, kernels=2, hidden=6), 5)
+    return state.create(net, Training(), seed=3, rows=10, text_width=4, mesh=make_mesh(data, model))
+
+
+@pytest.mark.parametrize("before, after", [((8, 1), (1, 1)), ((4, 2), (1, 1)), ((1, 1), (8, 1))])
+def test_a_state_saved_on_one_mesh_is_restored_on_another(tmp_path, before, after):
+    old, _ = small_state(*before)
+    run = Run(tmp_path / "run")
+    run.save(PROGRESS[1], old, old.params)
+    run.close()
+    new, where = small_state(*after)
+    like = jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), new, where)
+    run = Run(tmp_path / "run")
+    _, found, best = run.restore(like, like.params)
+    run.close()
+    assert type(found) is state.TrainState
+    same(found, old), same(best, old.params)
+    for leaf, sharding in zip(jax.tree.leaves(found), jax.tree.leaves(where), strict=True):
+        assert leaf.sharding.is_equivalent_to(sharding, leaf.ndim)
+
+
+def served() -> Served:
+    rng = np.random.default_rng(0)
+    history = {"up": {"kernel": rng.normal(size=(4, 3)).astype(np.float32), "bias": np.ones(3, np.float32)}}
+    return Served(rng.normal(size=(7, 4)).astype(np.float32), history)
+
+
+@pytest.mark.parametrize("make", [lambda s: s, quantize_tree], ids=["float32", "int8"])
+def test_a_tree_comes_back_as_it_was(tmp_path, make):
+    before = make(jax.tree.map(jnp.asarray, served()))
+    digest = save_tree(tmp_path / "model", flatten(before))
+    found = restore_tree(tmp_path / "model")
+    assert tree_digest(found) == digest
+    after = unflatten(found)
+    assert jax.tree.structure(after) == jax.tree.structure(before)
+    same(after, before)
+    assert [x.dtype for x in jax.tree.leaves(after)] == [x.dtype for x in jax.tree.leaves(before)]
+
+
+def test_a_tree_of_eight_devices_comes_back_on_one(tmp_path):
+    params = small_state(8, 1)[0].params
+    save_tree(tmp_path / "model", params)
+    like = small_state(1, 1)[0].params
+    found = restore_tree(
+        tmp_path / "model", jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), like)
+    )
+    same(found, params)
+    assert all(len(leaf.sharding.device_set) == 1 for leaf in jax.tree.leaves(found))
+
+
+def test_saving_again_replaces(tmp_path):
+    first, second = save_tree(tmp_path / "model", tree(1)), save_tree(tmp_path / "model", tree(2))
+    assert first != second
+    same(restore_tree(tmp_path / "model"), tree(2))
+
+
+@pytest.mark.parametrize("how", ["missing", "damaged"])
+def test_a_tree_that_cannot_be_read_names_its_stage(tmp_path, how):
+    folder = tmp_path / "teacher" / "model"
+    if how == "damaged":
+        save_tree(folder, tree(1))
+        damage(folder)
+    with pytest.raises(UserError, match=r"teacher/model cannot be restored .*: run `rexjax teacher CONFIG` again"):
+        restore_tree(folder)
+
+
+BASE = {"a": np.zeros((2, 3), np.float32), "b": {"c": np.zeros(2, np.int8)}}
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        BASE | {"a": np.full((2, 3), 1e-30, np.float32)},
+        BASE | {"a": np.zeros((3, 2), np.float32)},
+        BASE | {"a": np.zeros((2, 3), np.int32)},
+        BASE | {"b": {"d": np.zeros(2, np.int8)}},
+        BASE | {"b": {"c": np.zeros(3, np.int8)}},
+        BASE | {"e": np.zeros(0)},
+    ],
+    ids=["value", "shape", "dtype", "name", "length", "leaf"],
+)
+def test_the_digest_sees_every_change(other):
+    assert tree_digest(other) != tree_digest(BASE)
+
+
+def test_the_digest_sees_values_alone():
+    shuffled = {"b": BASE["b"], "a": jnp.asarray(BASE["a"])}
+    assert tree_digest(shuffled) == tree_digest(BASE) == checkpoint.tree_digest(dict(BASE))
