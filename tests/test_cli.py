@@ -218,7 +218,7 @@ def test_a_wrong_flag_on_a_finished_workdir_is_refused(copy, capsys, flags, word
     assert state(workdir / "prepare") == prepared
     if "--update" not in flags:
         assert state(workdir) == before
-    # with the flag put right everything that cost time is still there
+    # with the flag put right, the stages before the refused one are still there
     assert main("prepare", config, "--workdir", workdir, "--update") == 0
     assert "prepare: unchanged, skipped" in capsys.readouterr().out
 

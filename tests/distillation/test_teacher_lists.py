@@ -36,15 +36,17 @@ def written(tmp_path_factory):
     mesh = make_mesh(4, 2)
     events = len(log().items)
     teacher_lists.write(folder, MODEL, served, packed(False), events=events, list_length=K, mesh=mesh)
-    encode = jax.jit(lambda h: MODEL.encode(served.history, *recommender.gather(served.items, h)))
+    encode = jax.jit(lambda h, row: MODEL.user_vectors(served.history, recommender.gather(served.items, h)[0], row))
     probabilities, histories = {}, log()
     for first, stop in zip(histories.offsets[:-1], histories.valid_start, strict=True):
         begin = max(first, stop - 1 - L)
+        history = np.full((1, L), -1, np.int32)  # positions count from the end of the whole training history
+        history[0, L - (stop - 1 - begin) :] = histories.items[begin : stop - 1]
+        row = recommender.Row((history >= 0).astype(np.int32), np.arange(L, dtype=np.int32)[None])
+        scores = np.asarray(encode(history, row))[0].astype(np.float64) @ np.asarray(served.items, np.float64).T
         for event in range(begin, stop - 1):
-            history = np.full((1, L), -1, np.int32)
-            history[0, L - (event + 1 - begin) :] = histories.items[begin : event + 1]
-            scores = np.asarray(encode(history))[0].astype(np.float64) @ np.asarray(served.items, np.float64).T
-            probabilities[event] = np.exp(scores) / np.exp(scores).sum()
+            weights = np.exp(scores[L - (stop - 1 - event)])
+            probabilities[event] = weights / weights.sum()
     return teacher_lists.TeacherLists(folder), probabilities
 
 
