@@ -28,12 +28,14 @@ def main() -> None:
     parser.add_argument("runs", nargs="+", choices=sorted(RUNS), help="which runs")
     parser.add_argument("--data", default=os.environ.get("REXJAX_DATA", ""), help="folder of the benchmark data sets")
     parser.add_argument("--json", default="", help="where to write the rows")
+    parser.add_argument("--collect", action="store_true", help="only collect what has been run")
     flags = parser.parse_args()
     rows: list[dict[str, Any]] = []
     for name in flags.runs:
         arguments = [argument.replace("$DATA", flags.data) for argument in RUNS[name]]
-        subprocess.run([sys.executable, "-m", "rexjax.cli", "run", *arguments], check=True)
-        workdir = Path("runs/beauty" if name == "beauty" else f"runs/{name}")
+        if not flags.collect:
+            subprocess.run([sys.executable, "-m", "rexjax.cli", "run", *arguments], check=True)
+        workdir = Path("runs") / name
         result = json.loads((workdir / "metrics.json").read_text())
         rows += collect(name, "rexjax run " + " ".join(RUNS[name]), workdir, result)
         print(markdown(name, result))

@@ -52,13 +52,25 @@ def stage_key(stage: str, config: Any, inputs: dict[str, Artifact], external: di
     return digest(parts | {"inputs": {name: artifact.hash for name, artifact in inputs.items()}})
 
 
+def unfinished(folder: Path) -> Path:
+    """Where the stage of the artifact ``folder`` works; an older artifact stays whole until it has finished."""
+    return folder.parent / "unfinished" / folder.name
+
+
+def publish(folder: Path) -> None:
+    """Puts a finished stage's work in the place of the artifact ``folder``; without finished work, does nothing."""
+    work = unfinished(folder)
+    if (work / "manifest.json").exists():
+        shutil.rmtree(folder, ignore_errors=True)
+        os.replace(work, folder)
+
+
 def begin(folder: Path, key: str) -> None:
     """Opens ``folder`` for the stage ``key``: keeps what an interrupted run of the same key left, removes the rest."""
     started = folder / "started.json"
     if folder.exists() and _read_json(started).get("key") != key:
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "manifest.json").unlink(missing_ok=True)
     write_json(started, {"key": key, "time": time.time()})
 
 

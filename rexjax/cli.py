@@ -205,7 +205,7 @@ def recommend(request: Recommend) -> None:
     for name in ("", "item", "title", "score"):
         table.add_column(name, justify="right" if name in ("", "score") else "left")
     for rank, row in enumerate(rows, 1):
-        table.add_row(str(rank), row.item_id, row.title, "" if row.score != row.score else f"{row.score:.3f}")
+        table.add_row(str(rank), row.item_id, row.title, f"{row.score:.3f}")
     out.print(table, markup=False)
 
 

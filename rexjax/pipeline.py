@@ -1,6 +1,7 @@
 """The stages in order: which depends on which, what is skipped, what goes on where it was cut off."""
 
 import dataclasses
+import operator
 import time
 from collections.abc import Callable
 from importlib import import_module
@@ -32,21 +33,21 @@ STAGES = (
     Stage(
         "teacher",
         ("prepare", "encode"),
-        ("seed", "data", "teacher", "evaluate"),
+        ("seed", "data.length", "teacher", "evaluate.exclude_seen"),
         "train the large sequential transformer",
     ),
     Stage(
         "distill",
         ("prepare", "encode", "teacher"),
-        ("seed", "data", "teacher", "student", "evaluate"),
+        ("seed", "data.length", "teacher", "student", "evaluate.exclude_seen"),
         "train the small student on the teacher's lists, and its control without",
     ),
     Stage("compress", ("distill",), ("compress",), "prune and quantise the student"),
-    Stage("index", ("prepare", "compress"), ("data", "student"), "all that serving needs, in one folder"),
+    Stage("index", ("prepare", "compress"), ("data.length", "student"), "all that serving needs, in one folder"),
     Stage(
         "evaluate",
         ("prepare", "encode", "teacher", "distill", "compress"),
-        ("seed", "data", "teacher", "student", "compress", "evaluate"),
+        ("seed", "data.length", "teacher", "student", "evaluate"),
         "one evaluator for all models: quality, cost, report",
     ),
 )
@@ -85,13 +86,9 @@ def run(config: Config, stages: tuple[str, ...], *, update: bool, say: Callable[
 def _run_stage(
     stage: Stage, config: Config, folder: Path, inputs: dict[str, Artifact], say: Callable[[str], None]
 ) -> Outcome:
-    part = {
-        key: configs.as_dict(getattr(config, key))
-        for key in stage.keys
-        if dataclasses.is_dataclass(getattr(config, key))
-    }
-    part |= {key: getattr(config, key) for key in stage.keys if key not in part}
+    part = {key: _at(config, key) for key in stage.keys}
     key = artifacts.stage_key(stage.name, part, inputs, _external(stage.name, config))
+    artifacts.publish(folder)  # of a run that was killed just before it
     if (folder / "manifest.json").exists():
         try:
             finished = artifacts.read(folder)
@@ -101,14 +98,22 @@ def _run_stage(
         except UserError as error:
             say(f"{stage.name}: made again, since {error}")
     say(f"{stage.name}: {stage.what} …")
-    artifacts.begin(folder, key)
+    work = artifacts.unfinished(folder)
+    artifacts.begin(work, key)
     started = time.monotonic()
-    metrics = import_module(f"rexjax.stages.{stage.name}").run(config, folder, inputs)
+    metrics = import_module(f"rexjax.stages.{stage.name}").run(config, work, inputs)
     seconds = time.monotonic() - started
     content = metrics.pop("content", {})
-    finished = artifacts.finish(folder, key, content=content, seconds=seconds, config=part, metrics=metrics)
+    finished = artifacts.finish(work, key, content=content, seconds=seconds, config=part, metrics=metrics)
+    artifacts.publish(folder)
     say(f"{stage.name}: done in {seconds:.1f} s")
-    return Outcome(stage.name, finished, False)
+    return Outcome(stage.name, finished._replace(folder=folder), False)
+
+
+def _at(config: Config, key: str) -> Any:
+    """The part of the config under a dotted key, as plain JSON values."""
+    value = operator.attrgetter(key)(config)
+    return configs.as_dict(value) if dataclasses.is_dataclass(value) else value
 
 
 def _identity(config: Config) -> dict[str, Any]:
@@ -130,8 +135,8 @@ def _external(stage: str, config: Config) -> dict[str, str]:
             return {"vectors": artifacts.file_hash(path)}
         from rexjax.encoders.loading import default_model_folder
 
-        weights = (Path(config.encode.model) if config.encode.model else default_model_folder()) / "model.safetensors"
-        if not weights.is_file():
-            raise UserError(f"no file {weights}: --encode.model names a folder with config.json and model.safetensors")
-        return {"model": artifacts.file_hash(weights)}
+        folder = Path(config.encode.model) if config.encode.model else default_model_folder()
+        if not folder.is_dir():
+            raise UserError(f"no folder {folder}: --encode.model names a folder with config.json and model.safetensors")
+        return {"model": artifacts.file_hash(folder)}
     return {}

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import operator
 import types
 
 import numpy as np
@@ -29,7 +30,7 @@ def ran(monkeypatch):
         def run(config, folder, inputs):
             names.append(name)
             assert inputs.keys() == set(pipeline.BY_NAME[name].needs)
-            part = [str(getattr(config, key)) for key in pipeline.BY_NAME[name].keys]
+            part = [str(operator.attrgetter(key)(config)) for key in pipeline.BY_NAME[name].keys]
             if name == "encode":
                 part.append(str(np.load(config.encode.vectors)))
             (folder / "result.txt").write_text("\n".join(part + [inputs[need].hash for need in inputs]))
@@ -83,9 +84,34 @@ def test_another_config_is_refused_and_with_update_only_what_it_affects_is_made_
 def test_evaluation_settings_leave_data_and_vectors_alone(config, ran):
     run(config)
     ran.clear()
+    run(dataclasses.replace(config, evaluate=Evaluate(resamples=10)), update=True)
+    assert ran == ["evaluate"]
     run(dataclasses.replace(config, evaluate=Evaluate(exclude_seen=False)), update=True)
     assert not {"prepare", "encode"} & set(ran)
-    assert "evaluate" in ran
+
+
+def test_a_stage_that_fails_leaves_its_older_artifact_whole(config, ran, monkeypatch):
+    first, _ = run(config)
+    works = pipeline.import_module
+
+    def refuse(config, folder, inputs):
+        raise UserError("no")
+
+    fails = types.SimpleNamespace(run=refuse)
+    monkeypatch.setattr(pipeline, "import_module", lambda path: fails if path.endswith("teacher") else works(path))
+    with pytest.raises(UserError, match="no"):
+        run(dataclasses.replace(config, teacher=Teacher(layers=1)), update=True)
+    again, _ = run(config, update=True)
+    assert all(outcome.skipped for outcome in again)
+    assert [o.artifact.hash for o in first] == [o.artifact.hash for o in again]
+
+
+def test_a_run_killed_before_its_work_was_published_publishes_it_later(config, ran, monkeypatch):
+    monkeypatch.setattr(pipeline.artifacts, "publish", lambda folder: None)
+    run(config, ("prepare",))
+    monkeypatch.undo()
+    outcomes, _ = run(config, ("prepare",))
+    assert outcomes[0].skipped and outcomes[0].artifact.folder.name == "prepare"
 
 
 def test_a_file_outside_that_changed_is_read_again(config, ran):
@@ -140,7 +166,7 @@ def test_a_stage_whose_inputs_are_not_there_is_refused(config, ran):
     ("encode", "words"),
     [
         (Encode(vectors="nowhere.npy"), "no file nowhere.npy: --encode.vectors"),
-        (Encode(model="nowhere"), "no file nowhere/model.safetensors: --encode.model"),
+        (Encode(model="nowhere"), "no folder nowhere: --encode.model"),
     ],
 )
 def test_files_that_are_not_there_are_named_before_anything_is_removed(config, ran, tmp_path, encode, words):
