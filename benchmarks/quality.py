@@ -29,6 +29,7 @@ def main() -> None:
     parser.add_argument("--data", default=os.environ.get("REXJAX_DATA", ""), help="folder of the benchmark data sets")
     parser.add_argument("--json", default="", help="where to write the rows")
     parser.add_argument("--collect", action="store_true", help="only collect what has been run")
+    parser.add_argument("--commit", default="HEAD", help="with --collect: the commit that ran")
     flags = parser.parse_args()
     rows: list[dict[str, Any]] = []
     for name in flags.runs:
@@ -37,16 +38,21 @@ def main() -> None:
             subprocess.run([sys.executable, "-m", "rexjax.cli", "run", *arguments], check=True)
         workdir = Path("runs") / name
         result = json.loads((workdir / "metrics.json").read_text())
-        rows += collect(name, "rexjax run " + " ".join(RUNS[name]), workdir, result)
+        rows += collect(name, "rexjax run " + " ".join(RUNS[name]), workdir, result, flags.commit)
         print(markdown(name, result))
     if flags.json:
+        rows += [row for row in _rows(Path(flags.json)) if row["dataset"] not in flags.runs]
         Path(flags.json).write_text(json.dumps({"rows": rows}, indent=1) + "\n")
 
 
-def collect(dataset: str, command: str, workdir: Path, result: dict[str, Any]) -> list[dict[str, Any]]:
+def _rows(path: Path) -> list[dict[str, Any]]:
+    return json.loads(path.read_text())["rows"] if path.exists() else []
+
+
+def collect(dataset: str, command: str, workdir: Path, result: dict[str, Any], commit: str) -> list[dict[str, Any]]:
     """One row per model and metric."""
     manifests = [json.loads(path.read_text()) for path in sorted(workdir.glob("*/manifest.json"))]
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+    commit = subprocess.run(["git", "rev-parse", commit], capture_output=True, text=True, check=True).stdout.strip()
     fixed = {
         "dataset": dataset,
         "split": f"test, {result['dataset']['split']}, full ranking, seen filtered",
