@@ -1,10 +1,18 @@
-"""Amazon reviews 2014, 5-core: Beauty, Sports or Toys from a folder."""
+"""Amazon reviews 2014, 5-core: Beauty, Sports or Toys from a folder.
+
+    rexjax run configs/amazon.py --data.path FOLDER --workdir runs/beauty
+
+FOLDER holds interactions.parquet (user_id, item_id, day_since_first) and items.csv.gz (item_id, title, keywords).
+Two CPU cores, about 50 minutes (beside other work), seed 0. Beauty, test: teacher recall@10 .1011, NDCG@10 .0611;
+student .1018 / .0621 at 1/22 of the FLOPs, its control without the teacher .0907 / .0537, int8 .1020 / .0619. Sports
+and Toys have not been run.
+"""
 
 from rexjax.config import Columns, Config, Data, Encode, Student, Teacher, Training
 
 
 def get_config() -> Config:
-    """Tuned on Beauty's validation part."""
+    """Leave-one-out; width, dropout and learning rate are a first choice, not searched."""
     return Config(
         workdir="runs/amazon",
         data=Data(

@@ -1,6 +1,9 @@
 """The whole path on the built-in simulated shop.
 
-rexjax run configs/quickstart.py
+    rexjax run configs/quickstart.py
+
+Two CPU cores, 100 seconds (163 from an empty environment, downloads included), seed 0. Test NDCG@10: teacher .1804,
+student .1829 at 1/42 of the FLOPs, its control without the teacher .1622, int8 .1823, popularity .0299.
 """
 
 from rexjax.config import Config, Data, Encode, Shop, Student, Teacher, Training
