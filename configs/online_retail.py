@@ -19,6 +19,7 @@ def get_config() -> Config:
             source="files",
             columns=Columns(session="invoice"),
             split="last_session",
+            targets="next_time",
             length=100,
         ),
         encode=Encode(width=64),

@@ -87,6 +87,9 @@ class Data:
     """What is held out of each history: its last two items; all behind two moments; its last two sessions."""
     holdout: float = 0.1
     """global_time only: the share of all interactions behind the last cut, and as much again before it."""
+    targets: Literal["next_item", "next_time"] = "next_item"
+    """What a history's items predict in training: the next one, or one drawn from those of the next later time (for
+    logs whose baskets share a time)."""
     strict: bool = True
     """An item without text, or an id in only one of the two files, is an error; with --data.no-strict, interactions
     with unknown items are dropped and items without text get a zero vector, and the data card counts them."""

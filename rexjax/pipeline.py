@@ -33,13 +33,13 @@ STAGES = (
     Stage(
         "teacher",
         ("prepare", "encode"),
-        ("seed", "data.length", "teacher", "evaluate.exclude_seen"),
+        ("seed", "data.length", "data.targets", "teacher", "evaluate.exclude_seen"),
         "train the large sequential transformer",
     ),
     Stage(
         "distill",
         ("prepare", "encode", "teacher"),
-        ("seed", "data.length", "teacher", "student", "evaluate.exclude_seen"),
+        ("seed", "data.length", "data.targets", "teacher", "student", "evaluate.exclude_seen"),
         "train the small student on the teacher's lists, and its control without",
     ),
     Stage("compress", ("distill",), ("compress",), "prune and quantise the student"),

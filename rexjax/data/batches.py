@@ -31,7 +31,16 @@ class Batch(NamedTuple):
     """int64 [B, L], the item's place in the log, 0 for padding."""
 
 
-def epoch(source: Any, *, seed: int, epoch: int, batch: int, length: int, shuffle: bool = True) -> Iterator[Batch]:
+def epoch(
+    source: Any,
+    *,
+    seed: int,
+    epoch: int,
+    batch: int,
+    length: int,
+    targets: str = "next_item",
+    shuffle: bool = True,
+) -> Iterator[Batch]:
     """One pass over the training part of all histories.
 
     Args:
@@ -40,13 +49,14 @@ def epoch(source: Any, *, seed: int, epoch: int, batch: int, length: int, shuffl
         epoch: counts from 0.
         batch: rows B of every batch; the last one is filled with empty rows.
         length: L; of longer histories the last L + 1 training items are used.
+        targets: what an item predicts: "next_item", or an item drawn from the "next_time".
         shuffle: False keeps the order of the log.
     """
     rng = np.random.default_rng([seed, epoch])
     rest: list[np.ndarray] = []
     for block in _blocks(source, int(rng.integers(2**31)), shuffle):
         order = rng.permutation(block.users) if shuffle else np.arange(block.users)
-        rows = pack(block, order, length)
+        rows = pack(block, order, length, TARGETS[targets](block, rng))
         rest = [np.concatenate([a, b]) for a, b in zip(rest, rows, strict=True)] if rest else list(rows)
         whole = len(rest[0]) // batch * batch
         for start in range(0, whole, batch):
@@ -74,9 +84,41 @@ def _fill(array: np.ndarray, batch: int, value: int) -> np.ndarray:
     return np.concatenate([array, np.full((batch - len(array), array.shape[1]), value, array.dtype)])
 
 
-def pack(histories: Histories, order: np.ndarray, length: int) -> Batch:
+class Targets(NamedTuple):
+    """What each event of the training parts predicts."""
+
+    labels: np.ndarray
+    """int64 [E], the event whose item is the label."""
+    stop: np.ndarray
+    """int64 [U], the first event of each user that predicts nothing (its item is a label only)."""
+
+
+def next_item(histories: Histories, rng: np.random.Generator) -> Targets:
+    """The event that follows; ``rng`` is not used."""
+    return Targets(np.arange(1, len(histories.items) + 1), histories.valid_start - 1)
+
+
+def next_time(histories: Histories, rng: np.random.Generator) -> Targets:
+    """A random event among those of the next later time.
+
+    Lines of one invoice share a time: their order says nothing, and the rest of a basket is not the next purchase.
+    """
+    owner = np.repeat(np.arange(histories.users), np.diff(histories.offsets))
+    new = np.append(True, (np.diff(histories.times) != 0) | (np.diff(owner) != 0))
+    group, bounds = np.cumsum(new) - 1, np.append(np.flatnonzero(new), [len(new)] * 2)
+    first = bounds[group + 1]
+    last = np.minimum(bounds[group + 2], histories.valid_start[owner])
+    labels = first + np.floor(rng.random(len(new)) * (last - first)).astype(np.int64)
+    final = np.maximum(histories.valid_start - 1, histories.offsets[:-1])  # the last event that may be a label
+    return Targets(labels, np.maximum(bounds[group[final]], histories.offsets[:-1]))
+
+
+TARGETS = {"next_item": next_item, "next_time": next_time}
+
+
+def pack(histories: Histories, order: np.ndarray, length: int, targets: Targets) -> Batch:
     """Packs the training part of the users in ``order`` (int [U]) into as few rows as next-fit needs."""
-    stop = histories.valid_start[order] - 1  # the last training item is a label only
+    stop = targets.stop[order]
     start = np.maximum(histories.offsets[:-1][order], stop - length)
     counts = np.maximum(stop - start, 0)
     start, counts = start[counts > 0], counts[counts > 0]
@@ -93,7 +135,7 @@ def pack(histories: Histories, order: np.ndarray, length: int) -> Batch:
 
     return Batch(
         items=spread(histories.items[events], -1, np.int32),
-        labels=spread(histories.items[events + 1], -1, np.int32),
+        labels=spread(histories.items[targets.labels[events]], -1, np.int32),
         segments=spread(np.repeat(segments, counts), 0, np.int32),
         positions=spread(within + np.repeat(length - counts, counts), 0, np.int32),
         events=spread(log_positions(histories)[events], 0, np.int64),

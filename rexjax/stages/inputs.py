@@ -72,7 +72,14 @@ def epochs(log: Prepared, config: Config, batch: int) -> Callable[[int], Iterato
     """The training batches of an epoch by its number."""
 
     def epoch(number: int) -> Iterator[Batch]:
-        return batches.epoch(log.source, seed=config.seed, epoch=number, batch=batch, length=config.data.length)
+        return batches.epoch(
+            log.source,
+            seed=config.seed,
+            epoch=number,
+            batch=batch,
+            length=config.data.length,
+            targets=config.data.targets,
+        )
 
     return epoch
 

@@ -113,6 +113,8 @@ def _run_epoch(
         current, metrics = step(current, batch, lists, catalogue)
         losses.append(metrics["loss"])
         tokens += int((batch.labels >= 0).sum())
+    if not losses:
+        raise UserError("no history has anything to predict in its training part: see --data.split and --data.targets")
     loss = float(np.mean(jax.device_get(losses)))
     if math.isnan(loss):
         first = int(np.isnan(jax.device_get(losses)).argmax())

@@ -48,6 +48,10 @@ def pairs_of(batch):
     return sorted(pairs)
 
 
+def packed(log, order, length):
+    return batches.pack(log, order, length, batches.next_item(log, np.random.default_rng(0)))
+
+
 def of_epoch(source, **settings):
     found = list(batches.epoch(source, **{"seed": 0, "epoch": 0, "batch": 8, "length": 6} | settings))
     return found, sorted(pair for batch in found for pair in pairs_of(batch))
@@ -61,7 +65,7 @@ def of_epoch(source, **settings):
 def test_every_prefix_of_every_training_part_is_packed_exactly_once(counts, length):
     log = log_of(counts, first_event=1000)
     order = np.random.default_rng(1).permutation(len(counts))
-    batch = batches.pack(log, order, length)
+    batch = packed(log, order, length)
     assert pairs_of(batch) == expected_pairs(log, length, shift=1000)
     padding = batch.segments == 0
     for array, fill in ((batch.items, -1), (batch.labels, -1), (batch.positions, 0), (batch.events, 0)):
@@ -73,7 +77,7 @@ def test_every_prefix_of_every_training_part_is_packed_exactly_once(counts, leng
 def test_events_index_the_log_even_where_records_are_no_neighbours():
     a, b = log_of([6, 9], seed=1, first_event=0), log_of([8], seed=2, first_event=15)
     whole = np.concatenate([a.items, b.items])
-    batch = batches.pack(concatenate([b, a]), np.arange(3), 5)
+    batch = packed(concatenate([b, a]), np.arange(3), 5)
     real = batch.segments > 0
     np.testing.assert_array_equal(whole[batch.events[real]], batch.items[real])
     np.testing.assert_array_equal(whole[batch.events[real] + 1], batch.labels[real])
@@ -81,13 +85,13 @@ def test_events_index_the_log_even_where_records_are_no_neighbours():
 
 def test_a_long_history_is_cut_to_its_last_items():
     log = log_of([20])
-    batch = batches.pack(log, np.array([0]), 5)
+    batch = packed(log, np.array([0]), 5)
     np.testing.assert_array_equal(batch.items, [log.items[12:17]])
     np.testing.assert_array_equal(batch.labels, [log.items[13:18]])
 
 
 def test_rows_are_filled_before_a_new_one_is_begun():
-    batch = batches.pack(log_of([5, 5, 5, 5]), np.arange(4), 4)  # two pairs each
+    batch = packed(log_of([5, 5, 5, 5]), np.arange(4), 4)  # two pairs each
     np.testing.assert_array_equal(batch.segments, [[1, 1, 2, 2]] * 2)
 
 
@@ -143,3 +147,34 @@ def test_latest_items_before_a_moment(users, stops, expected):
     found = batches.latest(log, np.array(users), np.array(stops), 4)
     np.testing.assert_array_equal(found, expected)
     assert found.dtype == np.int32
+
+
+def invoices():
+    """Two users: invoices of 2, 3, 1 and 2 lines, the last one held out; and one invoice of 3 lines with no next."""
+    times = np.array([1, 1, 2, 2, 2, 3, 4, 4, 9, 9, 9], float)
+    items = np.arange(11, dtype=np.int32)
+    return Histories(items, times, np.array([0, 8, 11]), np.array([6, 11]), np.array([8, 11]))
+
+
+def test_next_time_draws_from_the_next_invoice_of_the_training_part():
+    log = invoices()
+    drawn = [batches.next_time(log, np.random.default_rng(seed)) for seed in range(40)]
+    for targets in drawn:
+        assert targets.stop.tolist() == [5, 8]  # invoice 3 has only a held-out one behind it; user 2 has no second one
+    labels = np.array([targets.labels for targets in drawn])
+    for event, allowed in [(0, {2, 3, 4}), (1, {2, 3, 4}), (2, {5}), (3, {5}), (4, {5})]:
+        assert set(labels[:, event]) == allowed
+
+
+def test_next_time_never_reaches_into_what_is_held_out():
+    log = invoices()._replace(valid_start=np.array([4, 11]))  # the cut lies inside the second invoice
+    drawn = [batches.next_time(log, np.random.default_rng(seed)) for seed in range(40)]
+    assert {label for targets in drawn for label in targets.labels[:2]} == {2, 3}
+    assert all(targets.stop.tolist() == [2, 8] for targets in drawn)
+
+
+def test_histories_are_packed_with_their_next_time_labels():
+    log = invoices()
+    batch = batches.pack(log, np.arange(2), 8, batches.next_time(log, np.random.default_rng(0)))
+    assert batch.items.tolist() == [[0, 1, 2, 3, 4, -1, -1, -1]]
+    assert set(batch.labels[0, :2]) <= {2, 3, 4} and batch.labels[0, 2:].tolist() == [5, 5, 5, -1, -1, -1]
