@@ -17,6 +17,7 @@ from typing import Any
 RUNS = {
     "quickstart": ["configs/quickstart.py"],
     "online_retail": ["configs/online_retail.py", "--data.path", "$DATA/online_retail"],
+    "movielens": ["configs/movielens.py", "--data.path", "$DATA/ml-1m"],
     "beauty": ["configs/amazon.py", "--data.path", "$DATA/amazon-beauty", "--workdir", "runs/beauty"],
 }
 _METRICS = ("ndcg@10", "hit_rate@10", "recall@10", "mrr@10", "map@10", "coverage@10")

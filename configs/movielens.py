@@ -23,6 +23,6 @@ def get_config() -> Config:
             length=200,
         ),
         encode=Encode(width=64),
-        teacher=Teacher(width=64, dropout=0.2, training=Training(epochs=30, batch=16, validate_every=3, patience=2)),
-        student=Student(width=32, training=Training(epochs=18, batch=16, validate_every=3, patience=2)),
+        teacher=Teacher(width=64, dropout=0.2, training=Training(epochs=15, batch=16, validate_every=3, patience=2)),
+        student=Student(width=32, training=Training(epochs=9, batch=16, validate_every=3, patience=2)),
     )
