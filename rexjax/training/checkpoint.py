@@ -59,8 +59,11 @@ class Run:
             return Progress(**found["progress"]), found["state"], found["best"]
         return None
 
-    def close(self) -> None:
-        """Waits until everything is on disk."""
+    def __enter__(self) -> "Run":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Waits until what was saved is on disk, also when training ends by an error or Ctrl-C."""
         self._manager.close()
 
 

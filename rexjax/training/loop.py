@@ -70,17 +70,17 @@ def fit(
     current, where = state.create(task.recommender, config, seed=seed, rows=rows, text_width=text_width, mesh=mesh)
     step = make_step(task.loss, config, seed, where, mesh)
     catalogue = jax.device_put(task.catalogue, catalogue_shardings(mesh))
-    run = checkpoint.Run(folder / "checkpoints" / task.name)
     abstract = jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), current, where)
-    found = run.restore(abstract, abstract.params)
     best = jax.tree.map(np.asarray, current.params)
     progress = checkpoint.Progress(epoch=0, best_epoch=0, best=-1.0, curve=[])
-    if found:
-        progress, current, best = found[0], found[1], jax.tree.map(np.asarray, found[2])
-
     saved = time.monotonic()
     steps = None
-    with log.Log(folder / "logs", task.name, wandb_project=wandb_project, config=config.__dict__) as writer:
+    with (
+        checkpoint.Run(folder / "checkpoints" / task.name) as run,
+        log.Log(folder / "logs", task.name, wandb_project=wandb_project, config=config.__dict__) as writer,
+    ):
+        if found := run.restore(abstract, abstract.params):
+            progress, current, best = found[0], found[1], jax.tree.map(np.asarray, found[2])
         while not _finished(progress, config):
             current, values, steps = _run_epoch(task, step, current, catalogue, progress.epoch, steps)
             progress = progress._replace(epoch=progress.epoch + 1)
@@ -94,7 +94,6 @@ def fit(
             if time.monotonic() - saved > SAVE_SECONDS:
                 run.save(progress, current, best)
                 saved = time.monotonic()
-    run.close()
     summary = {"epochs": progress.epoch, "best_epoch": progress.best_epoch, "valid_ndcg@10": progress.best}
     return Fitted(best, summary | {"curve": progress.curve})
 

@@ -33,17 +33,14 @@ def same(a, b) -> None:
 
 
 def saved(folder: Path, epochs) -> None:
-    run = Run(folder)
-    for epoch in epochs:
-        run.save(PROGRESS[epoch], tree(epoch), tree(-epoch))
-    run.close()
+    with Run(folder) as run:
+        for epoch in epochs:
+            run.save(PROGRESS[epoch], tree(epoch), tree(-epoch))
 
 
 def restored(folder: Path):
-    run = Run(folder)
-    found = run.restore(abstract(tree(0)), abstract(tree(0)))
-    run.close()
-    return found
+    with Run(folder) as run:
+        return run.restore(abstract(tree(0)), abstract(tree(0)))
 
 
 def test_nothing_saved_is_none(tmp_path):
@@ -91,14 +88,12 @@ def small_state(data: int, model: int):
 @pytest.mark.parametrize("before, after", [((8, 1), (1, 1)), ((4, 2), (1, 1)), ((1, 1), (8, 1))])
 def test_a_state_saved_on_one_mesh_is_restored_on_another(tmp_path, before, after):
     old, _ = small_state(*before)
-    run = Run(tmp_path / "run")
-    run.save(PROGRESS[1], old, old.params)
-    run.close()
+    with Run(tmp_path / "run") as run:
+        run.save(PROGRESS[1], old, old.params)
     new, where = small_state(*after)
     like = jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), new, where)
-    run = Run(tmp_path / "run")
-    _, found, best = run.restore(like, like.params)
-    run.close()
+    with Run(tmp_path / "run") as run:
+        _, found, best = run.restore(like, like.params)
     assert type(found) is state.TrainState
     same(found, old), same(best, old.params)
     for leaf, sharding in zip(jax.tree.leaves(found), jax.tree.leaves(where), strict=True):
