@@ -1,5 +1,6 @@
 """Training state: created sharded from the start, from shapes alone."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -48,11 +49,26 @@ def create(
         text_width: width W of the text vectors.
         mesh: where it will live.
     """
+    init, where = _init_and_shardings(recommender, config, seed, rows, text_width, mesh)
+    return jax.jit(lambda: nn.unbox(init()), out_shardings=where)(), where
 
+
+def abstract(
+    recommender: Recommender, config: Training, *, rows: int, text_width: int, mesh: jax.sharding.Mesh
+) -> tuple[TrainState, TrainState]:
+    """The shapes of ``create`` (``ShapeDtypeStruct`` with shardings) and the shardings; holds no values, so that
+    ``mesh`` may be of devices that are not here."""
+    init, where = _init_and_shardings(recommender, config, 0, rows, text_width, mesh)
+    shapes = nn.unbox(jax.eval_shape(init))
+    return jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), shapes, where), where
+
+
+def _init_and_shardings(
+    recommender: Recommender, config: Training, seed: int, rows: int, text_width: int, mesh: jax.sharding.Mesh
+) -> tuple[Callable[[], TrainState], TrainState]:
     def init() -> TrainState:
         params = recommender.init(jax.random.key(seed), rows, text_width)
         return TrainState(jnp.zeros((), jnp.int32), params, optimizer(config).init(params))
 
     where = shardings(jax.eval_shape(init), mesh)
-    where = jax.tree.map(lambda leaf: leaf or replicated(mesh), where, is_leaf=lambda leaf: leaf is None)
-    return jax.jit(lambda: nn.unbox(init()), out_shardings=where)(), where
+    return init, jax.tree.map(lambda leaf: leaf or replicated(mesh), where, is_leaf=lambda leaf: leaf is None)
