@@ -1,0 +1,1 @@
+"""Sharded embedding tables whose updates touch only the rows that a batch names."""

@@ -1,0 +1,43 @@
+"""Bags: several ids of one feature combined into one vector; and several features that share a table."""
+
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+
+Combiner = Literal["sum", "mean", "sqrtn"]
+
+
+def combine(
+    rows: jax.Array, ids: jax.Array, combiner: Combiner = "mean", weights: jax.Array | None = None
+) -> jax.Array:
+    """Rows float [B, K, D] of bags int32 [B, K] (ragged ones padded with -1) → [B, D]; an empty bag gives zeros.
+
+    Args:
+        rows: what ``expand`` gave for ``ids``.
+        ids: the bags.
+        combiner: ``sum`` of weight × row; ``mean``: divided by the sum of weights; ``sqrtn``: by the root of the sum of
+            their squares.
+        weights: float32 [B, K]; all 1 where absent.
+    """
+    weights = jnp.where(ids >= 0, 1.0 if weights is None else weights, 0.0)
+    total = jnp.einsum("bk,bkd->bd", weights, rows)
+    if combiner == "sum":
+        return total
+    size = weights.sum(1) if combiner == "mean" else jnp.sqrt((weights**2).sum(1))
+    return jnp.where(size == 0, 0, 1 / jnp.where(size == 0, 1, size))[:, None] * total
+
+
+def pack(features: dict[str, jax.Array], multiple: int) -> jax.Array:
+    """The ids of several features that share a table as one list int32 [n]; n is divided by ``multiple`` (-1 pads)."""
+    flat = jnp.concatenate([ids.reshape(-1) for _, ids in sorted(features.items())])
+    return jnp.pad(flat, (0, -flat.shape[0] % multiple), constant_values=-1)
+
+
+def unpack(values: jax.Array, features: dict[str, jax.Array]) -> dict[str, jax.Array]:
+    """Undoes ``pack``: values [n, D] → for each feature, an array of its ids' shape and D."""
+    found, start = {}, 0
+    for name, ids in sorted(features.items()):
+        found[name] = values[start : start + ids.size].reshape(*ids.shape, values.shape[-1])
+        start += ids.size
+    return found

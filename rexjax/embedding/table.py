@@ -1,0 +1,236 @@
+"""A table of rows, sharded over the whole mesh: declared once, then created, looked up and updated by pure functions.
+
+Row r lies on shard r mod S, at place r div S: popular neighbours never share a shard. Ids are logical everywhere
+outside this room; the arrays of a ``TableState`` are in physical order, padded to the mesh, and ``to_logical`` gives
+what a checkpoint holds. No host ever has a whole table.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from rexjax.embedding import exchange
+from rexjax.embedding.exchange import Routing, Wire
+from rexjax.embedding.optimizers import LazyAdam, RowOptimizer, Slots
+from rexjax.embedding.rounding import stochastic_bfloat16
+from rexjax.errors import UserError
+
+
+@dataclass(frozen=True)
+class Table:
+    """The declaration."""
+
+    name: str
+    """For messages."""
+    rows: int
+    """V, logical."""
+    width: int
+    """D."""
+    dtype: str = "float32"
+    """float32, or bfloat16 (updates are rounded stochastically: plain rounding loses small ones, pytorch#120376)."""
+    stddev: float = 0.02
+    """Rows start as N(0, stddev²), a function of (seed, row) alone; or see ``initializer``."""
+    initializer: Callable[[jax.Array, tuple[int, ...]], jax.Array] | None = None
+    """(key, (D,)) → one row."""
+    optimizer: RowOptimizer = field(default_factory=LazyAdam)
+    """How touched rows move."""
+    capacity: float = 1.25
+    """Size of the exchange's buckets relative to even demand; smaller ones need more rounds, none loses anything."""
+
+    def __post_init__(self) -> None:
+        if self.rows < 1 or self.width < 1:
+            raise UserError(
+                f"table {self.name!r} has {self.rows} rows of width {self.width}: give it at least one each"
+            )
+        if self.capacity <= 0:
+            raise UserError(f"table {self.name!r} has an exchange capacity of {self.capacity}: it must be above 0")
+        if self.dtype not in ("float32", "bfloat16"):
+            raise UserError(f"table {self.name!r} has dtype {self.dtype}: it is float32 or bfloat16")
+
+
+class TableState(NamedTuple):
+    """A table's values, in physical order."""
+
+    rows: jax.Array
+    """[P, D], P = S * R."""
+    slots: Slots
+    """float32 or int32 [P, D] or [P] each."""
+
+
+def wire(table: Table, mesh: Mesh) -> Wire:
+    """How the table lies on the mesh."""
+    return Wire(mesh.axis_names, mesh.size, -(-table.rows // mesh.size), table.capacity)
+
+
+def padded(table: Table, mesh: Mesh) -> int:
+    """P: rows with their padding."""
+    return mesh.size * wire(table, mesh).rows
+
+
+def physical(ids: jax.Array, table: Table, mesh: Mesh) -> jax.Array:
+    """Logical ids → physical rows; -1 stays -1."""
+    lies = wire(table, mesh)
+    return jnp.where(ids >= 0, ids % lies.shards * lies.rows + ids // lies.shards, -1)
+
+
+def shardings(table: Table, mesh: Mesh) -> TableState:
+    """Rows and slots over all mesh axes."""
+    where = NamedSharding(mesh, PartitionSpec(mesh.axis_names))
+    return TableState(where, {name: where for name in jax.eval_shape(lambda: table.optimizer.slots(1, table.width))})
+
+
+def abstract(table: Table, mesh: Mesh) -> TableState:
+    """Shapes with shardings; no values."""
+
+    def shape() -> TableState:
+        rows = padded(table, mesh)
+        return TableState(jnp.zeros((rows, table.width), table.dtype), table.optimizer.slots(rows, table.width))
+
+    attach = lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s)  # noqa: E731
+    return jax.tree.map(attach, jax.eval_shape(shape), shardings(table, mesh))
+
+
+def create(table: Table, key: jax.Array, mesh: Mesh) -> TableState:
+    """A new table, each shard made where it lies; row r is the same on every mesh."""
+    lies = wire(table, mesh)
+    first = table.initializer or (lambda key, shape: table.stddev * jax.random.normal(key, shape))
+
+    def shard(key: jax.Array) -> TableState:
+        logical = jnp.arange(lies.rows) * lies.shards + jax.lax.axis_index(lies.axes)
+        rows = jax.lax.map(lambda r: first(jax.random.fold_in(key, r), (table.width,)), logical, batch_size=1 << 14)
+        rows = jnp.where(logical[:, None] < table.rows, rows, 0).astype(table.dtype)
+        return TableState(rows, table.optimizer.slots(lies.rows, table.width))
+
+    over = PartitionSpec(mesh.axis_names)
+    specs = jax.tree.map(lambda _: over, shardings(table, mesh))
+    made = jax.shard_map(shard, mesh=mesh, in_specs=PartitionSpec(), out_specs=specs, check_vma=False)
+    return jax.jit(made, out_shardings=shardings(table, mesh))(key)
+
+
+def route(ids: jax.Array, table: Table, mesh: Mesh) -> Routing:
+    """Deduplicates logical ids int32 [n] on each device; -1 is padding; n is divided by the mesh's size."""
+    lies = wire(table, mesh)
+
+    def local(ids: jax.Array) -> Routing:
+        return exchange.dedupe(physical(ids, table, mesh), lies.shards * lies.rows)
+
+    return _over_mesh(local, mesh, 1)(ids)
+
+
+def read(arrays: Any, routing: Routing, table: Table, mesh: Mesh) -> tuple[Any, jax.Array]:
+    """Rows of arrays [P, …] that lie as the table does, one for each of the routing's distinct ids.
+
+    Returns:
+        arrays [n, …] (zeros where the routing has padding), and the number of exchange rounds.
+    """
+    return _read(arrays, routing, table, mesh, lambda arrays, rows: jax.tree.map(lambda x: _take(x, rows), arrays))
+
+
+def gather(state: TableState, routing: Routing, step: jax.Array, table: Table, mesh: Mesh) -> tuple[Any, jax.Array]:
+    """The table's rows before update ``step``: ([n, D] in the table's dtype, rounds); see ``read``."""
+
+    def current(state: TableState, rows: jax.Array) -> jax.Array:
+        found = jax.tree.map(lambda x: _take(x, rows), state)
+        updated = table.optimizer.current(found.rows.astype(jnp.float32), found.slots, step)
+        return updated.astype(table.dtype)
+
+    return _read(state, routing, table, mesh, current)
+
+
+def expand(values: jax.Array, routing: Routing, mesh: Mesh) -> jax.Array:
+    """Values [n, …] of distinct ids → one for each id of the batch, in its order.
+
+    Its gradient sums over the duplicates on a device (and is float32 if the values are).
+    """
+    take = lambda values, inverse: jnp.take(values, inverse, axis=0, mode="clip")  # noqa: E731
+    return _over_mesh(take, mesh, 2)(values, routing.inverse)
+
+
+def update(
+    state: TableState, routing: Routing, gradients: jax.Array, step: jax.Array, key: jax.Array, table: Table, mesh: Mesh
+) -> tuple[TableState, jax.Array]:
+    """Moves the rows that the routing names, and no other.
+
+    Args:
+        state: donate it, and it changes in place.
+        routing: of the batch.
+        gradients: float32 [n, D], by distinct ids; summed over devices here.
+        step: int32, updates before this one.
+        key: for stochastic rounding.
+        table: the declaration.
+        mesh: where it lies.
+
+    Returns:
+        The state, and the number of exchange rounds.
+    """
+    lies = wire(table, mesh)
+
+    def write(state: TableState, rows: jax.Array, sums: jax.Array) -> TableState:
+        old = jax.tree.map(lambda x: _take(x, rows), state)
+        new, slots = table.optimizer.apply(old.rows.astype(jnp.float32), sums, old.slots, step)
+        if table.dtype == "bfloat16":
+            logical = rows * lies.shards + jax.lax.axis_index(lies.axes)
+            new = stochastic_bfloat16(new, jax.random.fold_in(key, step), logical)
+        put = lambda x, y: x.at[rows].set(y, mode="drop", unique_indices=True, indices_are_sorted=True)  # noqa: E731
+        return jax.tree.map(put, state, TableState(new, slots))
+
+    def local(state: TableState, ids: jax.Array, gradients: jax.Array) -> tuple[TableState, jax.Array]:
+        return exchange.deliver(write, state, ids, gradients.astype(jnp.float32), lies)
+
+    over = PartitionSpec(mesh.axis_names)
+    move = jax.shard_map(
+        local, mesh=mesh, in_specs=(over, over, over), out_specs=(over, PartitionSpec()), check_vma=False
+    )
+    return move(state, routing.ids, gradients)
+
+
+def update_all(
+    state: TableState, gradients: jax.Array, step: jax.Array, key: jax.Array, table: Table, mesh: Mesh
+) -> TableState:
+    """The dense update: every row moves by gradients [P, D]; with every row touched lazy Adam *is* Adam."""
+    rows, slots = table.optimizer.apply(state.rows.astype(jnp.float32), gradients, state.slots, step)
+    if table.dtype == "bfloat16":
+        rows = stochastic_bfloat16(rows, jax.random.fold_in(key, step), _logical(table, mesh))
+    return TableState(rows, slots)
+
+
+def current_rows(state: TableState, step: jax.Array, table: Table) -> jax.Array:
+    """All rows [P, D] as they are before update ``step`` (only exact Adam has anything to make up for)."""
+    return table.optimizer.current(state.rows.astype(jnp.float32), state.slots, step).astype(table.dtype)
+
+
+def to_logical(array: jax.Array, mesh: Mesh) -> jax.Array:
+    """[P, …] in physical order → [P, …] in the order of logical ids, padding rows last."""
+    return array.reshape(mesh.size, -1, *array.shape[1:]).swapaxes(0, 1).reshape(array.shape)
+
+
+def to_physical(array: jax.Array, mesh: Mesh) -> jax.Array:
+    """The inverse of ``to_logical``."""
+    return array.reshape(-1, mesh.size, *array.shape[1:]).swapaxes(0, 1).reshape(array.shape)
+
+
+def _logical(table: Table, mesh: Mesh) -> jax.Array:
+    return to_physical(jnp.arange(padded(table, mesh), dtype=jnp.int32), mesh)
+
+
+def _read(arrays: Any, routing: Routing, table: Table, mesh: Mesh, reader: Callable[..., Any]) -> tuple[Any, jax.Array]:
+    def local(arrays: Any, ids: jax.Array) -> tuple[Any, jax.Array]:
+        return exchange.fetch(lambda rows: reader(arrays, rows), ids, wire(table, mesh))
+
+    over = PartitionSpec(mesh.axis_names)
+    reading = jax.shard_map(local, mesh=mesh, in_specs=(over, over), out_specs=(over, PartitionSpec()), check_vma=False)
+    return reading(arrays, routing.ids)
+
+
+def _over_mesh(fn: Callable[..., Any], mesh: Mesh, inputs: int) -> Callable[..., Any]:
+    over = PartitionSpec(mesh.axis_names)
+    return jax.shard_map(fn, mesh=mesh, in_specs=(over,) * inputs, out_specs=over, check_vma=False)
+
+
+def _take(x: jax.Array, rows: jax.Array) -> jax.Array:
+    # fill, never the default clamp (jax#9839): rows beyond the shard are padding
+    return x.at[rows].get(mode="fill", fill_value=0)
