@@ -39,7 +39,13 @@ def make_mesh(data: int = 0, model: int = 1) -> jax.sharding.Mesh:
         )
     if ROW_MULTIPLE % (data * model):
         raise UserError(f"a mesh of {data * model} devices does not divide {ROW_MULTIPLE} rows: take a power of two")
-    devices = np.asarray(jax.devices()[: data * model])
+    # by process: the rows of a process are neighbours, and "model" stays inside a host where it fits
+    devices = sorted(jax.devices(), key=lambda device: (device.process_index, device.id))[: data * model]
+    if len({device.process_index for device in devices}) < jax.process_count():
+        raise UserError(
+            f"a mesh of {data} × {model} devices leaves some of {jax.process_count()} processes without a device: "
+            f"use all {found}, or start fewer processes"
+        )
     return jax.make_mesh((data, model), ("data", "model"), axis_types=(AxisType.Auto,) * 2, devices=devices)
 
 
@@ -61,6 +67,21 @@ def replicated(mesh: jax.sharding.Mesh) -> NamedSharding:
 def place(tree: Any, where: Any) -> Any:
     """Host arrays (the same on every process) as global arrays with the given sharding or tree of shardings."""
     return jax.device_put(tree, where)
+
+
+def local_rows(mesh: jax.sharding.Mesh, batch: int) -> np.ndarray:
+    """Which rows of a global batch of B lie on devices of this process: int64 [B'], ascending.
+
+    All B of them where "model" reaches over all processes.
+    """
+    rows = np.arange(batch)
+    held = sharding(mesh, "batch").addressable_devices_indices_map((batch,)).values()
+    return np.unique(np.concatenate([rows[index] for index in held]))
+
+
+def place_batch(tree: Any, mesh: jax.sharding.Mesh) -> Any:
+    """Host arrays [B', …], the ``local_rows`` of each process, as global arrays [B, …] over "data"."""
+    return jax.make_array_from_process_local_data(sharding(mesh, "batch"), tree)
 
 
 def padded_rows(rows: int) -> int:

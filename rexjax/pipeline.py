@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rexjax import artifacts
+from rexjax import artifacts, processes
 from rexjax import config as configs
 from rexjax.artifacts import Artifact
 from rexjax.config import Config
@@ -25,6 +25,8 @@ class Stage(NamedTuple):
     """Parts of the config it depends on."""
     what: str
     """For --help."""
+    together: bool = False
+    """Runs on all processes at once; other stages run on the first one while the others wait."""
 
 
 STAGES = (
@@ -35,12 +37,14 @@ STAGES = (
         ("prepare", "encode"),
         ("seed", "data.length", "data.targets", "teacher", "evaluate.exclude_seen"),
         "train the large sequential transformer",
+        together=True,
     ),
     Stage(
         "distill",
         ("prepare", "encode", "teacher"),
         ("seed", "data.length", "data.targets", "teacher", "student", "evaluate.exclude_seen"),
         "train the small student on the teacher's lists, and its control without",
+        together=True,
     ),
     Stage("compress", ("distill",), ("compress",), "prune and quantise the student"),
     Stage("index", ("prepare", "compress"), ("data.length", "student"), "all that serving needs, in one folder"),
@@ -65,6 +69,8 @@ class Outcome(NamedTuple):
 def run(config: Config, stages: tuple[str, ...], *, update: bool, say: Callable[[str], None]) -> list[Outcome]:
     """Runs ``stages`` in order; each is skipped if its inputs and its config are those of its finished artifact.
 
+    Several processes call this alike, with one workdir on a disk that all of them see; the first one writes.
+
     Args:
         config: the experiment.
         stages: names, in the order of ``STAGES``; what they need and is not among them must have finished before.
@@ -75,7 +81,8 @@ def run(config: Config, stages: tuple[str, ...], *, update: bool, say: Callable[
         UserError: an earlier stage has not finished or is damaged, or the workdir belongs to another config.
     """
     workdir = Path(config.workdir)
-    artifacts.claim_workdir(workdir, _identity(config), update=update)
+    with processes.in_turn("workdir"):
+        artifacts.claim_workdir(workdir, _identity(config), update=update)
     outcomes = []
     for name in stages:
         inputs = {need: artifacts.read(workdir / need) for need in BY_NAME[name].needs}

@@ -17,6 +17,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from rexjax import processes
+
 T = TypeVar("T")
 
 
@@ -27,7 +29,7 @@ class _Rate(ProgressColumn):
 
 
 def track(things: Iterable[T], description: str, total: int | None = None, *, size: int = 1) -> Iterator[T]:
-    """Yields ``things`` while showing a bar on standard error, where that is a terminal.
+    """Yields ``things`` while the first process shows a bar on standard error, where that is a terminal.
 
     ``total`` counts units, not things: each thing is worth ``size`` units.
     """
@@ -35,7 +37,8 @@ def track(things: Iterable[T], description: str, total: int | None = None, *, si
         total = len(things) * size  # type: ignore[arg-type]
     columns = (TextColumn("{task.description:<28}"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeElapsedColumn())
     console = Console(stderr=True)
-    with Progress(*columns, TimeRemainingColumn(), console=console, disable=not sys.stderr.isatty()) as bar:
+    seen = processes.first() and sys.stderr.isatty()
+    with Progress(*columns, TimeRemainingColumn(), console=console, disable=not seen) as bar:
         task = bar.add_task(description, total=total)
         for thing in things:
             yield thing

@@ -40,6 +40,7 @@ def epoch(
     length: int,
     targets: str = "next_item",
     shuffle: bool = True,
+    rows: np.ndarray | slice = slice(None),
 ) -> Iterator[Batch]:
     """One pass over the training part of all histories.
 
@@ -51,19 +52,21 @@ def epoch(
         length: L; of longer histories the last L + 1 training items are used.
         targets: what an item predicts: "next_item", or an item drawn from the "next_time".
         shuffle: False keeps the order of the log.
+        rows: which of the B rows this process needs (``mesh.local_rows``). Every process packs the whole epoch,
+            because rows follow from one another; that is cheap beside a step.
     """
     rng = np.random.default_rng([seed, epoch])
     rest: list[np.ndarray] = []
     for block in _blocks(source, int(rng.integers(2**31)), shuffle):
         order = rng.permutation(block.users) if shuffle else np.arange(block.users)
-        rows = pack(block, order, length, TARGETS[targets](block, rng))
-        rest = [np.concatenate([a, b]) for a, b in zip(rest, rows, strict=True)] if rest else list(rows)
+        packed = pack(block, order, length, TARGETS[targets](block, rng))
+        rest = [np.concatenate([a, b]) for a, b in zip(rest, packed, strict=True)] if rest else list(packed)
         whole = len(rest[0]) // batch * batch
         for start in range(0, whole, batch):
-            yield Batch(*(array[start : start + batch] for array in rest))
+            yield Batch(*(array[start : start + batch][rows] for array in rest))
         rest = [array[whole:] for array in rest]
     if len(rest[0]):
-        yield Batch(*(_fill(array, batch, fill) for array, fill in zip(rest, (-1, -1, 0, 0, 0), strict=True)))
+        yield Batch(*(_fill(array, batch, fill)[rows] for array, fill in zip(rest, (-1, -1, 0, 0, 0), strict=True)))
 
 
 def _blocks(source: Any, seed: int, shuffle: bool) -> Iterator[Histories]:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from rexjax import processes
 from rexjax.artifacts import Artifact
 from rexjax.config import Config
 from rexjax.data import batches
@@ -34,10 +35,11 @@ def run(config: Config, folder: Path, artifacts: dict[str, Artifact]) -> dict[st
         raise UserError(
             f"--student.training.batch {settings.batch} is not divided by {mesh.shape['data']} data devices"
         )
-    _write_lists(config, folder, artifacts["teacher"], log, mesh)
+    with processes.in_turn("the teacher's lists"):
+        _write_lists(config, folder, artifacts["teacher"], log, mesh.local_mesh)
     model = recommender.student(config.student, config.data.length)
     validate = inputs.validator(log, config, model, catalogue.text, settings.validate_users)
-    plain = inputs.epochs(log, config, settings.batch)
+    plain = inputs.epochs(log, config, settings.batch, mesh)
     runs = {
         "student": (step.distilled(model, config.student.list_weight), _with_lists(plain, folder)),
         "control": (step.full_softmax(model), lambda number: ((batch, None) for batch in plain(number))),
@@ -49,7 +51,8 @@ def run(config: Config, folder: Path, artifacts: dict[str, Artifact]) -> dict[st
         served = recommender.serve(model, fitted.params, catalogue.text, log.items)
         metrics["content"][name] = save_tree(folder / name, flatten(served))
         metrics[name] = fitted.summary
-    shutil.rmtree(folder / "checkpoints")
+    if processes.first():
+        shutil.rmtree(folder / "checkpoints")
     return metrics
 
 

@@ -14,7 +14,7 @@ from rexjax.data import batches, histories
 from rexjax.data.batches import Batch
 from rexjax.data.histories import Histories
 from rexjax.evaluation import ranking, requests
-from rexjax.mesh import padded_rows
+from rexjax.mesh import local_rows, padded_rows
 from rexjax.models import recommender
 from rexjax.models.recommender import Params, Recommender, Served
 from rexjax.retrieval.index import unflatten
@@ -68,8 +68,9 @@ def catalogue(log: Prepared, vectors: np.ndarray) -> Catalogue:
     )
 
 
-def epochs(log: Prepared, config: Config, batch: int) -> Callable[[int], Iterator[Batch]]:
-    """The training batches of an epoch by its number."""
+def epochs(log: Prepared, config: Config, batch: int, mesh: jax.sharding.Mesh) -> Callable[[int], Iterator[Batch]]:
+    """The training batches of an epoch by its number: this process's rows of them."""
+    rows = local_rows(mesh, batch)
 
     def epoch(number: int) -> Iterator[Batch]:
         return batches.epoch(
@@ -79,6 +80,7 @@ def epochs(log: Prepared, config: Config, batch: int) -> Callable[[int], Iterato
             batch=batch,
             length=config.data.length,
             targets=config.data.targets,
+            rows=rows,
         )
 
     return epoch
@@ -105,7 +107,7 @@ def validator(
 
     def validate(params: Params) -> dict[str, float]:
         # one copy on one device: validation sets are small, and every process computes the same numbers
-        served = recommender.serve(model, jax.tree.map(np.asarray, params), text, log.items)
+        served = recommender.serve(model, params, text, log.items)
         result = ranking.evaluate(
             lambda batch: encode(served, batch), served.items, asked, ks=(10,), description="validating"
         )

@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from rexjax import processes
 from rexjax.artifacts import Artifact
 from rexjax.config import Config
 from rexjax.errors import UserError
@@ -28,7 +29,7 @@ def run(config: Config, folder: Path, artifacts: dict[str, Artifact]) -> dict[st
     mesh = make_mesh(config.mesh.data, config.mesh.model)
     _check(config, mesh.shape, log.items)
     model = recommender.teacher(teacher, config.data.length)
-    batches = inputs.epochs(log, config, settings.batch)
+    batches = inputs.epochs(log, config, settings.batch, mesh)
     if teacher.loss == "full_softmax":
         loss = step.full_softmax(model)
     else:
@@ -44,7 +45,8 @@ def run(config: Config, folder: Path, artifacts: dict[str, Artifact]) -> dict[st
     fitted = fit(task, settings, seed=config.seed, mesh=mesh, folder=folder, wandb_project=config.wandb)
     served = recommender.serve(model, fitted.params, catalogue.text, log.items)
     digest = save_tree(folder / "model", flatten(served))
-    shutil.rmtree(folder / "checkpoints")
+    if processes.first():
+        shutil.rmtree(folder / "checkpoints")
     return fitted.summary | {"content": {"model": digest}}
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from flax import traverse_util
 
+from rexjax import processes
 from rexjax.errors import UserError
 
 
@@ -54,9 +55,10 @@ class Run:
             try:
                 found = self._manager.restore(epoch, args=args)
             except Exception:  # Orbax and TensorStore raise many kinds for a damaged file: fall back to the one before
-                self._manager.delete(epoch)
-                continue
-            return Progress(**found["progress"]), found["state"], found["best"]
+                found = None
+            if processes.everywhere(found is not None):
+                return Progress(**found["progress"]), found["state"], found["best"]
+            self._manager.delete(epoch)
         return None
 
     def __enter__(self) -> "Run":
@@ -68,16 +70,17 @@ class Run:
 
 
 def save_tree(folder: Path, tree: Any) -> str:
-    """Writes ``tree`` as an Orbax checkpoint and returns its digest."""
-    with ocp.StandardCheckpointer() as checkpointer:
-        checkpointer.save(folder.absolute(), tree, force=True)
+    """Writes ``tree`` (whole on each process; the first one writes) as an Orbax checkpoint and returns its digest."""
+    if processes.first():
+        with _alone() as checkpointer:
+            checkpointer.save(folder.absolute(), jax.tree.map(np.asarray, tree), force=True)
     return tree_digest(tree)
 
 
 def restore_tree(folder: Path, like: Any = None) -> Any:
     """Reads what ``save_tree`` wrote; ``like`` gives shapes, dtypes and shardings (restoring onto fewer devices needs
-    them: orbax#648), without it everything comes as NumPy arrays."""
-    with ocp.StandardCheckpointer() as checkpointer:
+    them: orbax#648), without it everything comes as NumPy arrays. Each process reads for itself."""
+    with _alone() as checkpointer:
         try:
             if like is not None:
                 return checkpointer.restore(folder.absolute(), like)
@@ -91,6 +94,15 @@ def restore_tree(folder: Path, like: Any = None) -> Any:
             raise UserError(
                 f"{folder} cannot be restored ({reason}): run `rexjax {folder.parent.name} CONFIG` again"
             ) from error
+
+
+def _alone() -> ocp.StandardCheckpointer:
+    """A checkpointer that waits for no other process."""
+    index = jax.process_index()
+    options = ocp.options.MultiprocessingOptions(
+        primary_host=index, active_processes={index}, barrier_sync_key_prefix=f"process{index}"
+    )
+    return ocp.StandardCheckpointer(multiprocessing_options=options)
 
 
 def tree_digest(tree: Any) -> str:

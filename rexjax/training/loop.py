@@ -1,17 +1,20 @@
 """The loop: epochs of steps, validation, early stopping on NDCG@10, resumable at every saved epoch."""
 
+import contextlib
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
+from rexjax import processes
 from rexjax.config import Training
 from rexjax.data.batches import Batch
 from rexjax.errors import UserError
+from rexjax.mesh import place_batch
 from rexjax.models.recommender import Params, Recommender
 from rexjax.progress import track
 from rexjax.training import checkpoint, log, state
@@ -31,9 +34,9 @@ class Task(NamedTuple):
     loss: Loss
     """What is minimised."""
     epoch: Callable[[int], Iterable[tuple[Batch, Any]]]
-    """Batches (and the teacher's lists for them, or None) of the epoch with this number."""
+    """Batches (and the teacher's lists for them, or None) of the epoch with this number: this process's rows of them."""
     validate: Callable[[Params], dict[str, float]]
-    """Validation metrics, among them ndcg@10."""
+    """Validation metrics of parameters on the host, among them ndcg@10."""
     catalogue: Catalogue
     """Constants, on the host."""
 
@@ -42,7 +45,7 @@ class Fitted(NamedTuple):
     """The result of training."""
 
     params: Params
-    """The parameters with the best validation NDCG@10."""
+    """The parameters with the best validation NDCG@10, on the host."""
     summary: dict[str, Any]
     """Best epoch, its NDCG@10, the curve."""
 
@@ -71,29 +74,31 @@ def fit(
     step = make_step(task.loss, config, seed, where, mesh)
     catalogue = jax.device_put(task.catalogue, catalogue_shardings(mesh))
     abstract = jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), current, where)
-    best = jax.tree.map(np.asarray, current.params)
+    best = processes.gather(current.params)
     progress = checkpoint.Progress(epoch=0, best_epoch=0, best=-1.0, curve=[])
     saved = time.monotonic()
     steps = None
     with (
         checkpoint.Run(folder / "checkpoints" / task.name) as run,
-        log.Log(folder / "logs", task.name, wandb_project=wandb_project, config=config.__dict__) as writer,
+        _log(folder / "logs", task.name, wandb_project, config) as write,
     ):
         if found := run.restore(abstract, abstract.params):
-            progress, current, best = found[0], found[1], jax.tree.map(np.asarray, found[2])
+            progress, current, best = found[0], found[1], processes.gather(found[2])
         while not _finished(progress, config):
-            current, values, steps = _run_epoch(task, step, current, catalogue, progress.epoch, steps)
+            current, values, steps = _run_epoch(task, step, current, catalogue, progress.epoch, steps, mesh)
             progress = progress._replace(epoch=progress.epoch + 1)
             if progress.epoch % config.validate_every == 0 or progress.epoch == config.epochs:
-                values |= task.validate(current.params)
-                if values["ndcg@10"] > progress.best:
-                    best = jax.tree.map(np.asarray, current.params)
+                whole = processes.gather(current.params)
+                values |= task.validate(whole)
+                if processes.everywhere(values["ndcg@10"] > progress.best):
+                    best = whole
                     progress = progress._replace(best=values["ndcg@10"], best_epoch=progress.epoch)
             progress = progress._replace(curve=[*progress.curve, {"epoch": progress.epoch} | values])
-            writer.write(progress.epoch, values)
-            if time.monotonic() - saved > SAVE_SECONDS:
+            write(progress.epoch, values)
+            if processes.everywhere(time.monotonic() - saved > SAVE_SECONDS):
                 run.save(progress, current, best)
                 saved = time.monotonic()
+    processes.wait(f"{task.name} trained")  # before anyone removes the checkpoints
     summary = {"epochs": progress.epoch, "best_epoch": progress.best_epoch, "valid_ndcg@10": progress.best}
     return Fitted(best, summary | {"curve": progress.curve})
 
@@ -103,15 +108,32 @@ def _finished(progress: checkpoint.Progress, config: Training) -> bool:
     return progress.epoch >= config.epochs or (progress.best_epoch > 0 and waited)
 
 
+@contextlib.contextmanager
+def _log(folder: Path, name: str, wandb_project: str, config: Training) -> Iterator[Callable[..., None]]:
+    """``write(epoch, values)`` of the log that the first process keeps; the others write nothing."""
+    if processes.first():
+        with log.Log(folder, name, wandb_project=wandb_project, config=config.__dict__) as writer:
+            yield writer.write
+    else:
+        yield lambda epoch, values: None
+
+
 def _run_epoch(
-    task: Task, step: Callable[..., Any], current: state.TrainState, catalogue: Catalogue, epoch: int, steps: int | None
+    task: Task,
+    step: Callable[..., Any],
+    current: state.TrainState,
+    catalogue: Catalogue,
+    epoch: int,
+    steps: int | None,
+    mesh: jax.sharding.Mesh,
 ) -> tuple[state.TrainState, dict[str, float], int]:
     """One pass over the data; ``steps``, the number of steps of the epoch before, is only for the bar."""
-    started, losses, tokens = time.monotonic(), [], 0
+    started, losses, tokens = time.monotonic(), [], 0.0
     for batch, lists in track(task.epoch(epoch), f"{task.name}, epoch {epoch + 1}", steps):
-        current, metrics = step(current, batch, lists, catalogue)
+        placed, placed_lists = place_batch((batch, lists), mesh)
+        current, metrics = step(current, placed, placed_lists, catalogue)
         losses.append(metrics["loss"])
-        tokens += int((batch.labels >= 0).sum())
+        tokens += (batch.labels >= 0).mean() * placed.labels.size
     if not losses:
         raise UserError("no history has anything to predict in its training part: see --data.split and --data.targets")
     loss = float(np.mean(jax.device_get(losses)))
@@ -121,5 +143,5 @@ def _run_epoch(
             f"the loss of {task.name} became NaN in step {first + 1} of epoch {epoch + 1}: lower its learning rate "
             "(the last checkpoint is kept)"
         )
-    seconds = time.monotonic() - started
+    seconds, tokens = time.monotonic() - started, processes.mean(tokens)
     return current, {"loss": loss, "seconds": seconds, "targets_per_second": tokens / seconds}, len(losses)

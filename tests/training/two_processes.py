@@ -1,0 +1,76 @@
+"""Trains a tiny teacher for 20 steps on 8 devices, each "epoch" a step, and writes its curve; run by the test beside it.
+
+REXJAX_COORDINATOR=… REXJAX_PROCESSES=2 REXJAX_PROCESS_ID=0 python two_processes.py FOLDER
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from rexjax import processes
+from rexjax.config import Config, Data, Teacher, Training
+from rexjax.data import splits
+from rexjax.data.histories import Histories
+from rexjax.mesh import make_mesh
+from rexjax.models import recommender
+from rexjax.stages import inputs
+from rexjax.training import loop, step
+
+N, W, L, B, STEPS, DIES_AT = 50, 8, 12, 16, 20, 13
+TRAINING = Training(epochs=STEPS, batch=B, learning_rate=3e-3, warmup=5, validate_every=10, patience=9)
+CONFIG = Config("", data=Data(length=L), teacher=Teacher(width=16, layers=1, heads=2, dropout=0.3, training=TRAINING))
+
+
+def prepared() -> inputs.Prepared:
+    rng = np.random.default_rng(0)
+    lengths = rng.integers(3, 20, 150)
+    walks = [(rng.integers(N) + np.cumsum(rng.integers(1, 4, length))) % N for length in lengths]
+    items, offsets = np.concatenate(walks).astype(np.int32), np.append(0, np.cumsum(lengths))
+    log = Histories(items, np.arange(len(items), dtype=float), offsets, *splits.leave_one_out(offsets))
+    return inputs.Prepared(log, [log._asdict()], N, np.bincount(items, minlength=N))
+
+
+def train(folder: Path, mesh: jax.sharding.Mesh) -> loop.Fitted:
+    """A run that dies once and goes on."""
+    log, model = prepared(), recommender.teacher(CONFIG.teacher, L)
+    catalogue = inputs.catalogue(log, np.random.default_rng(1).normal(size=(N, W)))
+    batches = inputs.epochs(log, CONFIG, B, mesh)
+    stream = [batch for epoch in range(5) for batch in batches(epoch)]
+    asked = []
+
+    def epoch(number: int):
+        asked.append(number)
+        if len(asked) == DIES_AT:
+            raise KeyboardInterrupt
+        return [(stream[number], None)]
+
+    validate = inputs.validator(log, CONFIG, model, catalogue.text, 0)
+    task = loop.Task("teacher", model, step.full_softmax(model), epoch, validate, catalogue)
+    try:
+        loop.fit(task, TRAINING, seed=7, mesh=mesh, folder=folder)
+    except KeyboardInterrupt:
+        fitted = loop.fit(task, TRAINING, seed=7, mesh=mesh, folder=folder)
+    assert asked[DIES_AT] > 0, "the run did not go on: it began again"
+    return fitted
+
+
+def main(folder: Path) -> None:
+    processes.start()
+    loop.SAVE_SECONDS = 0.2
+    found = {"devices": [jax.local_device_count(), jax.device_count()]}
+    for data, model in ((8, 1), (4, 2)):
+        fitted = train(folder / f"{data}x{model}", make_mesh(data, model))
+        curve, leaves = fitted.summary["curve"], jax.tree.leaves(fitted.params)
+        found[f"{data}x{model}"] = {
+            "losses": [point["loss"] for point in curve],
+            "ndcg": [point["ndcg@10"] for point in curve if "ndcg@10" in point],
+            "parameters": float(sum(np.abs(leaf, dtype=np.float64).sum() for leaf in leaves)),
+        }
+    (folder / f"process{jax.process_index()}.json").write_text(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
