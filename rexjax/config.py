@@ -114,6 +114,24 @@ class Encode:
 
 
 @dataclass(frozen=True)
+class Rows:
+    """How the item table is kept and moved: by every step as a whole, or, with sampled_softmax, only where a batch
+    names its rows (``rexjax.embedding``)."""
+
+    optimizer: Literal["sgd", "adagrad", "row_wise_adagrad", "lazy_adam", "exact_adam"] = "lazy_adam"
+    """lazy_adam moves touched rows by Adam's rule (with full_softmax these are all, and it is Adam); exact_adam is
+    dense Adam, made up for on touch; row_wise_adagrad keeps one number a row."""
+    learning_rate: float = 0.0
+    """0: the model's own; either is warmed up alike."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """bfloat16 rows are rounded stochastically."""
+    clip: float = 0.0
+    """Each row's gradient is scaled down to this norm; 0: never."""
+    capacity: float = 1.25
+    """Buckets of the exchange between devices, relative to even demand; smaller ones take more rounds."""
+
+
+@dataclass(frozen=True)
 class Training:
     """How a model is trained; teacher and student have one each."""
 
@@ -126,7 +144,9 @@ class Training:
     warmup: int = 100
     """Steps of warm-up."""
     weight_decay: float = 0.0
-    """AdamW's decoupled decay."""
+    """AdamW's decoupled decay; item rows decay when they are touched."""
+    rows: Rows = field(default_factory=Rows)
+    """The item table."""
     validate_every: int = 1
     """Epochs between validations (full ranking)."""
     validate_users: int = 4096

@@ -23,11 +23,6 @@ RULES = (
     ("head", None),
 )
 
-ROW_MULTIPLE = 128
-"""Item tables are padded to a multiple of this, whatever the mesh, so that initialisation is the same on any of them.
-
-A dimension that the mesh does not divide would silently be replicated (jax#26946)."""
-
 
 def make_mesh(data: int = 0, model: int = 1) -> jax.sharding.Mesh:
     """A mesh of ``data`` × ``model`` devices; ``data`` = 0 takes all devices that ``model`` leaves."""
@@ -37,8 +32,6 @@ def make_mesh(data: int = 0, model: int = 1) -> jax.sharding.Mesh:
         raise UserError(
             f"a mesh of {data} × {model} devices needs {data * model}, found {found}: see --mesh.data, --mesh.model"
         )
-    if ROW_MULTIPLE % (data * model):
-        raise UserError(f"a mesh of {data * model} devices does not divide {ROW_MULTIPLE} rows: take a power of two")
     # by process: the rows of a process are neighbours, and "model" stays inside a host where it fits
     devices = sorted(jax.devices(), key=lambda device: (device.process_index, device.id))[: data * model]
     if len({device.process_index for device in devices}) < jax.process_count():
@@ -82,11 +75,6 @@ def local_rows(mesh: jax.sharding.Mesh, batch: int) -> np.ndarray:
 def place_batch(tree: Any, mesh: jax.sharding.Mesh) -> Any:
     """Host arrays [B', …], the ``local_rows`` of each process, as global arrays [B, …] over "data"."""
     return jax.make_array_from_process_local_data(sharding(mesh, "batch"), tree)
-
-
-def padded_rows(rows: int) -> int:
-    """``rows`` rounded up to ROW_MULTIPLE."""
-    return -(-rows // ROW_MULTIPLE) * ROW_MULTIPLE
 
 
 def keep_compiled_programs() -> None:

@@ -28,8 +28,6 @@ def test_make_mesh(data, model, shape):
         (0, 0, ("--mesh.model",)),
         (1, -1, ("--mesh.model",)),
         (-1, 1, ("--mesh.data",)),
-        (3, 1, ("3 devices", "power of two")),
-        (0, 3, ("6 devices", "power of two")),
     ],
 )
 def test_make_mesh_refuses(data, model, words):
@@ -79,11 +77,6 @@ def test_replicated():
     mesh = meshes.make_mesh(4, 2)
     placed = meshes.place(np.arange(3.0), meshes.replicated(mesh))
     assert placed.is_fully_replicated and len(placed.addressable_shards) == 8
-
-
-@pytest.mark.parametrize("rows, padded", [(1, 128), (127, 128), (128, 128), (129, 256), (1000, 1024)])
-def test_padded_rows(rows, padded):
-    assert meshes.padded_rows(rows) == padded
 
 
 @pytest.mark.parametrize("variable", ["JAX_COMPILATION_CACHE_DIR", "XDG_CACHE_HOME"])

@@ -28,16 +28,24 @@ def combine(
     return jnp.where(size == 0, 0, 1 / jnp.where(size == 0, 1, size))[:, None] * total
 
 
-def pack(features: dict[str, jax.Array], multiple: int) -> jax.Array:
-    """The ids of several features that share a table as one list int32 [n]; n is divided by ``multiple`` (-1 pads)."""
-    flat = jnp.concatenate([ids.reshape(-1) for _, ids in sorted(features.items())])
-    return jnp.pad(flat, (0, -flat.shape[0] % multiple), constant_values=-1)
+def pack(features: dict[str, jax.Array], devices: int) -> jax.Array:
+    """The ids of several features that share a table as one list int32 [n], n divided by ``devices`` (-1 pads).
+
+    Each device's part of the list holds its part of every feature, so that nothing crosses the wire for it.
+    """
+    parts = []
+    for _, ids in sorted(features.items()):
+        flat = ids.reshape(-1)
+        parts.append(jnp.pad(flat, (0, -flat.size % devices), constant_values=-1).reshape(devices, -1))
+    return jnp.concatenate(parts, 1).reshape(-1)
 
 
-def unpack(values: jax.Array, features: dict[str, jax.Array]) -> dict[str, jax.Array]:
+def unpack(values: jax.Array, features: dict[str, jax.Array], devices: int) -> dict[str, jax.Array]:
     """Undoes ``pack``: values [n, D] → for each feature, an array of its ids' shape and D."""
-    found, start = {}, 0
+    by_device, found, start = values.reshape(devices, -1, values.shape[-1]), {}, 0
     for name, ids in sorted(features.items()):
-        found[name] = values[start : start + ids.size].reshape(*ids.shape, values.shape[-1])
-        start += ids.size
+        size = -(-ids.size // devices)
+        flat = by_device[:, start : start + size].reshape(-1, values.shape[-1])
+        found[name] = flat[: ids.size].reshape(*ids.shape, values.shape[-1])
+        start += size
     return found

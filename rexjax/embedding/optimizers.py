@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 
+from rexjax.errors import UserError
+
 Slots = dict[str, jax.Array]
 """Per-row optimizer state, each float32 or int32 [V, D] or [V]."""
 
@@ -135,7 +137,9 @@ class ExactAdam(LazyAdam):
 
     def __post_init__(self) -> None:
         if self.weight_decay:
-            raise ValueError("exact Adam takes no weight decay: untouched rows would have to decay at every step")
+            raise UserError(
+                "exact_adam takes no weight decay (it would move every row): set it to 0, or take lazy_adam"
+            )
 
     def slots(self, rows: int, width: int) -> Slots:
         """Those of Adam and ``updates`` int32 [V]: how many updates the row has in it."""

@@ -7,6 +7,7 @@ what a checkpoint holds. No host ever has a whole table.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -14,6 +15,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from rexjax.embedding import exchange
+from rexjax.embedding.bags import pack, unpack
 from rexjax.embedding.exchange import Routing, Wire
 from rexjax.embedding.optimizers import LazyAdam, RowOptimizer, Slots
 from rexjax.embedding.rounding import stochastic_bfloat16
@@ -139,6 +141,36 @@ def gather(state: TableState, routing: Routing, step: jax.Array, table: Table, m
         return updated.astype(table.dtype)
 
     return _read(state, routing, table, mesh, current)
+
+
+def look_up(values: jax.Array, ids: jax.Array, table: Table, mesh: Mesh) -> jax.Array:
+    """Rows of values [P, D] (a function of the whole table) for logical ids of any shape: [..., D], zeros for -1.
+
+    Its gradient is dense, as that of every row is wanted anyway; it comes back over the same exchange.
+    """
+    routing = route(pack({"": ids}, mesh.size), table, mesh)
+    return unpack(expand(_pick(values, routing, table, mesh), routing, mesh), {"": ids}, mesh.size)[""]
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def _pick(values: jax.Array, routing: Routing, table: Table, mesh: Mesh) -> jax.Array:
+    return read(values, routing, table, mesh)[0]
+
+
+def _pick_forward(values: jax.Array, routing: Routing, table: Table, mesh: Mesh) -> tuple[jax.Array, Routing]:
+    return _pick(values, routing, table, mesh), routing
+
+
+def _pick_backward(table: Table, mesh: Mesh, routing: Routing, gradients: jax.Array) -> tuple[jax.Array, None]:
+    def local(ids: jax.Array, gradients: jax.Array) -> jax.Array:
+        lies = wire(table, mesh)
+        add = lambda total, rows, sums: total.at[rows].add(sums, mode="drop", unique_indices=True)  # noqa: E731
+        return exchange.deliver(add, jnp.zeros((lies.rows, gradients.shape[1])), ids, gradients, lies)[0]
+
+    return _over_mesh(local, mesh, 2)(routing.ids, gradients), None
+
+
+_pick.defvjp(_pick_forward, _pick_backward)
 
 
 def expand(values: jax.Array, routing: Routing, mesh: Mesh) -> jax.Array:

@@ -2,6 +2,7 @@
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 
 
 class ItemEncoder(nn.Module):
@@ -12,6 +13,12 @@ class ItemEncoder(nn.Module):
 
     @nn.compact
     def __call__(self, rows: jax.Array, text: jax.Array) -> jax.Array:
-        """Fuses rows [..., D] and text vectors [..., W] (zeros where there is no text) to float32 [..., D]."""
+        """Fuses rows [..., D] and text vectors [..., W] (zeros where there is no text) to float32 [..., D].
+
+        W = 0 means items without text: the row alone.
+        """
+        rows = rows.astype(jnp.float32)
+        if not text.shape[-1]:
+            return rows
         kernel = nn.with_logical_partitioning(nn.initializers.lecun_normal(), (None, "embed"))
         return rows + nn.Dense(self.width, use_bias=False, kernel_init=kernel, name="text")(text)

@@ -1,7 +1,7 @@
 """A recommender: item vectors, user vectors, and the scores between them, as pure functions of parameters.
 
 Teacher and student differ in their history encoder and in the scores (dot product or cosine), in nothing else. The
-item table is a leaf of its own (``params["rows"]``), not a Linen parameter: modules only ever see gathered rows.
+item table is no Linen parameter: modules only ever see rows of it, as ``params["rows"]``.
 """
 
 from dataclasses import dataclass
@@ -10,9 +10,11 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import optax
 
-from rexjax.config import Student, Teacher
-from rexjax.mesh import padded_rows
+from rexjax.config import Student, Teacher, Training
+from rexjax.embedding.optimizers import OPTIMIZERS
+from rexjax.embedding.table import Table
 from rexjax.models.items import ItemEncoder
 from rexjax.models.pooled import PooledEncoder
 from rexjax.models.sequential import SequentialEncoder
@@ -51,20 +53,27 @@ class Recommender:
     scale: float
     """Scores are multiplied by it in the loss (1 / temperature)."""
 
-    def init(self, key: jax.Array, rows: int, text_width: int) -> Params:
-        """Parameters boxed with their logical axes, for a catalogue of ``rows`` items with text vectors of W."""
-        row_key, item_key, history_key = jax.random.split(key, 3)
+    def init(self, key: jax.Array, text_width: int) -> Params:
+        """Dense parameters boxed with their logical axes, for text vectors of W; the item rows are no part of them."""
+        item_key, history_key = jax.random.split(key)
         width, length = self.items.width, self.history.length
-        table = 0.02 * jax.random.normal(row_key, (padded_rows(rows), width))
         vectors, ones = jnp.zeros((1, length, width)), jnp.ones((1, length), jnp.int32)
         return {
-            "rows": nn.LogicallyPartitioned(table, ("rows", "embed")),
-            "items": self.items.init(item_key, table[:1], jnp.zeros((1, text_width)))["params"],
+            "items": self.items.init(item_key, vectors[0, :1], jnp.zeros((1, text_width))).get("params", {}),
             "history": self.history.init(history_key, vectors, ones, ones, True)["params"],
         }
 
+    def table(self, rows: int, config: Training) -> Table:
+        """The item table's declaration, for ``rows`` items."""
+        chosen = config.rows
+        peak = chosen.learning_rate or config.learning_rate
+        rule = OPTIMIZERS[chosen.optimizer](
+            optax.linear_schedule(0.0, peak, config.warmup), weight_decay=config.weight_decay, clip=chosen.clip
+        )
+        return Table("items", rows, self.items.width, chosen.dtype, optimizer=rule, capacity=chosen.capacity)
+
     def item_vectors(self, params: Params, text: jax.Array) -> jax.Array:
-        """All item vectors: text float32 [V, W] → float32 [V, D]."""
+        """Item vectors: params["rows"] [V, D] and text float32 [V, W] → float32 [V, D]."""
         vectors = self.items.apply({"params": params["items"]}, params["rows"], text)
         return normalize(vectors) if self.cosine else vectors
 
@@ -112,9 +121,9 @@ def student(config: Student, length: int) -> Recommender:
 
 
 def serve(recommender: Recommender, params: Params, text: jax.Array, items: int) -> Served:
-    """Folds the item side of trained parameters into one matrix [N, D] without padding rows."""
-    vectors = jax.jit(recommender.item_vectors)(params, text)
-    return Served(vectors[:items], params["history"])
+    """Folds the item side of trained parameters (rows [≥ N, D] by item id, text [≥ N, W]) into one matrix [N, D]."""
+    vectors = jax.jit(recommender.item_vectors)(params | {"rows": params["rows"][:items]}, text[:items])
+    return Served(vectors, params["history"])
 
 
 def gather(items: jax.Array, histories: jax.Array) -> tuple[jax.Array, jax.Array]:

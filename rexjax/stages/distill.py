@@ -45,8 +45,8 @@ def run(config: Config, folder: Path, artifacts: dict[str, Artifact]) -> dict[st
         "control": (step.full_softmax(model), lambda number: ((batch, None) for batch in plain(number))),
     }
     metrics: dict[str, Any] = {"content": {}}
-    for name, (loss, epoch) in runs.items():
-        task = Task(name, model, loss, epoch, validate, catalogue)
+    for name, (objective, epoch) in runs.items():
+        task = Task(name, model, objective, epoch, validate, catalogue)
         fitted = fit(task, settings, seed=config.seed, mesh=mesh, folder=folder, wandb_project=config.wandb)
         served = recommender.serve(model, fitted.params, catalogue.text, log.items)
         metrics["content"][name] = save_tree(folder / name, flatten(served))

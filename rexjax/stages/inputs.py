@@ -14,7 +14,7 @@ from rexjax.data import batches, histories
 from rexjax.data.batches import Batch
 from rexjax.data.histories import Histories
 from rexjax.evaluation import ranking, requests
-from rexjax.mesh import local_rows, padded_rows
+from rexjax.mesh import local_rows
 from rexjax.models import recommender
 from rexjax.models.recommender import Params, Recommender, Served
 from rexjax.retrieval.index import unflatten
@@ -56,16 +56,8 @@ def text_vectors(artifact: Artifact) -> np.ndarray:
 
 
 def catalogue(log: Prepared, vectors: np.ndarray) -> Catalogue:
-    """Training constants, padded to the rows of the item table."""
-    rows = padded_rows(log.items)
-    share = (log.popularity + 1) / (log.popularity + 1).sum()
-    popularity = np.full(rows, -np.inf, np.float32)
-    popularity[: log.items] = np.log(share)
-    return Catalogue(
-        text=np.pad(vectors, ((0, rows - log.items), (0, 0))).astype(np.float32),
-        real=np.arange(rows) < log.items,
-        log_popularity=popularity,
-    )
+    """What training must know of the items."""
+    return Catalogue(np.asarray(vectors, np.float32), log.popularity)
 
 
 def epochs(log: Prepared, config: Config, batch: int, mesh: jax.sharding.Mesh) -> Callable[[int], Iterator[Batch]]:

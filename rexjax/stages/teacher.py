@@ -31,13 +31,13 @@ def run(config: Config, folder: Path, artifacts: dict[str, Artifact]) -> dict[st
     model = recommender.teacher(teacher, config.data.length)
     batches = inputs.epochs(log, config, settings.batch, mesh)
     if teacher.loss == "full_softmax":
-        loss = step.full_softmax(model)
+        objective = step.full_softmax(model)
     else:
-        loss = step.sampled_softmax(model, teacher.negatives)
+        objective = step.sampled_softmax(model, teacher.negatives)
     task = Task(
         name="teacher",
         recommender=model,
-        loss=loss,
+        objective=objective,
         epoch=lambda number: ((batch, None) for batch in batches(number)),
         validate=inputs.validator(log, config, model, catalogue.text, settings.validate_users),
         catalogue=catalogue,

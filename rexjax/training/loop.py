@@ -11,14 +11,14 @@ import jax
 import numpy as np
 
 from rexjax import processes
-from rexjax.config import Training
+from rexjax.config import Training, as_dict
 from rexjax.data.batches import Batch
 from rexjax.errors import UserError
 from rexjax.mesh import place_batch
 from rexjax.models.recommender import Params, Recommender
 from rexjax.progress import track
 from rexjax.training import checkpoint, log, state
-from rexjax.training.step import Catalogue, Loss, catalogue_shardings, make_step
+from rexjax.training.step import Catalogue, Constants, Objective, make_step, place
 
 SAVE_SECONDS = 15.0
 """At most so much training is lost when a run is killed (plus the epoch under way)."""
@@ -31,10 +31,10 @@ class Task(NamedTuple):
     """For logs and bars."""
     recommender: Recommender
     """The model."""
-    loss: Loss
+    objective: Objective
     """What is minimised."""
     epoch: Callable[[int], Iterable[tuple[Batch, Any]]]
-    """Batches (and the teacher's lists for them, or None) of the epoch with this number: this process's rows of them."""
+    """Batches (and the teacher's lists for them, or None) of the epoch with this number: this process's rows."""
     validate: Callable[[Params], dict[str, float]]
     """Validation metrics of parameters on the host, among them ndcg@10."""
     catalogue: Catalogue
@@ -62,19 +62,28 @@ def fit(
     """Trains until the epochs or the patience are used up; goes on where a killed run of the same folder was.
 
     Args:
-        task: model, loss, data.
+        task: model, objective, data.
         config: optimizer and stopping.
         seed: all randomness.
         mesh: where it runs.
         folder: checkpoints (removed at the end by the caller) and logs.
         wandb_project: log there too.
     """
-    rows, text_width = int(task.catalogue.real.sum()), task.catalogue.text.shape[1]
-    current, where = state.create(task.recommender, config, seed=seed, rows=rows, text_width=text_width, mesh=mesh)
-    step = make_step(task.loss, config, seed, where, mesh)
-    catalogue = jax.device_put(task.catalogue, catalogue_shardings(mesh))
-    abstract = jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), current, where)
-    best = processes.gather(current.params)
+    model, (items, text_width) = task.recommender, task.catalogue.text.shape
+    table = model.table(items, config)
+    step = make_step(task.objective, model, config, table, seed=seed, text_width=text_width, mesh=mesh)
+    constants = place(task.catalogue, table, mesh)
+    current = state.create(model, config, table, seed=seed, text_width=text_width, mesh=mesh)
+    abstract = state.abstract(model, config, table, text_width=text_width, mesh=mesh)
+    shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract)
+    to_disk = jax.jit(lambda current: state.to_disk(current, mesh), out_shardings=shardings)
+    from_disk = jax.jit(lambda saved: state.from_disk(saved, mesh), out_shardings=shardings, donate_argnums=0)
+
+    def whole() -> Params:
+        params = jax.jit(lambda current: state.whole(current, table, mesh))(current)
+        return params | {"rows": processes.gather(params["rows"])[:items]} | processes.gather(current.params)
+
+    best = whole()
     progress = checkpoint.Progress(epoch=0, best_epoch=0, best=-1.0, curve=[])
     saved = time.monotonic()
     steps = None
@@ -82,21 +91,21 @@ def fit(
         checkpoint.Run(folder / "checkpoints" / task.name) as run,
         _log(folder / "logs", task.name, wandb_project, config) as write,
     ):
-        if found := run.restore(abstract, abstract.params):
-            progress, current, best = found[0], found[1], processes.gather(found[2])
+        if found := run.restore(abstract, best):
+            progress, current, best = found[0], from_disk(found[1]), found[2]
         while not _finished(progress, config):
-            current, values, steps = _run_epoch(task, step, current, catalogue, progress.epoch, steps, mesh)
+            current, values, steps = _run_epoch(task, step, current, constants, progress.epoch, steps, mesh)
             progress = progress._replace(epoch=progress.epoch + 1)
             if progress.epoch % config.validate_every == 0 or progress.epoch == config.epochs:
-                whole = processes.gather(current.params)
-                values |= task.validate(whole)
+                candidate = whole()
+                values |= task.validate(candidate)
                 if processes.everywhere(values["ndcg@10"] > progress.best):
-                    best = whole
+                    best = candidate
                     progress = progress._replace(best=values["ndcg@10"], best_epoch=progress.epoch)
             progress = progress._replace(curve=[*progress.curve, {"epoch": progress.epoch} | values])
             write(progress.epoch, values)
             if processes.everywhere(time.monotonic() - saved > SAVE_SECONDS):
-                run.save(progress, current, best)
+                run.save(progress, to_disk(current), best)
                 saved = time.monotonic()
     processes.wait(f"{task.name} trained")  # before anyone removes the checkpoints
     summary = {"epochs": progress.epoch, "best_epoch": progress.best_epoch, "valid_ndcg@10": progress.best}
@@ -112,7 +121,7 @@ def _finished(progress: checkpoint.Progress, config: Training) -> bool:
 def _log(folder: Path, name: str, wandb_project: str, config: Training) -> Iterator[Callable[..., None]]:
     """``write(epoch, values)`` of the log that the first process keeps; the others write nothing."""
     if processes.first():
-        with log.Log(folder, name, wandb_project=wandb_project, config=config.__dict__) as writer:
+        with log.Log(folder, name, wandb_project=wandb_project, config=as_dict(config)) as writer:
             yield writer.write
     else:
         yield lambda epoch, values: None
@@ -122,17 +131,18 @@ def _run_epoch(
     task: Task,
     step: Callable[..., Any],
     current: state.TrainState,
-    catalogue: Catalogue,
+    constants: Constants,
     epoch: int,
     steps: int | None,
     mesh: jax.sharding.Mesh,
 ) -> tuple[state.TrainState, dict[str, float], int]:
     """One pass over the data; ``steps``, the number of steps of the epoch before, is only for the bar."""
-    started, losses, tokens = time.monotonic(), [], 0.0
+    started, losses, rounds, tokens = time.monotonic(), [], [], 0.0
     for batch, lists in track(task.epoch(epoch), f"{task.name}, epoch {epoch + 1}", steps):
         placed, placed_lists = place_batch((batch, lists), mesh)
-        current, metrics = step(current, placed, placed_lists, catalogue)
+        current, metrics = step(current, placed, placed_lists, constants)
         losses.append(metrics["loss"])
+        rounds.append(metrics.get("rounds"))
         tokens += (batch.labels >= 0).mean() * placed.labels.size
     if not losses:
         raise UserError("no history has anything to predict in its training part: see --data.split and --data.targets")
@@ -144,4 +154,7 @@ def _run_epoch(
             "(the last checkpoint is kept)"
         )
     seconds, tokens = time.monotonic() - started, processes.mean(tokens)
-    return current, {"loss": loss, "seconds": seconds, "targets_per_second": tokens / seconds}, len(losses)
+    values = {"loss": loss, "seconds": seconds, "targets_per_second": tokens / seconds}
+    if rounds[0] is not None:
+        values["exchange_rounds"] = float(np.mean(jax.device_get(rounds)))
+    return current, values, len(losses)

@@ -1,6 +1,5 @@
 """Training state: created sharded from the start, from shapes alone."""
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -9,6 +8,8 @@ import jax.numpy as jnp
 import optax
 
 from rexjax.config import Training
+from rexjax.embedding import table as tables
+from rexjax.embedding.table import Table, TableState
 from rexjax.mesh import replicated, shardings
 from rexjax.models.recommender import Params, Recommender
 
@@ -19,56 +20,69 @@ class TrainState(NamedTuple):
     step: jax.Array
     """int32 scalar."""
     params: Params
-    """Item rows, item encoder, history encoder."""
+    """Dense: item encoder, history encoder."""
     slots: Any
-    """The optimizer's state."""
+    """The dense optimizer's state."""
+    table: TableState
+    """The item rows and their slots."""
 
 
 def optimizer(config: Training) -> optax.GradientTransformation:
-    """AdamW (Loshchilov & Hutter 2019) after a linear warm-up; eps 1e-8."""
+    """AdamW (Loshchilov & Hutter 2019) after a linear warm-up; eps 1e-8. For the dense parameters."""
     rate = optax.linear_schedule(0.0, config.learning_rate, config.warmup)
     return optax.adamw(rate, weight_decay=config.weight_decay)
 
 
 def create(
-    recommender: Recommender,
-    config: Training,
-    *,
-    seed: int,
-    rows: int,
-    text_width: int,
-    mesh: jax.sharding.Mesh,
-) -> tuple[TrainState, TrainState]:
-    """A new state on ``mesh`` and its shardings; no host ever holds it whole.
+    recommender: Recommender, config: Training, table: Table, *, seed: int, text_width: int, mesh: jax.sharding.Mesh
+) -> TrainState:
+    """A new state on ``mesh``; no host ever holds it whole.
 
     Args:
         recommender: the model.
         config: the optimizer's settings.
+        table: the item table.
         seed: decides all initial values, whatever the mesh.
-        rows: items N.
         text_width: width W of the text vectors.
         mesh: where it will live.
     """
-    init, where = _init_and_shardings(recommender, config, seed, rows, text_width, mesh)
-    return jax.jit(lambda: nn.unbox(init()), out_shardings=where)(), where
+    where = abstract(recommender, config, table, text_width=text_width, mesh=mesh)
+    dense_key, row_key = jax.random.split(jax.random.key(seed))
+
+    def dense() -> tuple[jax.Array, Params, Any]:
+        params = nn.unbox(recommender.init(dense_key, text_width))
+        return jnp.zeros((), jnp.int32), params, optimizer(config).init(params)
+
+    out = jax.tree.map(lambda leaf: leaf.sharding, (where.step, where.params, where.slots))
+    return TrainState(*jax.jit(dense, out_shardings=out)(), tables.create(table, row_key, mesh))
 
 
 def abstract(
-    recommender: Recommender, config: Training, *, rows: int, text_width: int, mesh: jax.sharding.Mesh
-) -> tuple[TrainState, TrainState]:
-    """The shapes of ``create`` (``ShapeDtypeStruct`` with shardings) and the shardings; holds no values, so that
-    ``mesh`` may be of devices that are not here."""
-    init, where = _init_and_shardings(recommender, config, 0, rows, text_width, mesh)
-    shapes = nn.unbox(jax.eval_shape(init))
-    return jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), shapes, where), where
+    recommender: Recommender, config: Training, table: Table, *, text_width: int, mesh: jax.sharding.Mesh
+) -> TrainState:
+    """Shapes and shardings (``ShapeDtypeStruct``) of ``create``; ``mesh`` may be of devices that are not here."""
+
+    def dense() -> tuple[jax.Array, Params, Any]:
+        params = recommender.init(jax.random.key(0), text_width)
+        return jnp.zeros((), jnp.int32), params, optimizer(config).init(params)
+
+    boxed = jax.eval_shape(dense)
+    where = jax.tree.map(lambda s: s or replicated(mesh), shardings(boxed, mesh), is_leaf=lambda leaf: leaf is None)
+    attach = lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s)  # noqa: E731
+    return TrainState(*jax.tree.map(attach, nn.unbox(boxed), where), tables.abstract(table, mesh))
 
 
-def _init_and_shardings(
-    recommender: Recommender, config: Training, seed: int, rows: int, text_width: int, mesh: jax.sharding.Mesh
-) -> tuple[Callable[[], TrainState], TrainState]:
-    def init() -> TrainState:
-        params = recommender.init(jax.random.key(seed), rows, text_width)
-        return TrainState(jnp.zeros((), jnp.int32), params, optimizer(config).init(params))
+def whole(state: TrainState, table: Table, mesh: jax.sharding.Mesh) -> Params:
+    """All parameters, the rows [P, D] float32 in the order of item ids (padding last)."""
+    rows = tables.current_rows(state.table, state.step, table).astype(jnp.float32)
+    return {"rows": tables.to_logical(rows, mesh), **state.params}
 
-    where = shardings(jax.eval_shape(init), mesh)
-    return init, jax.tree.map(lambda leaf: leaf or replicated(mesh), where, is_leaf=lambda leaf: leaf is None)
+
+def to_disk(state: TrainState, mesh: jax.sharding.Mesh) -> TrainState:
+    """The state as a checkpoint holds it: table arrays in the order of item ids, whatever the mesh."""
+    return state._replace(table=jax.tree.map(lambda x: tables.to_logical(x, mesh), state.table))
+
+
+def from_disk(state: TrainState, mesh: jax.sharding.Mesh) -> TrainState:
+    """The inverse of ``to_disk``, on this mesh."""
+    return state._replace(table=jax.tree.map(lambda x: tables.to_physical(x, mesh), state.table))

@@ -1,4 +1,8 @@
-"""One training step, ``(state, batch) -> (state, metrics)``, jitted with shardings; and the losses it minimises."""
+"""One training step, ``(state, batch) -> (state, metrics)``, jitted with shardings; and the objectives it minimises.
+
+An objective reads either the whole item table (``WholeTable``: a full softmax needs every row, and every row moves) or
+only the rows that a batch names (``NamedRows``: the cost of a step does not depend on the number of items).
+"""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -7,24 +11,42 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.sharding import Mesh
 
 from rexjax import losses
 from rexjax.config import Training
 from rexjax.data.batches import Batch
+from rexjax.embedding import softmax
+from rexjax.embedding import table as tables
+from rexjax.embedding.bags import pack, unpack
+from rexjax.embedding.table import Table
 from rexjax.mesh import replicated, sharding
-from rexjax.models.recommender import Params, Recommender, gather
-from rexjax.training.state import TrainState, optimizer
+from rexjax.models.recommender import Params, Recommender
+from rexjax.training.state import TrainState, abstract, optimizer
+
+BLOCKS = 1 << 20
+"""Negatives are drawn by popularity from at most so many blocks of neighbouring items, evenly inside one (a block is
+one item until there are more items)."""
 
 
 class Catalogue(NamedTuple):
-    """Constants of training that lie beside the item rows (V of them, N real ones)."""
+    """What training must know of the N items, on the host."""
+
+    text: np.ndarray
+    """float32 [N, W], zeros where there is no text."""
+    popularity: np.ndarray
+    """int64 [N], training interactions."""
+
+
+class Constants(NamedTuple):
+    """The catalogue on the devices; the first two lie as the item table does (P rows)."""
 
     text: jax.Array
-    """float32 [V, W], zeros where there is no text."""
+    """float32 [P, W]."""
     real: jax.Array
-    """bool [V], False for rows that only pad."""
-    log_popularity: jax.Array
-    """float32 [V], log of the share of training interactions (smoothed)."""
+    """bool [P], False for rows that only pad."""
+    cumulative: jax.Array
+    """int32 [blocks], on every device: training interactions (each item counts one more) up to each block's end."""
 
 
 class Lists(NamedTuple):
@@ -36,100 +58,174 @@ class Lists(NamedTuple):
     """float32 [B, L, K], the teacher's probabilities; zeros for padding."""
 
 
-Loss = Callable[[Params, Batch, Any, Catalogue, jax.Array], jax.Array]
-"""``(params, batch, lists or None, catalogue, key) -> scalar``."""
+class WholeTable(NamedTuple):
+    """An objective over all items."""
+
+    loss: Callable[..., jax.Array]
+    """``(params, batch, lists or None, constants, key, table, mesh) -> scalar``; params["rows"] [P, D] as they lie."""
 
 
-def _users_and_items(
-    recommender: Recommender, params: Params, batch: Batch, catalogue: Catalogue, key: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    items = recommender.item_vectors(params, catalogue.text)
-    vectors, _ = gather(items, batch.items)
-    return recommender.user_vectors(params["history"], vectors, batch, key), items
+class NamedRows(NamedTuple):
+    """An objective over the items that a batch names."""
+
+    ids: Callable[..., dict[str, jax.Array]]
+    """``(batch, constants, key, table) -> {feature: int32 item ids}``."""
+    loss: Callable[..., jax.Array]
+    """``(dense params, {feature: item vectors}, {feature: ids}, batch, constants, key, table) -> scalar``."""
 
 
-def _scores(recommender: Recommender, users: jax.Array, items: jax.Array, catalogue: Catalogue) -> jax.Array:
-    scores = recommender.scale * jnp.einsum("bld,vd->blv", users, items)
-    return jnp.where(catalogue.real, scores, jnp.finfo(scores.dtype).min)
+Objective = WholeTable | NamedRows
 
 
-def full_softmax(recommender: Recommender) -> Loss:
+def full_softmax(recommender: Recommender) -> Objective:
     """Cross-entropy of the next item over the whole catalogue."""
 
-    def loss(params: Params, batch: Batch, lists: None, catalogue: Catalogue, key: jax.Array) -> jax.Array:
-        users, items = _users_and_items(recommender, params, batch, catalogue, key)
-        scores = _scores(recommender, users, items, catalogue)
-        return losses.softmax_cross_entropy(scores, batch.labels, where=batch.labels >= 0)
+    def loss(params, batch, lists, constants, key, table, mesh):
+        users, items = _users_and_items(recommender, params, batch, constants, key, table, mesh)
+        labels = tables.physical(batch.labels.reshape(-1), table, mesh)
+        targets = softmax.one_label(labels)
+        values = softmax.cross_entropy(users, items, targets, constants.real, recommender.scale, mesh)
+        return losses.mean(values, labels >= 0)
 
-    return loss
-
-
-def sampled_softmax(recommender: Recommender, negatives: int) -> Loss:
-    """Cross-entropy over the next item and M items drawn by popularity, shared by the batch."""
-
-    def loss(params: Params, batch: Batch, lists: None, catalogue: Catalogue, key: jax.Array) -> jax.Array:
-        model_key, sample_key = jax.random.split(key)
-        users, items = _users_and_items(recommender, params, batch, catalogue, model_key)
-        sampled = jax.random.categorical(sample_key, catalogue.log_popularity, shape=(negatives,))
-        negative_items, _ = gather(items, sampled[None])
-        positive_items, known = gather(items, batch.labels)
-        return losses.sampled_softmax(
-            recommender.scale * jnp.einsum("bld,md->blm", users, negative_items[0]),
-            batch.labels,
-            where=known,
-            positive=recommender.scale * jnp.sum(users * positive_items, -1),
-            sampled=sampled,
-            log_expected=jnp.log(float(negatives)) + jnp.take(catalogue.log_popularity, sampled, mode="clip"),
-        )
-
-    return loss
+    return WholeTable(loss)
 
 
-def distilled(recommender: Recommender, list_weight: float) -> Loss:
+def distilled(recommender: Recommender, list_weight: float) -> Objective:
     """Cross-entropy to ``list_weight`` parts of the teacher's list and the rest of the label."""
 
-    def loss(params: Params, batch: Batch, lists: Lists, catalogue: Catalogue, key: jax.Array) -> jax.Array:
-        users, items = _users_and_items(recommender, params, batch, catalogue, key)
-        scores = _scores(recommender, users, items, catalogue)
-        rows = jnp.arange(batch.items.size)[:, None]
-        flat_items = lists.items.reshape(rows.shape[0], -1)
-        listed = (
-            jnp.zeros((rows.shape[0], scores.shape[-1]))
-            .at[rows, flat_items]
-            .add(lists.weights.reshape(rows.shape[0], -1), mode="drop")
-        )
-        target = list_weight * listed.reshape(scores.shape)
-        target += (1 - list_weight) * jax.nn.one_hot(batch.labels, scores.shape[-1])
-        return losses.soft_cross_entropy(scores, target, where=batch.labels >= 0)
+    def loss(params, batch, lists, constants, key, table, mesh):
+        users, items = _users_and_items(recommender, params, batch, constants, key, table, mesh)
+        labels = tables.physical(batch.labels.reshape(-1), table, mesh)
+        rows = tables.physical(lists.items.reshape(len(labels), -1), table, mesh)
+        of_lists = softmax.Targets(rows, lists.weights.reshape(rows.shape))
+        targets = softmax.mixture(labels, of_lists, list_weight)
+        values = softmax.cross_entropy(users, items, targets, constants.real, recommender.scale, mesh)
+        return losses.mean(values, labels >= 0)
 
-    return loss
+    return WholeTable(loss)
+
+
+def sampled_softmax(recommender: Recommender, negatives: int) -> Objective:
+    """Cross-entropy over the next item and M items drawn by popularity, shared by the batch, with logQ correction."""
+
+    def ids(batch, constants, key, table):
+        sampled = _draw(constants, jax.random.fold_in(key, 1), negatives, table)[0]
+        return {"history": batch.items, "labels": batch.labels, "sampled": sampled}
+
+    def loss(params, vectors, ids, batch, constants, key, table):
+        sampled, log_share = _draw(constants, jax.random.fold_in(key, 1), negatives, table)
+        users = recommender.user_vectors(params["history"], vectors["history"], batch, jax.random.fold_in(key, 0))
+        return losses.sampled_softmax(
+            recommender.scale * jnp.einsum("bld,md->blm", users, vectors["sampled"]),
+            batch.labels,
+            where=batch.labels >= 0,
+            positive=recommender.scale * jnp.sum(users * vectors["labels"], -1),
+            sampled=sampled,
+            log_expected=jnp.log(float(negatives)) + log_share,
+        )
+
+    return NamedRows(ids, loss)
 
 
 def make_step(
-    loss: Loss, config: Training, seed: int, where: TrainState, mesh: jax.sharding.Mesh
+    objective: Objective,
+    recommender: Recommender,
+    config: Training,
+    table: Table,
+    *,
+    seed: int,
+    text_width: int,
+    mesh: Mesh,
 ) -> Callable[..., Any]:
-    """Jits ``(state, batch, lists, catalogue) -> (state, {"loss": …})``; the state is donated.
+    """Jits ``(state, batch, lists, constants) -> (state, {"loss": …})``; the state is donated.
 
-    Batches lie over "data", catalogue rows over the whole mesh; randomness is ``fold_in(seed, step)``.
+    Batches lie over "data", item rows over the whole mesh; randomness is ``fold_in(seed, step)``. ``NamedRows`` also
+    report "rounds", how often the exchange of rows had to go round.
     """
     rule = optimizer(config)
+    gradients = _whole_table if isinstance(objective, WholeTable) else _named_rows
 
-    def step(state: TrainState, batch: Batch, lists: Any, catalogue: Catalogue) -> tuple[TrainState, dict[str, Any]]:
+    def step(state: TrainState, batch: Batch, lists: Any, constants: Constants) -> tuple[TrainState, dict[str, Any]]:
         key = jax.random.fold_in(jax.random.key(seed), state.step)
-        value, gradients = jax.value_and_grad(loss)(state.params, batch, lists, catalogue, key)
-        updates, slots = rule.update(gradients, state.slots, state.params)
-        params = optax.apply_updates(state.params, updates)
-        return TrainState(state.step + 1, params, slots), {"loss": value}
+        found, rows, metrics = gradients(objective, recommender, state, batch, lists, constants, key, table, mesh)
+        updates, slots = rule.update(found, state.slots, state.params)
+        return TrainState(state.step + 1, optax.apply_updates(state.params, updates), slots, rows), metrics
 
+    shapes = abstract(recommender, config, table, text_width=text_width, mesh=mesh)
+    where = jax.tree.map(lambda leaf: leaf.sharding, shapes)
     over_batch = sharding(mesh, "batch")
     return jax.jit(
         step,
-        in_shardings=(where, over_batch, over_batch, catalogue_shardings(mesh)),
+        in_shardings=(where, over_batch, over_batch, constants_shardings(mesh)),
         out_shardings=(where, replicated(mesh)),
         donate_argnums=0,
     )
 
 
-def catalogue_shardings(mesh: jax.sharding.Mesh) -> Catalogue:
+def constants_shardings(mesh: Mesh) -> Constants:
     """Rows over the whole mesh."""
-    return Catalogue(sharding(mesh, "rows", None), sharding(mesh, "rows"), sharding(mesh, "rows"))
+    return Constants(sharding(mesh, "rows", None), sharding(mesh, "rows"), replicated(mesh))
+
+
+def place(catalogue: Catalogue, table: Table, mesh: Mesh) -> Constants:
+    """The catalogue as the devices need it."""
+    items, rows = len(catalogue.popularity), tables.padded(table, mesh)
+    order = np.asarray(tables.to_physical(np.arange(rows), mesh))  # item id of each row
+    real = order < items
+    text = np.where(real[:, None], catalogue.text[np.minimum(order, items - 1)], 0).astype(np.float32)
+    size = block_size(items)
+    weights = np.pad(catalogue.popularity + 1, (0, -items % size)).reshape(-1, size).sum(1)
+    return jax.device_put(Constants(text, real, np.cumsum(weights).astype(np.int32)), constants_shardings(mesh))
+
+
+def block_size(items: int) -> int:
+    """Items in one block of the negatives' distribution."""
+    return -(-items // BLOCKS)
+
+
+def _whole_table(objective, recommender, state, batch, lists, constants, key, table, mesh):
+    def loss(rows: jax.Array, dense: Params) -> jax.Array:
+        return objective.loss(dense | {"rows": rows}, batch, lists, constants, key, table, mesh)
+
+    rows = state.table.rows.astype(jnp.float32)
+    value, (row_gradients, gradients) = jax.value_and_grad(loss, (0, 1))(rows, state.params)
+    moved = tables.update_all(state.table, row_gradients, state.step, key, table, mesh)
+    return gradients, moved, {"loss": value}
+
+
+def _named_rows(objective, recommender, state, batch, lists, constants, key, table, mesh):
+    ids = objective.ids(batch, constants, key, table)
+    routing = tables.route(pack(ids, mesh.size), table, mesh)
+    rows, rounds = tables.gather(state.table, routing, state.step, table, mesh)
+    if constants.text.shape[1]:
+        text, _ = tables.read(constants.text, routing, table, mesh)
+    else:
+        text = jnp.zeros((len(rows), 0))
+
+    def loss(rows: jax.Array, dense: Params) -> jax.Array:
+        distinct = recommender.item_vectors(dense | {"rows": rows}, text)
+        vectors = unpack(tables.expand(distinct, routing, mesh), ids, mesh.size)
+        return objective.loss(dense, vectors, ids, batch, constants, key, table)
+
+    value, (row_gradients, gradients) = jax.value_and_grad(loss, (0, 1))(rows.astype(jnp.float32), state.params)
+    moved, _ = tables.update(state.table, routing, row_gradients, state.step, key, table, mesh)
+    return gradients, moved, {"loss": value, "rounds": rounds}
+
+
+def _users_and_items(recommender, params, batch, constants, key, table, mesh):
+    """User vectors [B * L, D] and item vectors [P, D], as the table lies."""
+    items = recommender.item_vectors(params, constants.text)
+    vectors = tables.look_up(items, batch.items, table, mesh)
+    users = recommender.user_vectors(params["history"], vectors, batch, key)
+    return users.reshape(-1, users.shape[-1]), items
+
+
+def _draw(constants: Constants, key: jax.Array, negatives: int, table: Table) -> tuple[jax.Array, jax.Array]:
+    """M items by popularity (exact integer arithmetic) and the log of each one's share: int32, float32 [M]."""
+    size, total = block_size(table.rows), constants.cumulative[-1]
+    block_key, inner_key = jax.random.split(key)
+    block = jnp.searchsorted(constants.cumulative, jax.random.randint(block_key, (negatives,), 0, total), side="right")
+    weight = constants.cumulative[block] - jnp.where(block > 0, constants.cumulative[block - 1], 0)
+    members = jnp.minimum(size, table.rows - block * size)
+    inner = jax.random.randint(inner_key, (negatives,), 0, members)
+    return (block * size + inner).astype(jnp.int32), jnp.log(weight / total / members)

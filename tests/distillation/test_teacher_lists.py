@@ -31,8 +31,8 @@ def packed(shuffle: bool, epoch: int = 0) -> list[batches.Batch]:
 def written(tmp_path_factory):
     """The lists, and by the item's place in the log the teacher's probabilities [N], computed one history at a time."""
     folder, rng = tmp_path_factory.mktemp("lists"), np.random.default_rng(1)
-    params = nn.unbox(MODEL.init(jax.random.key(0), N, 3))
-    served = recommender.serve(MODEL, params, rng.normal(size=(128, 3)).astype(np.float32), N)
+    params = nn.unbox(MODEL.init(jax.random.key(0), 3)) | {"rows": 0.02 * rng.normal(size=(N, MODEL.items.width))}
+    served = recommender.serve(MODEL, params, rng.normal(size=(N, 3)).astype(np.float32), N)
     mesh = make_mesh(4, 2)
     events = len(log().items)
     teacher_lists.write(folder, MODEL, served, packed(False), events=events, list_length=K, mesh=mesh)

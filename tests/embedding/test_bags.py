@@ -31,11 +31,13 @@ def test_bags_are_combined_as_a_loop_would(combiner, weighted):
     assert np.isfinite(gradient).all() and not np.asarray(gradient)[IDS < 0].any()
 
 
-def test_features_that_share_a_table_are_packed_and_unpacked():
-    features = {"history": jnp.asarray(IDS), "target": jnp.asarray([1, 2, -1, 0])}
-    flat = pack(features, 8)
-    assert flat.shape == (16,) and set(flat.tolist()) == {-1, 0, 1, 2, 3, 4}
-    found = unpack(jnp.asarray(TABLE)[flat], features)
-    assert found["history"].shape == (4, 3, 3)
-    np.testing.assert_array_equal(found["target"][:2], TABLE[[1, 2]])
-    np.testing.assert_array_equal(found["history"][0], TABLE[:3])
+@pytest.mark.parametrize("devices", [1, 2, 8])
+def test_features_that_share_a_table_are_packed_and_unpacked(devices):
+    features = {"history": jnp.asarray(IDS), "target": jnp.asarray([1, 2, 3, 0])}
+    flat = pack(features, devices)
+    assert flat.size % devices == 0 and set(flat.tolist()) == {-1, 0, 1, 2, 3, 4}
+    found = unpack(jnp.asarray(TABLE)[flat], features, devices)
+    for name, ids in features.items():
+        np.testing.assert_array_equal(found[name], jnp.asarray(TABLE)[ids])
+    if devices == 2:  # the first device has the first half of each
+        assert set(flat[:8].tolist()) == {0, 1, 2, 3, -1}

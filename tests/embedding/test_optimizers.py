@@ -4,6 +4,7 @@ import optax
 import pytest
 
 from rexjax.embedding.optimizers import OPTIMIZERS, ExactAdam, LazyAdam, Sgd
+from rexjax.errors import UserError
 
 ROWS = np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)
 GRADIENTS = np.random.default_rng(1).normal(size=(6, 4)).astype(np.float32)
@@ -36,5 +37,5 @@ def test_rates_may_be_schedules(name):
 
 
 def test_exact_adam_refuses_weight_decay():
-    with pytest.raises(ValueError, match="weight decay"):
+    with pytest.raises(UserError, match="weight decay"):
         ExactAdam(weight_decay=0.1)

@@ -7,7 +7,8 @@ import pytest
 from flax import linen as nn
 from jax.sharding import PartitionSpec as P
 
-from rexjax.config import Student, Teacher
+from rexjax.config import Rows, Student, Teacher, Training
+from rexjax.embedding.optimizers import RowWiseAdagrad
 from rexjax.models import recommender
 
 N, W, L, D = 20, 5, 10, 8
@@ -19,11 +20,13 @@ MODELS = {
 
 @cache
 def parameters(name: str):
-    return nn.unbox(MODELS[name].init(jax.random.key(0), N, W))
+    return nn.unbox(MODELS[name].init(jax.random.key(0), W)) | {
+        "rows": 0.02 * jax.random.normal(jax.random.key(1), (N, D))
+    }
 
 
 @cache
-def text(rows: int = 128) -> np.ndarray:
+def text(rows: int = N) -> np.ndarray:
     return np.random.default_rng(0).normal(size=(rows, W)).astype(np.float32)
 
 
@@ -36,11 +39,22 @@ def histories(*lengths: int, width: int = L) -> np.ndarray:
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_parameters_have_padded_rows_and_logical_axes(name):
-    boxed = jax.eval_shape(lambda: MODELS[name].init(jax.random.key(0), N, W))
-    assert boxed.keys() == {"rows", "items", "history"}
-    assert nn.unbox(boxed)["rows"].shape == (128, D)
-    assert nn.get_partition_spec(boxed)["rows"] == P("rows", "embed")
+def test_dense_parameters_hold_no_item_rows(name):
+    boxed = jax.eval_shape(lambda: MODELS[name].init(jax.random.key(0), W))
+    assert boxed.keys() == {"items", "history"}
+    assert nn.get_partition_spec(boxed)["items"]["text"]["kernel"] == P(None, "embed")
+    without_text = jax.eval_shape(lambda: MODELS[name].init(jax.random.key(0), 0))
+    assert without_text["items"] == {}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_table_follows_the_config(name):
+    rows = Rows("row_wise_adagrad", learning_rate=0.5, dtype="bfloat16", clip=1.0, capacity=2.0)
+    table = MODELS[name].table(N, Training(warmup=4, weight_decay=0.1, rows=rows))
+    assert (table.rows, table.width, table.dtype, table.capacity) == (N, D, "bfloat16", 2.0)
+    rule = table.optimizer
+    assert isinstance(rule, RowWiseAdagrad) and rule.clip == 1.0 and rule.weight_decay == 0.1
+    assert rule.rate(jnp.int32(2)) == 0.25 and rule.rate(jnp.int32(9)) == 0.5
 
 
 @pytest.mark.parametrize("name, unit", [("teacher", False), ("student", True)])

@@ -19,7 +19,8 @@ POPULARITY = np.asarray([3, 9, 1, 9, *range(N - 4)], np.int64)
 
 
 def float_served() -> Served:
-    params = recommender.nn.unbox(MODEL.init(jax.random.key(0), N, 3))
+    params = recommender.nn.unbox(MODEL.init(jax.random.key(0), 3))
+    params["rows"] = 0.02 * jax.random.normal(jax.random.key(1), (N, MODEL.items.width))
     text = np.random.default_rng(0).normal(size=(128, 3)).astype(np.float32)
     return recommender.serve(MODEL, params, text, N)
 

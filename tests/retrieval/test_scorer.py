@@ -18,7 +18,8 @@ HISTORIES = np.asarray([[-1, -1, -1, 4, 2, 9], [0, 1, 2, 3, 4, 5]], np.int32)
 
 
 def served(name: str) -> Served:
-    params = jax.tree.map(jnp.asarray, recommender.nn.unbox(MODELS[name].init(jax.random.key(0), N, 3)))
+    params = jax.tree.map(jnp.asarray, recommender.nn.unbox(MODELS[name].init(jax.random.key(0), 3)))
+    params["rows"] = 0.02 * jax.random.normal(jax.random.key(1), (N, MODELS[name].items.width))
     text = np.random.default_rng(0).normal(size=(128, 3)).astype(np.float32)
     return recommender.serve(MODELS[name], params, text, N)
 

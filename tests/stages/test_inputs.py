@@ -37,12 +37,9 @@ def test_popularity_counts_training_events_alone(artifact):
     assert log.histories.users == 6 and len(log.source) == 2
 
 
-def test_catalogue_is_padded_and_smoothed(artifact):
+def test_catalogue_is_text_and_popularity(artifact):
     vectors = np.random.default_rng(0).normal(size=(N, 3))
     found = inputs.catalogue(inputs.prepared(artifact), vectors)
-    assert found.text.shape == (128, 3) and found.text.dtype == np.float32
-    np.testing.assert_allclose(found.text[:N], vectors, rtol=1e-6)
-    assert not found.text[N:].any()
-    np.testing.assert_array_equal(found.real, np.arange(128) < N)
-    expected = np.asarray([4, 4, 1, 3, 1, 1]) / 14
-    np.testing.assert_allclose(np.exp(found.log_popularity), np.append(expected, np.zeros(128 - N)), rtol=1e-6)
+    assert found.text.dtype == np.float32
+    np.testing.assert_allclose(found.text, vectors, rtol=1e-6)
+    np.testing.assert_array_equal(found.popularity, [3, 3, 0, 2, 0, 0])

@@ -80,24 +80,38 @@ def test_all_damaged_is_none(tmp_path):
     assert restored(tmp_path / "run") is None
 
 
-def small_state(data: int, model: int):
-    net = recommender.student(Student(width=4, kernels=2, hidden=6), 5)
-    return state.create(net, Training(), seed=3, rows=10, text_width=4, mesh=make_mesh(data, model))
+def small_state(data: int, model: int, width: int = 4):
+    """A state as it goes to disk, and its shapes."""
+    net, mesh = recommender.student(Student(width=width, kernels=2, hidden=6), 5), make_mesh(data, model)
+    table = net.table(10, Training())
+    made = state.create(net, Training(), table, seed=3, text_width=4, mesh=mesh)
+    return state.to_disk(made, mesh), state.abstract(net, Training(), table, text_width=4, mesh=mesh)
 
 
-@pytest.mark.parametrize("before, after", [((8, 1), (1, 1)), ((4, 2), (1, 1)), ((1, 1), (8, 1))])
+@pytest.mark.parametrize("before, after", [((8, 1), (1, 1)), ((4, 2), (2, 1)), ((1, 1), (8, 1)), ((2, 1), (4, 1))])
 def test_a_state_saved_on_one_mesh_is_restored_on_another(tmp_path, before, after):
     old, _ = small_state(*before)
     with Run(tmp_path / "run") as run:
         run.save(PROGRESS[1], old, old.params)
-    new, where = small_state(*after)
-    like = jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), new, where)
+    new, like = small_state(*after)
     with Run(tmp_path / "run") as run:
         _, found, best = run.restore(like, like.params)
     assert type(found) is state.TrainState
-    same(found, old), same(best, old.params)
-    for leaf, sharding in zip(jax.tree.leaves(found), jax.tree.leaves(where), strict=True):
-        assert leaf.sharding.is_equivalent_to(sharding, leaf.ndim)
+    same(found, new), same(best, old.params)  # one seed: the same values on both meshes, but for the rows' padding
+    same(found.table.rows[:10], old.table.rows[:10])
+    for leaf, shape in zip(jax.tree.leaves(found), jax.tree.leaves(like), strict=True):
+        assert leaf.sharding.is_equivalent_to(shape.sharding, leaf.ndim)
+
+
+def test_another_width_is_refused_in_a_sentence(tmp_path):
+    old, _ = small_state(8, 1)
+    with Run(tmp_path / "run") as run:
+        run.save(PROGRESS[1], old, old.params)
+    _, like = small_state(8, 1, width=6)
+    with Run(tmp_path / "run") as run:
+        with pytest.raises(UserError, match=r"of shape \[4\].*needs \[6\]"):
+            run.restore(like, like.params)
+        assert run.restore(*(small_state(8, 1)[1], old.params))  # and is still there
 
 
 def served() -> Served:

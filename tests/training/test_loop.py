@@ -8,7 +8,7 @@ from rexjax.config import Student, Training
 from rexjax.data import batches, splits
 from rexjax.data.histories import Histories
 from rexjax.errors import UserError
-from rexjax.mesh import make_mesh, padded_rows
+from rexjax.mesh import make_mesh
 from rexjax.models import recommender
 from rexjax.training import loop, step
 
@@ -26,9 +26,8 @@ def log() -> Histories:
 
 
 def catalogue() -> step.Catalogue:
-    real = np.arange(padded_rows(N)) < N
-    text = np.random.default_rng(1).normal(size=(len(real), W)).astype(np.float32) * real[:, None]
-    return step.Catalogue(text, real, np.where(real, -np.log(N), -np.inf).astype(np.float32))
+    text = np.random.default_rng(1).normal(size=(N, W)).astype(np.float32)
+    return step.Catalogue(text, np.zeros(N, np.int64))
 
 
 class Scores:
@@ -138,16 +137,13 @@ def test_nan_loss_names_step_and_epoch(tmp_path, monkeypatch):
         for n, (batch, _) in enumerate(epochs(number)):
             yield batch, np.float32(np.nan if (number, n) == (1, 2) else 0)
 
-    def loss(params, batch, lists, catalogue, key):
-        return step.full_softmax(MODEL)(params, batch, None, catalogue, key) + lists
-
     def epoch(number: int):  # lists lie over the batch like everything else
         return ((batch, np.full(B, extra)) for batch, extra in poisoned(number))
 
-    def summed(params, batch, lists, catalogue, key):
-        return loss(params, batch, lists.mean(), catalogue, key)
+    def summed(params, batch, lists, *rest):
+        return step.full_softmax(MODEL).loss(params, batch, None, *rest) + lists.mean()
 
     with pytest.raises(UserError, match="loss of student became NaN in step 3 of epoch 2: lower its learning rate"):
-        fit(tmp_path, of_params, epoch=epoch, loss=summed)
+        fit(tmp_path, of_params, epoch=epoch, loss=step.WholeTable(summed))
     resumed = fit(tmp_path, of_params, replace(CONFIG, epochs=2))
     assert resumed.summary["epochs"] == 2 and np.isfinite(resumed.params["rows"]).all()

@@ -17,28 +17,35 @@ MODELS = {
 
 
 def create(name: str, data: int, model: int, seed: int = 0):
-    return state.create(MODELS[name], CONFIG, seed=seed, rows=N, text_width=W, mesh=make_mesh(data, model))
+    mesh, table = make_mesh(data, model), MODELS[name].table(N, CONFIG)
+    made = state.create(MODELS[name], CONFIG, table, seed=seed, text_width=W, mesh=mesh)
+    return made, state.abstract(MODELS[name], CONFIG, table, text_width=W, mesh=mesh), mesh
 
 
 @pytest.mark.parametrize("name, data, model", [("teacher", 8, 1), ("teacher", 4, 2), ("student", 8, 1)])
 def test_initial_values_do_not_depend_on_the_mesh(name, data, model):
-    one, _ = create(name, 1, 1)
-    many, where = create(name, data, model)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7), many, one)
-    for leaf, sharding in zip(jax.tree.leaves(many), jax.tree.leaves(where), strict=True):
-        assert leaf.sharding.is_equivalent_to(sharding, leaf.ndim)
-    rows = many.params["rows"]
-    assert rows.sharding.shard_shape(rows.shape) == (128 // 8, rows.shape[1])
+    one, _, alone = create(name, 1, 1)
+    many, shapes, mesh = create(name, data, model)
+    for leaf, shape in zip(jax.tree.leaves(many), jax.tree.leaves(shapes), strict=True):
+        assert leaf.sharding.is_equivalent_to(shape.sharding, leaf.ndim)
+        assert (leaf.shape, leaf.dtype) == (shape.shape, shape.dtype)
+    rows = many.table.rows
+    assert rows.sharding.shard_shape(rows.shape) == (-(-N // 8), rows.shape[1])
+    cut = lambda made, mesh: jax.tree.map(lambda x: np.asarray(x)[:N], state.to_disk(made, mesh).table)  # noqa: E731
+    jax.tree.map(np.testing.assert_array_equal, cut(many, mesh), cut(one, alone))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7), many.params, one.params)
+    back = state.from_disk(state.to_disk(many, mesh), mesh)
+    jax.tree.map(np.testing.assert_array_equal, back, many)
 
 
 def test_a_new_state():
-    new, _ = create("student", 1, 1)
-    other, _ = create("student", 1, 1, seed=1)
+    new, _, _ = create("student", 1, 1)
+    other, _, _ = create("student", 1, 1, seed=1)
     assert new.step == 0 and new.step.dtype == np.int32
     assert {leaf.dtype for leaf in jax.tree.leaves(new.params)} == {np.dtype(np.float32)}
     moments = new.slots[0]
     assert all(not leaf.any() for leaf in jax.tree.leaves((moments.mu, moments.nu)))
-    assert np.abs(new.params["rows"] - other.params["rows"]).max() > 1e-3
+    assert np.abs(new.table.rows - other.table.rows).max() > 1e-3
 
 
 def test_the_optimizer_is_adamw_after_a_warm_up():

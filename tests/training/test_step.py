@@ -1,3 +1,4 @@
+from dataclasses import replace
 from functools import cache
 
 import jax
@@ -9,8 +10,9 @@ from jax.sharding import PartitionSpec as P
 from rexjax.config import Student, Teacher, Training
 from rexjax.data import batches, splits
 from rexjax.data.histories import Histories
+from rexjax.embedding import table as tables
 from rexjax.evaluation import ranking, requests
-from rexjax.mesh import make_mesh, padded_rows
+from rexjax.mesh import make_mesh
 from rexjax.models import recommender
 from rexjax.training import state, step
 
@@ -37,13 +39,8 @@ def log(users: int = 150) -> Histories:
 
 
 def catalogue() -> step.Catalogue:
-    rng, rows = np.random.default_rng(1), padded_rows(N)
-    share = np.full(rows, -np.inf, np.float32)
-    counts = np.bincount(log().items, minlength=N) + 1
-    share[:N] = np.log(counts / counts.sum())
-    text = np.zeros((rows, W), np.float32)
-    text[:N] = rng.normal(size=(N, W))
-    return step.Catalogue(text, np.arange(rows) < N, share)
+    text = np.random.default_rng(1).normal(size=(N, W)).astype(np.float32)
+    return step.Catalogue(text, np.bincount(log().items, minlength=N))
 
 
 def stream():
@@ -61,14 +58,15 @@ def stream():
 def trained(kind: str, data: int, model: int):
     """Losses of STEPS steps with dropout, the last state, and validation metrics of its parameters."""
     mesh, net = make_mesh(data, model), MODELS["student" if kind == "student" else "teacher"]
-    current, where = state.create(net, CONFIG, seed=7, rows=N, text_width=W, mesh=mesh)
-    advance = step.make_step(LOSSES[kind], CONFIG, 7, where, mesh)
-    constants = jax.device_put(catalogue(), step.catalogue_shardings(mesh))
+    table = net.table(N, CONFIG)
+    current = state.create(net, CONFIG, table, seed=7, text_width=W, mesh=mesh)
+    advance = step.make_step(LOSSES[kind], net, CONFIG, table, seed=7, text_width=W, mesh=mesh)
+    constants = step.place(catalogue(), table, mesh)
     losses = []
     for batch, lists in stream():
         current, metrics = advance(current, batch, lists if kind == "student" else None, constants)
         losses.append(float(metrics["loss"]))
-    return losses, current, validated(net, current.params)
+    return losses, current, validated(net, state.whole(current, table, mesh))
 
 
 def validated(net: recommender.Recommender, params) -> dict[str, float]:
@@ -87,7 +85,7 @@ def validated(net: recommender.Recommender, params) -> dict[str, float]:
 def test_eight_devices_learn_what_one_learns(kind, data, model):
     losses, last, metrics = trained(kind, data, model)
     expected, alone, expected_metrics = trained(kind, 1, 1)
-    assert len(last.params["rows"].sharding.device_set) == 8 and len(alone.params["rows"].sharding.device_set) == 1
+    assert len(last.table.rows.sharding.device_set) == 8 and len(alone.table.rows.sharding.device_set) == 1
     np.testing.assert_allclose(losses, expected, rtol=0, atol=1e-5)
     assert metrics.keys() == expected_metrics.keys() and "ndcg@10" in metrics
     np.testing.assert_allclose(list(metrics.values()), list(expected_metrics.values()), rtol=0, atol=1e-6)
@@ -105,7 +103,6 @@ def _specs(params, slots):
     for tree in (params, slots[0].mu, slots[0].nu):
         history = tree["history"]
         attention = history[block]["Attention_0"]
-        yield tree["rows"], P(("data", "model"), None), 0
         yield attention["q"]["kernel"], P(None, "model", None), 1
         yield attention["out"]["kernel"], P("model", None, None), 0
         yield history[block]["up"]["kernel"], P(None, "model"), 1
@@ -114,7 +111,9 @@ def _specs(params, slots):
 
 def test_the_state_is_sharded_after_the_steps():
     last = trained("teacher", 4, 2)[1]
-    for array, spec, axis in _specs(last.params, last.slots):
+    tabled = jax.tree.leaves(last.table)
+    assert len(tabled) == 3  # rows and Adam's two moments
+    for array, spec, axis in [*_specs(last.params, last.slots), *((x, P(("data", "model")), 0) for x in tabled)]:
         assert array.sharding.spec == spec
         parts = 8 if spec[axis] == ("data", "model") else 2
         assert array.sharding.shard_shape(array.shape)[axis] == array.shape[axis] // parts
@@ -122,19 +121,22 @@ def test_the_state_is_sharded_after_the_steps():
 
 
 def test_the_students_rows_are_sharded():
-    rows = trained("student", 8, 1)[1].params["rows"]
-    assert rows.sharding.shard_shape(rows.shape) == (padded_rows(N) // 8, 8)
+    rows = trained("student", 8, 1)[1].table.rows
+    assert rows.sharding.shard_shape(rows.shape) == (7, 8)  # 50 rows over 8 devices
 
 
 def test_dropout_differs_between_steps_and_follows_the_seed():
     mesh, net = make_mesh(1, 1), MODELS["student"]
     batch, lists = next(stream())
-    current, where = state.create(net, CONFIG, seed=7, rows=N, text_width=W, mesh=mesh)
-    advance = {seed: step.make_step(LOSSES["student"], CONFIG, seed, where, mesh) for seed in (7, 8)}
+    table = net.table(N, CONFIG)
+    current = state.create(net, CONFIG, table, seed=7, text_width=W, mesh=mesh)
+    constants = step.place(catalogue(), table, mesh)
+    make = lambda seed: step.make_step(LOSSES["student"], net, CONFIG, table, seed=seed, text_width=W, mesh=mesh)  # noqa: E731
+    advance = {seed: make(seed) for seed in (7, 8)}
     found = []
     for seed, at in ((7, 0), (7, 0), (8, 0), (7, 1)):
         copy = jax.tree.map(jnp.copy, current)._replace(step=jnp.int32(at))  # the state is donated
-        found.append(float(advance[seed](copy, batch, lists, jax.device_put(catalogue()))[1]["loss"]))
+        found.append(float(advance[seed](copy, batch, lists, constants)[1]["loss"]))
     assert found[0] == found[1]
     assert len(set(found)) == 3
 
@@ -143,18 +145,26 @@ def test_dropout_differs_between_steps_and_follows_the_seed():
 def setting():
     """Parameters of the student, a batch with padding, and its log-probabilities over the N real items (NumPy)."""
     net, mesh = MODELS["student"], make_mesh(1, 1)
-    current, _ = state.create(net, CONFIG, seed=1, rows=N, text_width=W, mesh=mesh)
+    table = net.table(N, CONFIG)
+    params = state.whole(state.create(net, CONFIG, table, seed=1, text_width=W, mesh=mesh), table, mesh)
     *_, (batch, lists) = ((b, x) for b, x in stream() if (b.labels < 0).any())
-    items = np.asarray(net.item_vectors(current.params, catalogue().text))
+    items = np.asarray(net.item_vectors(params, catalogue().text))
     vectors = np.where(batch.items[..., None] >= 0, items[batch.items], 0)
-    users = np.asarray(net.user_vectors(current.params["history"], vectors, batch))
+    users = np.asarray(net.user_vectors(params["history"], vectors, batch))
     scores = net.scale * users.astype(np.float64) @ items[:N].astype(np.float64).T
-    return current.params, batch, lists, scores - np.log(np.exp(scores).sum(-1, keepdims=True))
+    return params, batch, lists, scores - np.log(np.exp(scores).sum(-1, keepdims=True))
 
 
-def _loss(loss: step.Loss, batch, lists=None) -> float:
-    params = setting()[0]
-    return float(jax.jit(lambda params: loss(params, batch, lists, catalogue(), None))(params))
+def _loss(objective: step.Objective, batch, lists=None, key=None, params=None) -> jax.Array:
+    """The objective's value for the student's parameters of ``setting``, without dropout unless there is a key."""
+    net, mesh = MODELS["student"], make_mesh(1, 1)
+    table, params = net.table(N, CONFIG), params or setting()[0]
+    constants = step.place(catalogue(), table, mesh)
+    if isinstance(objective, step.WholeTable):
+        return objective.loss(params, batch, lists, constants, key, table, mesh)
+    ids = objective.ids(batch, constants, key, table)
+    vectors = {name: recommender.gather(net.item_vectors(params, catalogue().text), i)[0] for name, i in ids.items()}
+    return objective.loss(params, vectors, ids, batch, constants, key, table)
 
 
 def test_full_softmax_is_over_the_real_items_only():
@@ -176,23 +186,57 @@ def test_distilled_is_a_mixture_of_two_cross_entropies(list_weight):
 
 
 def test_sampled_softmax_draws_by_popularity_and_approaches_the_full_one():
-    loss = step.sampled_softmax(MODELS["student"], 20_000)
-    params, batch, _, _ = setting()
+    loss = step.sampled_softmax(recommender.student(Student(width=8, kernels=3, hidden=16, dropout=0.0), L), 20_000)
+    _, batch, _, _ = setting()
     small = type(batch)(*(array[:1] for array in batch))
     assert (small.labels >= 0).any()
     # the label is among the samples never, in the full softmax once: with many samples both estimate the same sum
-    sampled = float(jax.jit(lambda key: loss(params, small, None, catalogue(), key))(jax.random.key(0)))
-    full = _loss(step.full_softmax(MODELS["student"]), small)
-    np.testing.assert_allclose(sampled, full, rtol=0.03)
+    sampled = float(_loss(loss, small, key=jax.random.key(0)))
+    np.testing.assert_allclose(sampled, float(_loss(step.full_softmax(MODELS["student"]), small)), rtol=0.03)
+
+
+@pytest.mark.parametrize("blocks", [1 << 20, 7])
+def test_negatives_are_drawn_as_often_as_their_share_says(monkeypatch, blocks):
+    monkeypatch.setattr(step, "BLOCKS", blocks)
+    table, mesh = MODELS["student"].table(N, CONFIG), make_mesh(1, 1)
+    constants = step.place(catalogue(), table, mesh)
+    drawn, log_share = step._draw(constants, jax.random.key(0), 200_000, table)
+    found, shares = np.bincount(drawn, minlength=N) / 200_000, np.zeros(N)
+    shares[drawn] = np.exp(log_share)
+    np.testing.assert_allclose(shares.sum(), 1, rtol=1e-5)
+    np.testing.assert_allclose(found, shares, atol=5 * np.sqrt(shares.max() / 200_000))
+    if blocks > N:
+        popularity = catalogue().popularity + 1
+        np.testing.assert_allclose(shares, popularity / popularity.sum(), rtol=1e-5)
+
+
+def test_named_rows_move_and_no_other():
+    net, mesh, table = MODELS["teacher"], make_mesh(8, 1), MODELS["teacher"].table(N, CONFIG)
+    advance = step.make_step(LOSSES["sampled"], net, CONFIG, table, seed=7, text_width=W, mesh=mesh)
+    start = state.create(net, CONFIG, table, seed=7, text_width=W, mesh=mesh)._replace(step=jnp.int32(1))
+    before = np.asarray(tables.to_logical(start.table.rows, mesh))
+    batch = batches.Batch(*(np.full((8, L), fill, np.int32) for fill in (-1, -1, 0, 0, 0)))
+    batch.items[0, :2], batch.labels[0, :2] = [3, 4], [4, 9]
+    batch.segments[0, :2], batch.positions[0, :2] = 1, [L - 2, L - 1]
+    constants = step.place(catalogue(), table, mesh)
+    key = jax.random.fold_in(jax.random.key(7), 1)
+    sampled = np.asarray(LOSSES["sampled"].ids(batch, constants, key, table)["sampled"])
+    last, metrics = advance(start, batch, None, constants)
+    moved = np.flatnonzero((np.asarray(tables.to_logical(last.table.rows, mesh)) != before).any(1))
+    assert set(moved) == {3, 4, 9} | set(sampled.tolist()) and len(moved) < N and metrics["rounds"] >= 1
 
 
 @pytest.mark.parametrize("kind", LOSSES)
 def test_an_empty_batch_costs_nothing(kind):
     net = MODELS["student" if kind == "student" else "teacher"]
-    params = state.create(net, CONFIG, seed=1, rows=N, text_width=W, mesh=make_mesh(1, 1))[0].params
+    table, mesh = net.table(N, CONFIG), make_mesh(1, 1)
+    start = state.create(net, CONFIG, table, seed=1, text_width=W, mesh=mesh)
+    before = jax.tree.map(np.asarray, (start.params, start.table.rows))
     empty = batches.Batch(*(np.full((2, L), fill, np.int32) for fill in (-1, -1, 0, 0, 0)))
     lists = step.Lists(np.zeros((2, L, K), np.int32), np.zeros((2, L, K), np.float32))
-    loss = jax.jit(jax.value_and_grad(LOSSES[kind]))
-    value, gradients = loss(params, empty, lists, catalogue(), jax.random.key(0))
-    assert value == 0
-    assert all(jnp.all(leaf == 0) for leaf in jax.tree.leaves(gradients))
+    free = replace(CONFIG, weight_decay=0.0, warmup=0)
+    advance = step.make_step(LOSSES[kind], net, free, table, seed=1, text_width=W, mesh=mesh)
+    last, metrics = advance(start, empty, lists, step.place(catalogue(), table, mesh))
+    assert metrics["loss"] == 0
+    if kind != "sampled":  # whose table decays the rows that it draws
+        jax.tree.map(np.testing.assert_array_equal, (last.params, last.table.rows), before)

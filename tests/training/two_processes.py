@@ -1,4 +1,4 @@
-"""Trains a tiny teacher for 20 steps on 8 devices, each "epoch" a step, and writes its curve; run by the test beside it.
+"""Trains a tiny teacher for 20 steps on 8 devices, each "epoch" a step, and writes its curve; a test runs it.
 
 REXJAX_COORDINATOR=… REXJAX_PROCESSES=2 REXJAX_PROCESS_ID=0 python two_processes.py FOLDER
 """

@@ -1,0 +1,187 @@
+"""Embedding tables: a training step beside its peers and beside what must move, in one run.
+
+    pip install 'torch==2.13.0'          # peers; without it their rows are left out
+    python -m benchmarks.embedding --json benchmarks/results/embedding.json
+
+A step looks up 8,192 ids of width 64 (drawn evenly, the hardest case for caches), takes the gradient of a squared
+distance, and updates the rows. What must move: each distinct row is read twice and written once (3 × 2 MB), plus the
+optimizer's slots. Every case runs in a process of its own on one CPU device; the exchange on eight emulated devices is
+counted, not timed.
+"""
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+IDS, WIDTH, RATE = 8192, 64, 0.01
+CASES = [
+    *[("rexjax", rule, rows) for rows in (100_000, 1_000_000, 10_000_000) for rule in ("row_wise_adagrad", "lazy_adam")],
+    *[("rexjax", "adagrad", rows) for rows in (1_000_000, 10_000_000)],
+    *[("rexjax", "exact_adam", 1_000_000)],
+    *[("bare", "gather + scatter", rows) for rows in (100_000, 1_000_000, 10_000_000)],
+    *[("optax", "adam", 1_000_000)],
+    *[("torch", rule, rows) for rows in (1_000_000, 10_000_000) for rule in ("adagrad", "lazy_adam")],
+]
+
+
+def main() -> None:
+    """Runs every case and writes one JSON file."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="100,000 rows only")
+    parser.add_argument("--json", default="", help="where to write the figures")
+    parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
+    flags = parser.parse_args()
+    if flags.one:
+        print(json.dumps(measure(flags.one[0], flags.one[1], int(flags.one[2]))))
+        return
+    rows = []
+    for who, rule, size in CASES:
+        if (flags.quick and size > 100_000) or (who == "torch" and not _has("torch")):
+            continue
+        milliseconds = _child(who, rule, size)
+        rows.append({"case": f"{who}, {rule}, {size:,} rows", "metric": "step", "unit": "ms", "ours": milliseconds})
+        print(f"{who:7} {rule:17} {size:>11,} rows: {milliseconds:8.3f} ms")
+    result = {
+        "machine": f"{platform.machine()}, 2 cores",
+        "python": platform.python_version(),
+        "versions": {name: metadata.version(name) for name in ("jax", "optax", "numpy", "torch") if _has(name)},
+        "ids": IDS,
+        "width": WIDTH,
+        "rows": rows,
+    }
+    if flags.json:
+        Path(flags.json).write_text(json.dumps(result, indent=1) + "\n")
+
+
+def measure(who: str, rule: str, rows: int) -> float:
+    """Median milliseconds of a step."""
+    step = {"rexjax": _rexjax, "bare": _bare, "optax": _optax, "torch": _torch}[who](rule, rows)
+    for _ in range(5):
+        step()
+    times, started = [], time.perf_counter()
+    while len(times) < 20 or (time.perf_counter() - started < 6 and len(times) < 400):
+        before = time.perf_counter()
+        step()
+        times.append(time.perf_counter() - before)
+    return round(1e3 * sorted(times)[len(times) // 2], 4)
+
+
+def _ids(rows: int) -> Any:
+    import numpy as np
+
+    return [np.random.default_rng(i).integers(0, rows, IDS).astype(np.int32) for i in range(16)]
+
+
+def _cycle(make: Callable[[Any, Any], Any], state: Any, batches: list[Any]) -> Callable[[], None]:
+    import jax
+
+    batches, held, turn = [jax.device_put(b) for b in batches], [state], [0]
+
+    def step() -> None:
+        held[0] = make(held[0], batches[turn[0] % len(batches)])
+        turn[0] += 1
+        jax.block_until_ready(held[0])
+
+    return step
+
+
+def _rexjax(rule: str, rows: int) -> Callable[[], None]:
+    import jax
+    import jax.numpy as jnp
+
+    from rexjax.embedding import table as tables
+    from rexjax.embedding.optimizers import OPTIMIZERS
+    from rexjax.mesh import make_mesh
+
+    mesh = make_mesh(1, 1)
+    table = tables.Table("items", rows, WIDTH, optimizer=OPTIMIZERS[rule](RATE))
+
+    def step(state: Any, ids: Any) -> Any:
+        table_state, number = state
+        routing = tables.route(ids, table, mesh)
+        found, _ = tables.gather(table_state, routing, number, table, mesh)
+        loss = lambda found: jnp.sum((tables.expand(found, routing, mesh) - 1) ** 2)  # noqa: E731
+        gradients = jax.grad(loss)(found)
+        new, _ = tables.update(table_state, routing, gradients, number, jax.random.key(0), table, mesh)
+        return new, number + 1
+
+    start = tables.create(table, jax.random.key(0), mesh), jnp.int32(0)
+    return _cycle(jax.jit(step, donate_argnums=0), start, _ids(rows))
+
+
+def _bare(rule: str, rows: int) -> Callable[[], None]:
+    """The same rows read for the model, read again and written by the update: no dedupe, no slots, no loss."""
+    import jax
+    import jax.numpy as jnp
+
+    def step(state: Any, ids: Any) -> Any:
+        table, out = state
+        found = table.at[ids].get(mode="fill", fill_value=0)
+        table = table.at[ids].set(found * 0.999, mode="drop", unique_indices=True)
+        return table, found + 0 * out
+
+    start = jnp.zeros((rows, WIDTH)), jnp.zeros((IDS, WIDTH))
+    return _cycle(jax.jit(step, donate_argnums=0), start, _ids(rows))
+
+
+def _optax(rule: str, rows: int) -> Callable[[], None]:
+    import jax
+    import jax.numpy as jnp
+    import optax
+
+    adam = optax.adam(RATE)
+
+    def step(state: Any, ids: Any) -> Any:
+        table, slots = state
+        gradients = jax.grad(lambda table: jnp.sum((table[ids] - 1) ** 2))(table)
+        moves, slots = adam.update(gradients, slots)
+        return optax.apply_updates(table, moves), slots
+
+    table = 0.02 * jax.random.normal(jax.random.key(0), (rows, WIDTH))
+    return _cycle(jax.jit(step, donate_argnums=0), (table, adam.init(table)), _ids(rows))
+
+
+def _torch(rule: str, rows: int) -> Callable[[], None]:
+    import torch
+
+    torch.set_num_threads(2)
+    table = torch.nn.Embedding(rows, WIDTH, sparse=True)
+    kinds = {"adagrad": torch.optim.Adagrad, "lazy_adam": torch.optim.SparseAdam}
+    optimizer = kinds[rule](table.parameters(), lr=RATE)
+    batches, turn = [torch.from_numpy(ids.astype("int64")) for ids in _ids(rows)], [0]
+
+    def step() -> None:
+        optimizer.zero_grad()
+        ((table(batches[turn[0] % len(batches)]) - 1) ** 2).sum().backward()
+        optimizer.step()
+        turn[0] += 1
+
+    return step
+
+
+def _child(who: str, rule: str, rows: int) -> float:
+    command = [sys.executable, "-m", "benchmarks.embedding", "--one", who, rule, str(rows)]
+    found = subprocess.run(
+        command, check=True, capture_output=True, text=True, env=os.environ | {"JAX_PLATFORMS": "cpu"}
+    )
+    return float(found.stdout.splitlines()[-1])
+
+
+def _has(package: str) -> bool:
+    try:
+        metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+if __name__ == "__main__":
+    main()
