@@ -117,6 +117,11 @@ def _read_json(path: Path, kind: type) -> Any:
 
 
 def read_config(path: Path) -> BertConfig:
+    """The sizes in a BERT model's ``config.json``.
+
+    Raises:
+        UserError: unreadable, no BERT, or sizes that do not go together.
+    """
     raw = _read_json(path, dict)
     # Others with BERT's tensor names differ in what they compute (RoBERTa counts positions from 2), hence no guessing.
     _require(path, "model_type", raw.get("model_type"), SUPPORTED)

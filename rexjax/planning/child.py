@@ -15,12 +15,15 @@ from rexjax.planning.topology import Topology
 
 
 class Request(NamedTuple):
-    """Compile ``programs`` of ``config`` for ``topology``."""
+    """Compile programs of ``config`` for ``topology``."""
 
     config: Config
     items: int
     topology: Topology
-    programs: tuple[str, ...]
+    programs: tuple[str, ...] | None = None
+    """Names; None stands for all that the config runs."""
+    stop: bool = False
+    """Leave out what follows the first program that does not fit."""
 
 
 def answer(request: Request) -> dict[str, Any]:
@@ -29,10 +32,13 @@ def answer(request: Request) -> dict[str, Any]:
 
     mesh = meshes.make_mesh(request.topology, request.config.mesh.model)
     limit = program.hbm_limit(mesh, request.topology)
+    names = programs.names(request.config) if request.programs is None else request.programs
     found = {}
-    for name in request.programs:
+    for name in names:
         built = programs.build(name, request.config, request.items, mesh)
         found[name] = program.measure(built, mesh, request.topology, limit)
+        if request.stop and not found[name]["fits"]:
+            break
     return {"mesh": dict(mesh.shape), "programs": found}
 
 

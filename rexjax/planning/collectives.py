@@ -1,9 +1,9 @@
 """Reads a compiled module: which collectives it holds, how many bytes each moves, and along which mesh axes.
 
-The text is what ``compiled.as_text()`` gives. Groups of devices come in four spellings: explicit ``{{0,1},{2,3}}``, iota
-``[2,2]<=[2,2]T(1,0)``, named axes ``mesh['a'=2,'b'=2] {'a'}``, and pairs ``source_target_pairs={{0,1},{1,0}}``. Between
-slices there are no groups: libtpu turns that part into a ``send`` to its multi-slice runtime. The body of a loop stands
-in the text once and is counted once.
+The text is what ``compiled.as_text()`` gives. Groups of devices come in four spellings: explicit ``{{0,1},{2,3}}``,
+iota ``[2,2]<=[2,2]T(1,0)``, named axes ``mesh['a'=2,'b'=2] {'a'}``, and pairs ``source_target_pairs={{0,1},{1,0}}``.
+Between slices there are no groups: libtpu turns that part into a ``send`` to its multi-slice runtime. The body of a loop
+stands in the text once and is counted once.
 """
 
 import math
@@ -53,10 +53,15 @@ def collectives(text: str, mesh: Mesh) -> list[Collective]:
     slices = max(mesh.size // each, 1)
     names = tuple(mesh.axis_names)
     sizes = (mesh.devices.shape[0] // slices, *mesh.devices.shape[1:])
-    found = []
+    found, computation = [], ""
     for line in text.splitlines():
-        if operation := _LINE.match(line):
-            found.append(_inside(operation, line, names, sizes))
+        if line.endswith("{") and not line.startswith(" "):
+            computation = line.removeprefix("ENTRY ")
+        elif operation := _LINE.match(line):
+            collective = _inside(operation, line, names, sizes)
+            # libtpu's fusion of an all-reduce and the slice of it that the device keeps
+            scatters = computation.startswith("%all-reduce-scatter")
+            found.append(collective._replace(kind="reduce-scatter") if scatters else collective)
         elif "_xla_megascale" in line and (transfer := _SEND.match(line)):
             found.append(_between(transfer, line, slices))
     return [collective for collective in found if collective.group > 1]

@@ -16,8 +16,6 @@ from rexjax.errors import UserError
 from rexjax.planning.child import Request
 from rexjax.planning.topology import ENVIRONMENT, Topology, larger
 
-PROGRAMS = ("encode", "teacher", "distill", "retrieval")
-
 
 class Compiler:
     """libtpu in a process of its own, for as long as the ``with`` block lasts."""
@@ -30,7 +28,7 @@ class Compiler:
         """
         if importlib.util.find_spec("libtpu") is None:
             raise UserError(
-                "a plan needs the TPU compiler, which is not installed: run `pip install 'rexjax[plan]'` (it needs no TPU)"
+                "a plan needs the TPU compiler (but no TPU), which is not installed: run `pip install 'rexjax[plan]'`"
             )
         self._log = tempfile.TemporaryFile()
         self._process = subprocess.Popen(
@@ -97,13 +95,12 @@ def make(config: Config, topology: Topology, items: int | None = None) -> dict[s
     """The whole plan as plain JSON values.
 
     Returns:
-        topology, slices, devices, mesh, items, fits, programs (see ``program.measure``), and of a plan that does not fit
-        ``fits_on``: the smallest topology on which it does, None if it is none of those known.
+        topology, slices, devices, mesh, items, fits, programs (see ``program.measure``), and of a plan that does not
+        fit ``fits_on``: the smallest topology on which it does, None if it is none of those known.
     """
     known = sizes(config, items)
-    names = tuple(name for name in PROGRAMS if name != "encode" or not config.encode.vectors)
     with Compiler() as compiler:
-        reply = compiler.ask(Request(config, known["items"], topology, names))
+        reply = compiler.ask(Request(config, known["items"], topology))
         programs = reply["programs"]
         fits = all(program["fits"] for program in programs.values())
         plan = {
@@ -119,7 +116,7 @@ def make(config: Config, topology: Topology, items: int | None = None) -> dict[s
             if programs[name]["fits"]:
                 programs[name] |= _epoch(known, programs[name], config.data.length, topology.devices)
         if not fits:
-            plan["fits_on"] = _smallest(compiler, config, known["items"], topology, names, programs)
+            plan["fits_on"] = _smallest(compiler, config, known["items"], topology, programs)
     return plan
 
 
@@ -141,30 +138,25 @@ def _epoch(known: dict[str, int], program: dict[str, Any], length: int, devices:
 
 
 def _smallest(
-    compiler: Compiler,
-    config: Config,
-    items: int,
-    topology: Topology,
-    names: tuple[str, ...],
-    programs: dict[str, Any],
+    compiler: Compiler, config: Config, items: int, topology: Topology, programs: dict[str, Any]
 ) -> str | None:
     """The first of ``larger(topology)`` on which all programs fit.
 
-    One that could not hold what the last attempt needed, were that split perfectly, is not tried.
+    One that could not hold what the last attempt needed, were that split perfectly, is not tried. What fits on fewer
+    devices of the same generation fits on more of them.
     """
-    failing = tuple(name for name in names if not programs[name]["fits"])
-    total = max(programs[name]["hbm_needed"] for name in failing) * topology.devices
+    need = lambda name: programs[name]["hbm_needed"]  # noqa: E731
+    failing = sorted((name for name in programs if not programs[name]["fits"]), key=need, reverse=True)
+    total = need(failing[0]) * topology.devices
     for candidate in larger(topology):
         each = candidate.chip.hbm / candidate.chip.devices
         if candidate.devices * each < total or candidate.devices % config.mesh.model:
             continue
-        found = compiler.ask(Request(config, items, candidate, failing))["programs"]
+        same = candidate.generation == topology.generation
+        names = tuple(failing) if same else (*failing, *(name for name in programs if name not in failing))
+        found = compiler.ask(Request(config, items, candidate, names, stop=True))["programs"]
         if all(program["fits"] for program in found.values()):
-            rest = tuple(name for name in names if name not in failing)
-            others = compiler.ask(Request(config, items, candidate, rest))["programs"]
-            if all(program["fits"] for program in others.values()):
-                return candidate.name
-        else:
-            needed = max(p["hbm_needed"] for p in found.values() if not p["fits"])
-            total = max(total, needed * candidate.devices)
+            return candidate.name
+        needed = max(program["hbm_needed"] for program in found.values() if not program["fits"])
+        total = max(total, needed * candidate.devices)
     return None

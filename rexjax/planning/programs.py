@@ -50,8 +50,13 @@ class Program(NamedTuple):
 
 
 def build(name: str, config: Config, items: int, mesh: jax.sharding.Mesh) -> Program:
-    """The program ``name``, one of NAMES, for a catalogue of ``items``."""
+    """The program ``name``, one of ``names(config)``, for a catalogue of ``items``."""
     return _BUILDERS[name](config, items, mesh)
+
+
+def names(config: Config) -> tuple[str, ...]:
+    """The programs that ``config`` runs, in the order of the stages."""
+    return tuple(name for name in _BUILDERS if name != "encode" or not config.encode.vectors)
 
 
 def padded_items(items: int, mesh: jax.sharding.Mesh) -> int:
@@ -161,8 +166,6 @@ def _encode(config: Config, items: int, mesh: jax.sharding.Mesh) -> Program:
 
 
 _BUILDERS = {"encode": _encode, "teacher": _teacher, "distill": _distill, "retrieval": _retrieval}
-NAMES = tuple(_BUILDERS)
-"""In the order of the stages."""
 
 
 def _rounded(batch: int, mesh: jax.sharding.Mesh) -> int:
