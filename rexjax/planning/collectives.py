@@ -2,7 +2,7 @@
 
 The text is what ``compiled.as_text()`` gives. Groups of devices come in four spellings: explicit ``{{0,1},{2,3}}``,
 iota ``[2,2]<=[2,2]T(1,0)``, named axes ``mesh['a'=2,'b'=2] {'a'}``, and pairs ``source_target_pairs={{0,1},{1,0}}``.
-Between slices there are no groups: libtpu turns that part into a ``send`` to its multi-slice runtime. The body of a loop
+Between slices there are no groups: libtpu turns that part into a ``send`` to its multi-slice runtime. A loop's body
 stands in the text once and is counted once.
 """
 
@@ -64,7 +64,7 @@ def collectives(text: str, mesh: Mesh) -> list[Collective]:
             found.append(collective._replace(kind="reduce-scatter") if scatters else collective)
         elif "_xla_megascale" in line and (transfer := _SEND.match(line)):
             found.append(_between(transfer, line, slices))
-    return [collective for collective in found if collective.group > 1]
+    return [collective for collective in found if collective.axes]
 
 
 def table_gathers(found: list[Collective], table_bytes: int) -> list[Collective]:
@@ -89,13 +89,10 @@ def _inside(operation: re.Match[str], line: str, names: tuple[str, ...], sizes: 
         arrays = arrays[len(arrays) // 2 :]
     groups = _groups(operation["rest"], sizes)
     group = groups.shape[1]
-    varies = _varies(groups, sizes)
-    if kind == "collective-permute" and not varies:
-        group = 1
     count = sum(_bytes(*array) for array in arrays)
     if kind == "reduce-scatter":
         count *= group
-    axes = tuple(name for name, moves in zip(names, varies or (False,) * len(names), strict=True) if moves)
+    axes = tuple(name for name, moves in zip(names, _varies(groups, sizes), strict=True) if moves)
     return Collective(kind, count, axes, _spell(arrays), _op_name(line), group)
 
 

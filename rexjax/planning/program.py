@@ -48,8 +48,9 @@ def hbm_limit(mesh: Mesh, topology: Topology) -> int:
 def measure(program: Program, mesh: Mesh, topology: Topology, limit: int) -> dict[str, Any]:
     """Compiles ``program`` and returns its figures, all for one device, as plain JSON values.
 
-    hbm_bytes: by kind. hbm_needed, hbm_limit: bytes. fits. flops, bytes_accessed, collectives, terms (seconds), seconds,
-    bound_by: only of a program that fits; loop bodies are counted once, ``loops`` says how many there are.
+    hbm_bytes: by kind. hbm_needed, hbm_limit: bytes. fits. The others only of a program that fits: flops,
+    bytes_accessed, collectives, terms (seconds of each), seconds, bound_by; bodies of loops are counted once,
+    ``loops`` says how many loops there are.
     """
     sizes = {"batch": program.batch, "batch_asked": program.asked}
     try:

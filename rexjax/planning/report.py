@@ -6,12 +6,11 @@ from rich.table import Table
 
 _PREFIXES = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 _WORK = {"compute": "flops", "hbm": "bytes_accessed"}
-_BINDS = {
-    "compute": "compute",
-    "hbm": "HBM bandwidth",
-    "interconnect": "the interconnect",
-    "dcn": "the slices' network",
-}
+_BINDS = {"compute": "compute", "hbm": "HBM bandwidth", "interconnect": "interconnect", "dcn": "network between slices"}
+_KINDS = (
+    *("table", "table_slots", "dense", "dense_slots", "catalogue", "batch"),
+    *("padding", "outputs", "temporary", "program"),
+)
 
 
 def tables(plan: dict[str, Any]) -> list[Table]:
@@ -48,8 +47,7 @@ def _memory(plan: dict[str, Any]) -> Table:
     programs = plan["programs"]
     for name in programs:
         table.add_column(name, justify="right", no_wrap=True)
-    kinds = list(dict.fromkeys(kind for program in programs.values() for kind in program["hbm_bytes"]))
-    for kind in kinds:
+    for kind in _KINDS:
         amounts = (program["hbm_bytes"].get(kind) for program in programs.values())
         table.add_row(kind.replace("_", " "), *("" if amount is None else _binary(amount) for amount in amounts))
     table.add_section()
@@ -82,13 +80,12 @@ def _cost(name: str, program: dict[str, Any]) -> list[str]:
             terms.append(f"{term} {_decimal(work)}{unit} / {_decimal(peak)}{per} = {_time(seconds)}")
     loops = f"; {program['loops']} loops, whose bodies are counted once" if program["loops"] else ""
     said = f"{name}: {'; '.join(terms)}: {_BINDS[program['bound_by']]} binds{loops}"
-    speed = (
-        f"  {_time(program['seconds'])} a run of {program['batch']:,} rows, {program['rows_per_second']:,.0f} rows/s"
-    )
+    rate = f"{program['rows_per_second']:,.0f} rows/s"
+    speed = f"  {_time(program['seconds'])} for a run of {program['batch']:,} rows, {rate}"
     if "device_hours_per_epoch" in program:
         speed += (
-            f"; {program['histories_per_second']:,.0f} histories/s, an epoch of {program['steps_per_epoch']:,} steps is "
-            f"{program['device_hours_per_epoch']:.2g} device-hours"
+            f"; {program['histories_per_second']:,.0f} histories/s; an epoch of {program['steps_per_epoch']:,} steps "
+            f"takes {program['device_hours_per_epoch']:.2g} device-hours"
         )
     return [said, speed]
 

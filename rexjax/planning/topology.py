@@ -13,6 +13,7 @@ ENVIRONMENT = {
     "TPU_SKIP_MDS_QUERY": "1",
     "TPU_ACCELERATOR_TYPE": "v5p-8",  # any: the topology that is compiled for is named in the call
     "TPU_WORKER_HOSTNAMES": "localhost",
+    "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",  # plans hold no TPU: they may run beside each other and beside a training
 }
 """What libtpu must find where there is no TPU, else it asks a metadata server and complains."""
 
