@@ -5,7 +5,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.experimental import topologies
+from jax.experimental import mesh_utils, topologies
 from jax.sharding import AxisType, Mesh
 
 from rexjax.errors import UserError
@@ -24,11 +24,11 @@ def make_mesh(topology: Topology, model: int) -> Mesh:
         raise UserError(f"--mesh.model {model} does not divide the {each} devices of {topology.name}")
     one = _devices(topology)
     shape, axes, auto = (each // model, model), ("data", "model"), (AxisType.Auto,) * 2
-    mesh = jax.make_mesh(shape, axes, axis_types=auto, devices=one)
+    laid = mesh_utils.create_device_mesh(shape, one, allow_split_physical_axes=True)
     if topology.slices == 1:
-        return mesh
+        return Mesh(laid, axes, axis_types=auto)
     place = {device.id: number for number, device in enumerate(one)}
-    order = np.vectorize(lambda device: place[device.id])(mesh.devices)
+    order = np.vectorize(lambda device: place[device.id])(laid)
     devices = np.asarray(_devices(topology, num_slices=topology.slices)).reshape(topology.slices, each)
     return Mesh(devices[:, order].reshape(-1, model), axes, axis_types=auto)
 

@@ -14,9 +14,7 @@ def test_parse(name, slices, devices):
     assert (found.name, found.devices) == (name, devices)
 
 
-@pytest.mark.parametrize(
-    "name", ["v9:2x2x1", "v5p", "v5p:2x2", "v5e:2x2x1", "v5e:32x32", "v5p:0x2x1", "v5p:2x2x1x", ""]
-)
+@pytest.mark.parametrize("name", ["v9:2x2x1", "v5p", "v5p:2x2", "v5e:2x2x1", "v5e:32x32", "v5p:0x2x1", "v5p:2x2x", ""])
 def test_an_unknown_topology_is_answered_with_the_known_ones(name):
     with pytest.raises(UserError, match=r"v5p: 2x2x1, 2x2x2.*tpu7x"):
         parse(name)
