@@ -17,6 +17,7 @@ from rexjax.config import Config, Training
 from rexjax.data.batches import Batch
 from rexjax.encoders import loading, text
 from rexjax.encoders.bert import Bert, BertConfig
+from rexjax.errors import UserError
 from rexjax.mesh import ROW_MULTIPLE, replicated, sharding
 from rexjax.models import recommender
 from rexjax.models.recommender import Recommender, Served
@@ -71,6 +72,11 @@ def bytes_on_device(tree: Any) -> int:
 
 
 def _teacher(config: Config, items: int, mesh: jax.sharding.Mesh) -> Program:
+    width, heads, split = config.teacher.width, config.teacher.heads, mesh.shape["model"]
+    if width % heads or heads % split:
+        raise UserError(
+            f"--teacher.heads {heads} must divide --teacher.width {width} and be divided by --mesh.model {split}"
+        )
     model = recommender.teacher(config.teacher, config.data.length)
     full = config.teacher.loss == "full_softmax"
     loss = step.full_softmax(model) if full else step.sampled_softmax(model, config.teacher.negatives)

@@ -32,16 +32,20 @@ def lines(plan: dict[str, Any]) -> list[str]:
                 f"of the {data:,} devices along data"
             )
         said += _cost(name, program) if program["fits"] else [_excess(name, program)]
-    where = plan["topology"] + (f" × {plan['slices']} slices" if plan["slices"] > 1 else "")
+    where = _where(plan)
     if plan["fits"]:
         return [*said, f"fits on {where}"]
     smallest = plan["fits_on"]
     return [*said, f"does not fit on {where}; " + (f"it fits on {smallest}" if smallest else "nor on any larger one")]
 
 
+def _where(plan: dict[str, Any]) -> str:
+    return plan["topology"] + (f" × {plan['slices']} slices" if plan["slices"] > 1 else "")
+
+
 def _memory(plan: dict[str, Any]) -> Table:
     mesh = " × ".join(f"{axis} {size:,}" for axis, size in plan["mesh"].items())
-    title = f"{plan['topology']}: {plan['devices']:,} devices ({mesh}), {plan['items']:,} items; memory of one device"
+    title = f"{_where(plan)}: {plan['devices']:,} devices ({mesh}), {plan['items']:,} items; memory of one device"
     table = Table(title=title, title_justify="left")
     table.add_column("bytes")
     programs = plan["programs"]

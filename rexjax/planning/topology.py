@@ -45,7 +45,7 @@ _PLANES = ("1x1", "2x2", "2x4", "4x4", "4x8", "8x8", "8x16", "16x16")
 
 # Peak FLOP/s, HBM and inter-chip bandwidth (the pages give it for all links of a chip together; v5e, v6e and tpu7x in
 # both directions, hence halved): cloud.google.com/tpu/docs/v4, /v5e, /v5p, /v6e, /tpu7x. Data-centre network: per-pod
-# figures of the same pages over the chips of a pod; v4: "How to Scale Your Model", jax-ml.github.io/scaling-book/tpus.
+# figures of the same pages over the chips of a pod; v4, v5p: "How to Scale Your Model", jax-ml.github.io/scaling-book.
 CHIPS = {
     "v5e": Chip(197e12, 16 * GiB, 819e9, 200e9 / 4, 3.1e9, _PLANES),
     "v6e": Chip(918e12, 32 * GiB, 1638e9, 400e9 / 4, 12.5e9, _PLANES),

@@ -1,12 +1,8 @@
 import importlib.util
-import os
 
 import pytest
 
 from rexjax.config import Config, Data, Encode, Evaluate, Shop, Student, Teacher, Training
-from rexjax.planning.topology import ENVIRONMENT
-
-os.environ.update(ENVIRONMENT)
 
 
 @pytest.fixture(scope="session")

@@ -101,6 +101,7 @@ def test_mistakes_exit_2(config, capsys, arguments, said):
     [
         (["--topology", "v5p:3x7x1"], "no TPU topology 'v5p:3x7x1'"),
         (["--topology", "v5p:2x2x1", "--mesh.model", "3"], "--mesh.model 3 does not divide the 4 devices"),
+        (["--topology", "v5p:2x2x1", "--mesh.model", "4"], "--teacher.heads 2 must divide --teacher.width 8"),
     ],
 )
 def test_mistakes_that_only_libtpu_finds(config, capsys, arguments, said):
