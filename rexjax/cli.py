@@ -1,5 +1,6 @@
 """The command line: flags → config → pipeline; the only place that prints."""
 
+import argparse
 import dataclasses
 import os
 import shutil
@@ -24,7 +25,7 @@ err = Console(stderr=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Entry point of ``rexjax``; exits 0 when done, 2 on a user's mistake."""
+    """Entry point of ``rexjax``; exits 0 when done, 1 when a plan does not fit, 2 on a user's mistake."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
         _dispatch(arguments)
@@ -43,10 +44,12 @@ def _dispatch(arguments: list[str]) -> None:
     command, *rest = arguments
     if command == "recommend":
         recommend(tyro.cli(Recommend, args=rest, prog="rexjax recommend"))
+    elif command == "plan":
+        _plan(rest)
     elif command == "run" or command in pipeline.BY_NAME:
         _run(command, rest)
     else:
-        known = ", ".join(["run", *pipeline.BY_NAME, "recommend"])
+        known = ", ".join(["run", *pipeline.BY_NAME, "recommend", "plan"])
         raise UserError(f"no command {command!r}: it is one of {known}; see rexjax --help")
 
 
@@ -55,7 +58,8 @@ def _overview() -> str:
     return (
         "rexjax: recommendation made cheap. A large model is run once, a small one answers.\n\n"
         f"  rexjax run        CONFIG   all stages in order; finished ones are skipped\n{stages}\n"
-        '  rexjax recommend  WORKDIR  --history "item, item" --k 10\n\n'
+        '  rexjax recommend  WORKDIR  --history "item, item" --k 10\n'
+        "  rexjax plan       CONFIG   --topology v5p:8x8x8: memory, time and cost on TPUs that are not here\n\n"
         "CONFIG is a Python file with get_config(), such as configs/quickstart.py. Any key can be overridden:\n"
         "  rexjax run configs/quickstart.py --student.width 16 --workdir runs/narrow\n"
         "`rexjax run --help` explains every key."
@@ -85,13 +89,47 @@ def _run(command: str, arguments: list[str]) -> None:
 
 def _parse(command: str, arguments: list[str]) -> Config:
     prog = f"rexjax {command} CONFIG"
-    what = "All stages in order." if command == "run" else pipeline.BY_NAME[command].what.capitalize() + "."
-    note = f"{what} CONFIG is a Python file with get_config(); --update brings a workdir of another config up to date."
+    note = f"{_what(command)} CONFIG is a Python file with get_config()."
     if not arguments or arguments[0].startswith("-"):
         if not {"-h", "--help"} & set(arguments):
             raise UserError(f"name a config: {prog.replace('CONFIG', 'configs/quickstart.py')}")
         return tyro.cli(Config, args=["--help"], prog=prog, description=note, default=Config(workdir="runs/NAME"))
     return tyro.cli(Config, args=arguments[1:], prog=prog, description=note, default=configs.load(arguments[0]))
+
+
+def _what(command: str) -> str:
+    if command == "plan":
+        return (
+            "Compiles the config's programs for TPUs that are not here (exit code 1: they do not fit). Besides the "
+            "config's keys: --topology v5p:8x8x8, --slices 2, --items N (the catalogue, else that of the workdir), "
+            "--json FILE."
+        )
+    what = "All stages in order." if command == "run" else pipeline.BY_NAME[command].what.capitalize() + "."
+    return f"{what} --update brings a workdir of another config up to date."
+
+
+def _plan(arguments: list[str]) -> None:
+    from rexjax.planning import plan, report, topology
+
+    parser = argparse.ArgumentParser(prog="rexjax plan CONFIG", add_help=False, allow_abbrev=False)
+    parser.add_argument("--topology")
+    parser.add_argument("--slices", type=int, default=1)
+    parser.add_argument("--items", type=int)
+    parser.add_argument("--json", type=Path)
+    flags, rest = parser.parse_known_args(arguments)
+    config = _parse("plan", rest)
+    configs.check(config)
+    if flags.topology is None:
+        raise UserError("a plan needs a topology: pass --topology, such as --topology v5p:2x2x1")
+    made = plan.make(config, topology.parse(flags.topology, flags.slices), flags.items)
+    for table in report.tables(made):
+        out.print(table)
+    for line in report.lines(made):
+        out.print(line, markup=False, highlight=False, soft_wrap=True)
+    if flags.json:
+        artifacts.write_json(flags.json, made)
+    if not made["fits"]:
+        sys.exit(1)
 
 
 def _print_card(card: dict[str, Any]) -> None:

@@ -79,7 +79,7 @@ def load_model(folder: Path) -> TextModel:
     folder = Path(folder)
     if not folder.is_dir():
         raise UserError(f"The text model's folder {folder} does not exist: pass one with `--encode.model FOLDER`.")
-    config = _read_config(folder / "config.json")
+    config = read_config(folder / "config.json")
     pooling, normalize = _read_pooling(folder)
     length, lowercase = _read_limits(folder / "sentence_bert_config.json", config.positions)
     weights = _existing(folder / "model.safetensors")
@@ -116,7 +116,12 @@ def _read_json(path: Path, kind: type) -> Any:
 # --- config.json --------------------------------------------------------------------------------------------------
 
 
-def _read_config(path: Path) -> BertConfig:
+def read_config(path: Path) -> BertConfig:
+    """The sizes in a BERT model's ``config.json``.
+
+    Raises:
+        UserError: unreadable, no BERT, or sizes that do not go together.
+    """
     raw = _read_json(path, dict)
     # Others with BERT's tensor names differ in what they compute (RoBERTa counts positions from 2), hence no guessing.
     _require(path, "model_type", raw.get("model_type"), SUPPORTED)

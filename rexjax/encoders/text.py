@@ -110,7 +110,7 @@ def _on_devices(model: TextModel, mesh: Mesh, batch: int) -> Callable[[list[str]
     """A function from texts to f32 [N, W], the parameters being on every device of ``mesh`` already."""
     # The same devices with automatic axes: `jax.make_mesh` makes explicit ones, which want every gather annotated.
     mesh = Mesh(mesh.devices, mesh.axis_names)
-    run = _compiled(model.module.config, model.pooling, model.normalize, mesh)
+    run = compiled_forward(model.module.config, model.pooling, model.normalize, mesh)
     params = jax.device_put(model.params, NamedSharding(mesh, PartitionSpec()))
     buckets = [bucket for bucket in BUCKETS if bucket < model.max_length] + [model.max_length]
 
@@ -133,7 +133,7 @@ def _on_devices(model: TextModel, mesh: Mesh, batch: int) -> Callable[[list[str]
 
 
 @functools.lru_cache(maxsize=8)
-def _compiled(config: BertConfig, pooling: Pooling, normalize: bool, mesh: Mesh) -> Callable[..., jax.Array]:
+def compiled_forward(config: BertConfig, pooling: Pooling, normalize: bool, mesh: Mesh) -> Callable[..., jax.Array]:
     """The jitted forward pass: (params, tokens i32 [B, L], lengths i32 [B]) → f32 [B, W]."""
     replicated, split = (NamedSharding(mesh, PartitionSpec(*axes)) for axes in ((), ("data",)))
 

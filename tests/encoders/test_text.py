@@ -126,7 +126,7 @@ def test_a_long_text_is_cut_and_keeps_its_special_tokens(model):
 
 
 def test_matrix_products_are_at_the_highest_precision(tiny):
-    run = text._compiled(CONFIG, "mean", True, Mesh(np.array(jax.devices()[:1]), ("data",)))
+    run = text.compiled_forward(CONFIG, "mean", True, Mesh(np.array(jax.devices()[:1]), ("data",)))
     lowered = run.lower(tiny.params, np.zeros((2, 8), np.int32), np.ones(2, np.int32)).as_text()
     products = [line for line in lowered.splitlines() if "dot_general" in line]
     # per layer: query-key-value, logits, mixture, output, two of the MLP
@@ -310,6 +310,6 @@ def test_minilm_puts_what_is_alike_close_together(minilm, tmp_path):
 
 def test_minilm_does_not_see_padding(minilm):
     tokens, _ = text._tokenize(minilm, ["white hanging heart", "toy story"])
-    run = text._compiled(minilm.module.config, "mean", True, Mesh(np.array(jax.devices()[:1]), ("data",)))
+    run = text.compiled_forward(minilm.module.config, "mean", True, Mesh(np.array(jax.devices()[:1]), ("data",)))
     short, long = (run(minilm.params, *text._pad(tokens, [0, 1], bucket, 2)) for bucket in (8, 64))
     np.testing.assert_allclose(short, long, atol=1e-5)

@@ -1,0 +1,65 @@
+"""The process in which libtpu runs: pickled requests on stdin, a line of JSON for each on stdout.
+
+libtpu writes to stdout and stderr as it likes and may abort; neither is to reach the user.
+"""
+
+import json
+import os
+import pickle
+import sys
+from typing import Any, NamedTuple
+
+from rexjax.config import Config
+from rexjax.errors import UserError
+from rexjax.planning.topology import Topology
+
+
+class Request(NamedTuple):
+    """Compile programs of ``config`` for ``topology``."""
+
+    config: Config
+    items: int
+    topology: Topology
+    programs: tuple[str, ...] | None = None
+    """Names; None stands for all that the config runs."""
+    stop: bool = False
+    """Leave out what follows the first program that does not fit."""
+
+
+def answer(request: Request) -> dict[str, Any]:
+    """The mesh's shape and each program's figures."""
+    from rexjax.planning import meshes, program, programs
+
+    mesh = meshes.make_mesh(request.topology, request.config.mesh.model)
+    limit = program.hbm_limit(mesh, request.topology)
+    names = programs.names(request.config) if request.programs is None else request.programs
+    found = {}
+    for name in names:
+        built = programs.build(name, request.config, request.items, mesh)
+        found[name] = program.measure(built, mesh, request.topology, limit)
+        if request.stop and not found[name]["fits"]:
+            break
+    return {"mesh": dict(mesh.shape), "programs": found}
+
+
+def main() -> None:
+    """Serves requests until stdin ends."""
+    results = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    while True:
+        try:
+            request = pickle.load(sys.stdin.buffer)
+        except EOFError:
+            return
+        try:
+            reply = answer(request)
+        except UserError as error:
+            reply = {"user_error": str(error)}
+        except Exception as error:
+            reply = {"error": f"{type(error).__name__}: {error}"}
+        results.write(json.dumps(reply) + "\n")
+        results.flush()
+
+
+if __name__ == "__main__":
+    main()

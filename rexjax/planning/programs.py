@@ -1,0 +1,189 @@
+"""The programs of a config as jitted functions on abstract arguments: the only place that knows how each is made.
+
+Letters: B batch rows, L history length, V padded item rows, W text width, K list length, S excluded items.
+"""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from rexjax.compression.quantize import quantize_tree
+from rexjax.config import Config, Training
+from rexjax.data.batches import Batch
+from rexjax.encoders import loading, text
+from rexjax.encoders.bert import Bert, BertConfig
+from rexjax.errors import UserError
+from rexjax.mesh import ROW_MULTIPLE, replicated, sharding
+from rexjax.models import recommender
+from rexjax.models.recommender import Recommender, Served
+from rexjax.retrieval import scorer
+from rexjax.training import state, step
+from rexjax.training.step import Catalogue, Lists, Loss
+
+REQUESTS = 128
+"""Users in one retrieval batch."""
+TEXTS, TOKENS = 64, 32
+"""Texts of a batch of the text encoder at this length: its defaults."""
+MINILM = BertConfig(vocab=30522, width=384, layers=6, heads=12, mlp=1536, positions=512)
+
+
+class Program(NamedTuple):
+    """One program, ready to be lowered."""
+
+    name: str
+    run: Callable[..., Any]
+    """Jitted."""
+    arguments: tuple[Any, ...]
+    """Trees of ShapeDtypeStruct."""
+    kinds: dict[str, int]
+    """Bytes of the arguments on one device, by what they are; tiling not counted."""
+    batch: int
+    """Rows (histories packed to L positions, requests or texts) of one run."""
+    asked: int
+    """Rows that the config asks for, before rounding up to the data axis."""
+    table: int
+    """Bytes of the whole item table, 0 where there is none."""
+
+
+def build(name: str, config: Config, items: int, mesh: jax.sharding.Mesh) -> Program:
+    """The program ``name``, one of ``names(config)``, for a catalogue of ``items``."""
+    return _BUILDERS[name](config, items, mesh)
+
+
+def names(config: Config) -> tuple[str, ...]:
+    """The programs that ``config`` runs, in the order of the stages."""
+    return tuple(name for name in _BUILDERS if name != "encode" or not config.encode.vectors)
+
+
+def padded_items(items: int, mesh: jax.sharding.Mesh) -> int:
+    """Rows that both ROW_MULTIPLE and the mesh divide: others would silently be replicated (jax#26946)."""
+    multiple = math.lcm(ROW_MULTIPLE, mesh.size)
+    return -(-items // multiple) * multiple
+
+
+def bytes_on_device(tree: Any) -> int:
+    """Bytes of a tree of ShapeDtypeStruct with shardings on each device."""
+    return sum(math.prod(x.sharding.shard_shape(x.shape)) * x.dtype.itemsize for x in jax.tree.leaves(tree))
+
+
+def _teacher(config: Config, items: int, mesh: jax.sharding.Mesh) -> Program:
+    width, heads, split = config.teacher.width, config.teacher.heads, mesh.shape["model"]
+    if width % heads or heads % split:
+        raise UserError(
+            f"--teacher.heads {heads} must divide --teacher.width {width} and be divided by --mesh.model {split}"
+        )
+    model = recommender.teacher(config.teacher, config.data.length)
+    full = config.teacher.loss == "full_softmax"
+    loss = step.full_softmax(model) if full else step.sampled_softmax(model, config.teacher.negatives)
+    return _training("teacher", model, loss, config.teacher.training, config, items, mesh, lists=0)
+
+
+def _distill(config: Config, items: int, mesh: jax.sharding.Mesh) -> Program:
+    model = recommender.student(config.student, config.data.length)
+    loss = step.distilled(model, config.student.list_weight)
+    lists = config.student.list_length
+    return _training("distill", model, loss, config.student.training, config, items, mesh, lists=lists)
+
+
+def _training(
+    name: str,
+    model: Recommender,
+    loss: Loss,
+    settings: Training,
+    config: Config,
+    items: int,
+    mesh: jax.sharding.Mesh,
+    *,
+    lists: int,
+) -> Program:
+    rows, length, width = padded_items(items, mesh), config.data.length, config.encode.width
+    now, where = state.abstract(model, settings, rows=rows, text_width=width, mesh=mesh)
+    size = _rounded(settings.batch, mesh)
+    over_batch, over_rows = sharding(mesh, "batch"), sharding(mesh, "rows")
+    batch = Batch(*(_shape((size, length), jnp.int32, over_batch) for _ in Batch._fields))
+    taught = None
+    if lists:
+        shape = size, length, lists
+        taught = Lists(_shape(shape, jnp.int32, over_batch), _shape(shape, jnp.float32, over_batch))
+    catalogue = Catalogue(
+        _shape((rows, width), jnp.float32, over_rows),
+        _shape((rows,), jnp.bool_, over_rows),
+        _shape((rows,), jnp.float32, over_rows),
+    )
+    run = step.make_step(loss, settings, config.seed, where, mesh)
+    table, dense = _split(now.params)
+    table_slots, dense_slots = _split(now.slots)
+    trees = {
+        "table": table,
+        "table_slots": table_slots,
+        "dense": dense,
+        "dense_slots": [*dense_slots, now.step],
+        "catalogue": catalogue,
+        "batch": (batch, taught),
+    }
+    kinds = {kind: bytes_on_device(tree) for kind, tree in trees.items()}
+    whole = sum(x.size * x.dtype.itemsize for x in table)
+    return Program(name, run, (now, batch, taught, catalogue), kinds, size, settings.batch, whole)
+
+
+def _retrieval(config: Config, items: int, mesh: jax.sharding.Mesh) -> Program:
+    """Requests against the int8 student, its item rows spread over the whole mesh, histories on every device."""
+    model = recommender.student(config.student, config.data.length)
+    rows, length = padded_items(items, mesh), config.data.length
+
+    def served() -> Served:
+        params = nn.unbox(model.init(jax.random.key(0), rows, config.encode.width))
+        return quantize_tree(Served(params["rows"], params["history"]))
+
+    everywhere, over_rows = replicated(mesh), sharding(mesh, "rows")
+    shapes = jax.eval_shape(served)
+    held = Served(
+        jax.tree.map(lambda x: _shape(x.shape, x.dtype, over_rows), shapes.items),
+        jax.tree.map(lambda x: _shape(x.shape, x.dtype, everywhere), shapes.history),
+    )
+    asked = [_shape((REQUESTS, length), jnp.int32, everywhere) for _ in ("histories", "exclude")]
+    answer = scorer.answer(scorer.model(model, held), min(max(config.evaluate.k), items))
+    kinds = {
+        "table": bytes_on_device(held.items),
+        "dense": bytes_on_device(held.history),
+        "batch": bytes_on_device(asked),
+    }
+    whole = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(held.items))
+    run = jax.jit(answer, out_shardings=everywhere)
+    return Program("retrieval", run, (held, *asked), kinds, REQUESTS, REQUESTS, whole)
+
+
+def _encode(config: Config, items: int, mesh: jax.sharding.Mesh) -> Program:
+    sizes = loading.read_config(Path(config.encode.model) / "config.json") if config.encode.model else MINILM
+    batch = max(1, round(TEXTS / mesh.shape["data"])) * mesh.shape["data"]
+    tokens = _shape((batch, TOKENS), jnp.int32, sharding(mesh, "batch"))
+    lengths = _shape((batch,), jnp.int32, sharding(mesh, "batch"))
+    example = jnp.zeros((1, TOKENS), jnp.int32)
+    params = jax.eval_shape(lambda: Bert(sizes).init(jax.random.key(0), example, example > 0))
+    params = jax.tree.map(lambda x: _shape(x.shape, x.dtype, replicated(mesh)), params)
+    kinds = {"dense": bytes_on_device(params), "batch": bytes_on_device((tokens, lengths))}
+    run = text.compiled_forward(sizes, "mean", True, mesh)
+    return Program("encode", run, (params, tokens, lengths), kinds, batch, TEXTS, 0)
+
+
+_BUILDERS = {"encode": _encode, "teacher": _teacher, "distill": _distill, "retrieval": _retrieval}
+
+
+def _rounded(batch: int, mesh: jax.sharding.Mesh) -> int:
+    return -(-batch // mesh.shape["data"]) * mesh.shape["data"]
+
+
+def _shape(shape: tuple[int, ...], dtype: Any, where: jax.sharding.NamedSharding) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(shape, dtype, sharding=where)
+
+
+def _split(tree: Any) -> tuple[list[Any], list[Any]]:
+    """Leaves that belong to the item table (``params["rows"]``, or its slots), and the others."""
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    belongs = lambda path: any(getattr(key, "key", None) == "rows" for key in path)  # noqa: E731
+    return [x for path, x in leaves if belongs(path)], [x for path, x in leaves if not belongs(path)]

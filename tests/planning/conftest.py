@@ -1,0 +1,26 @@
+import importlib.util
+
+import pytest
+
+from rexjax.config import Config, Data, Encode, Evaluate, Shop, Student, Teacher, Training
+
+
+@pytest.fixture(scope="session")
+def libtpu():
+    """Tests that compile for TPUs ask for this."""
+    if importlib.util.find_spec("libtpu") is None:
+        pytest.skip("needs the TPU compiler: pip install 'rexjax[plan]'")
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    """A config whose programs compile in seconds; without a text encoder, whose vectors are given."""
+    training = Training(batch=6)
+    return Config(
+        workdir=str(tmp_path / "workdir"),
+        data=Data(shop=Shop(users=60, items=40, interactions=600), length=8),
+        encode=Encode(vectors="vectors.npy", width=8),
+        teacher=Teacher(width=8, layers=1, training=training),
+        student=Student(width=8, kernels=2, hidden=8, list_length=5, training=training),
+        evaluate=Evaluate(k=(10,)),
+    )
