@@ -34,7 +34,7 @@ class Task(NamedTuple):
     loss: Loss
     """What is minimised."""
     epoch: Callable[[int], Iterable[tuple[Batch, Any]]]
-    """Batches (and the teacher's lists for them, or None) of the epoch with this number: this process's rows of them."""
+    """This process's rows of the batches (and of the teacher's lists for them, or None) of the epoch by its number."""
     validate: Callable[[Params], dict[str, float]]
     """Validation metrics of parameters on the host, among them ndcg@10."""
     catalogue: Catalogue
