@@ -15,7 +15,7 @@ from rexjax import processes
 from rexjax.config import Config, Data, Teacher, Training
 from rexjax.data import splits
 from rexjax.data.histories import Histories
-from rexjax.mesh import make_mesh
+from rexjax.mesh import local_rows, make_mesh, place_batch
 from rexjax.models import recommender
 from rexjax.stages import inputs
 from rexjax.training import loop, step
@@ -59,9 +59,17 @@ def train(folder: Path, mesh: jax.sharding.Mesh, *, dies: bool) -> loop.Fitted:
     return fitted
 
 
+def placed(data: int, model: int) -> tuple[list[int], list[int]]:
+    """The rows of this process, and the global array that all of them make together."""
+    mesh = make_mesh(data, model)
+    rows = local_rows(mesh, 8)
+    return rows.tolist(), processes.gather(place_batch(10 * rows, mesh)).tolist()
+
+
 def main(folder: Path) -> None:
     processes.start()
     found = {"devices": [jax.local_device_count(), jax.device_count()]}
+    found["placed"] = [placed(data, model) for data, model in ((8, 1), (4, 2), (2, 4), (1, 8))]
     for data, model in ((8, 1), (4, 2)):
         fitted = train(folder / f"{data}x{model}", make_mesh(data, model), dies=model > 1)
         curve, leaves = fitted.summary["curve"], jax.tree.leaves(fitted.params)
