@@ -26,13 +26,13 @@ def begin(folder: Path, count: int) -> list[subprocess.Popen]:
         "PYTHONWARNINGS": "error",
         "XLA_FLAGS": f"--xla_force_host_platform_device_count={8 // count}",
         "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",  # most of the time would go into compiling
-        "REXJAX_COORDINATOR": f"127.0.0.1:{free_port()}",
-        "REXJAX_PROCESSES": str(count),
     }
+    if count > 1:
+        shared |= {"REXJAX_COORDINATOR": f"127.0.0.1:{free_port()}", "REXJAX_PROCESSES": str(count)}
     running = []
     for i in range(count):
         with (folder / f"output{i}").open("w") as output:
-            environment = shared | {"REXJAX_PROCESS_ID": str(i)}
+            environment = shared | ({"REXJAX_PROCESS_ID": str(i)} if count > 1 else {})
             command = [sys.executable, SCRIPT, folder]
             running.append(subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT))
     return running
