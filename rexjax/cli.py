@@ -67,24 +67,28 @@ def _overview() -> str:
 
 
 def _run(command: str, arguments: list[str]) -> None:
+    from rexjax import processes
     from rexjax.mesh import keep_compiled_programs
 
     update = "--update" in arguments
     arguments = [argument for argument in arguments if argument != "--update"]
     config = _parse(command, arguments)
     configs.check(config)
+    processes.start()
     keep_compiled_programs()
     names = tuple(pipeline.BY_NAME) if command == "run" else (command,)
-    outcomes = pipeline.run(
-        config, names, update=update, say=lambda line: out.print(line, markup=False, highlight=False)
-    )
-    for outcome in outcomes:
+    outcomes = pipeline.run(config, names, update=update, say=_say if processes.first() else lambda line: None)
+    for outcome in outcomes if processes.first() else ():
         if outcome.stage == "prepare":
             _print_card(outcome.artifact.metrics)
         if outcome.stage == "encode":
             _print_encoding(outcome.artifact.metrics)
         if outcome.stage == "evaluate":
             _publish(Path(config.workdir), outcome.artifact, config)
+
+
+def _say(line: str) -> None:
+    out.print(line, markup=False, highlight=False)
 
 
 def _parse(command: str, arguments: list[str]) -> Config:

@@ -95,26 +95,57 @@ def _run_stage(
 ) -> Outcome:
     part = {key: _at(config, key) for key in stage.keys}
     key = artifacts.stage_key(stage.name, part, inputs, _external(stage.name, config))
-    artifacts.publish(folder)  # of a run that was killed just before it
-    if (folder / "manifest.json").exists():
-        try:
-            finished = artifacts.read(folder)
-            if finished.manifest["key"] == key:
-                say(f"{stage.name}: unchanged, skipped ({finished.manifest['seconds']:.1f} s when it ran)")
-                return Outcome(stage.name, finished, True)
-        except UserError as error:
-            say(f"{stage.name}: made again, since {error}")
+    with processes.in_turn(f"look for {stage.name}"):
+        artifacts.publish(folder)  # of a run that was killed just before it
+        finished = _finished(folder, key, say)
+    if finished:
+        say(f"{stage.name}: unchanged, skipped ({finished.manifest['seconds']:.1f} s when it ran)")
+        return Outcome(stage.name, finished, True)
     say(f"{stage.name}: {stage.what} …")
+    if processes.first():
+        artifacts.begin(artifacts.unfinished(folder), key)
+    made = None
+    if stage.together:
+        processes.wait(f"begin {stage.name}")
+        made = _make(stage, config, folder, inputs, key, part)
+        processes.wait(f"finish {stage.name}")
+    else:
+        with processes.in_turn(f"run {stage.name}"):
+            if processes.first():
+                made = _make(stage, config, folder, inputs, key, part)
+    made = made or _finished(folder, key, say)
+    if not made:
+        raise UserError(f"stage '{stage.name}' failed on the first process, which says why")
+    say(f"{stage.name}: done in {made.manifest['seconds']:.1f} s")
+    return Outcome(stage.name, made, False)
+
+
+def _finished(folder: Path, key: str, say: Callable[[str], None]) -> Artifact | None:
+    """The artifact in ``folder`` if it is whole and its key is ``key``."""
+    if not (folder / "manifest.json").exists():
+        return None
+    try:
+        found = artifacts.read(folder)
+    except UserError as error:
+        say(f"{folder.name}: made again, since {error}")
+        return None
+    return found if found.manifest["key"] == key else None
+
+
+def _make(
+    stage: Stage, config: Config, folder: Path, inputs: dict[str, Artifact], key: str, part: dict[str, Any]
+) -> Artifact | None:
+    """Runs the stage; the first process publishes and returns what came of it."""
     work = artifacts.unfinished(folder)
-    artifacts.begin(work, key)
     started = time.monotonic()
     metrics = import_module(f"rexjax.stages.{stage.name}").run(config, work, inputs)
     seconds = time.monotonic() - started
+    if not processes.first():
+        return None
     content = metrics.pop("content", {})
     finished = artifacts.finish(work, key, content=content, seconds=seconds, config=part, metrics=metrics)
     artifacts.publish(folder)
-    say(f"{stage.name}: done in {seconds:.1f} s")
-    return Outcome(stage.name, finished._replace(folder=folder), False)
+    return finished._replace(folder=folder)
 
 
 def _at(config: Config, key: str) -> Any:

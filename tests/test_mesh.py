@@ -1,3 +1,5 @@
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -71,6 +73,34 @@ def test_place_lays_rows_over_the_whole_mesh(data, model):
     assert len(placed.addressable_shards) == data * model
     assert {shard.data.shape for shard in placed.addressable_shards} == {(128 // (data * model), 2)}
     np.testing.assert_array_equal(placed, rows)
+
+
+@pytest.mark.parametrize("data, model", [(1, 1), (8, 1), (4, 2), (1, 8)])
+def test_one_process_holds_all_rows_of_a_batch(data, model):
+    mesh = meshes.make_mesh(data, model)
+    np.testing.assert_array_equal(meshes.local_rows(mesh, 16), np.arange(16))
+    placed = meshes.place_batch({"items": np.arange(32, dtype=np.int32).reshape(16, 2), "lists": None}, mesh)
+    assert placed["lists"] is None and placed["items"].sharding.spec == P("data")
+    np.testing.assert_array_equal(placed["items"], np.arange(32).reshape(16, 2))
+
+
+class Shard(NamedTuple):
+    process_index: int
+    id: int
+
+
+@pytest.mark.parametrize(
+    "data, model, expected",
+    [(8, 1, [0, 0, 0, 0, 1, 1, 1, 1]), (4, 2, [[0, 0], [0, 0], [1, 1], [1, 1]])],
+)
+def test_devices_of_a_process_are_neighbours_along_the_batch(monkeypatch, data, model, expected):
+    found = [Shard(number % 2, number) for number in range(8)]  # in turn, as a pod may number them
+    monkeypatch.setattr(jax, "devices", lambda: found)
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    monkeypatch.setattr(jax, "make_mesh", lambda shape, *_, devices, **__: np.reshape(devices, (*shape, 2))[..., 0])
+    assert meshes.make_mesh(data, model).squeeze().tolist() == expected
+    with pytest.raises(UserError, match="a mesh of 4 × 1 devices leaves some of 2 processes without a device: use all"):
+        meshes.make_mesh(4, 1)
 
 
 def test_replicated():

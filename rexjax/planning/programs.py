@@ -1,6 +1,6 @@
 """The programs of a config as jitted functions on abstract arguments: the only place that knows how each is made.
 
-Letters: B batch rows, L history length, V padded item rows, W text width, K list length, S excluded items.
+Letters: B batch rows, L history length, P padded item rows, W text width, K list length, S excluded items.
 """
 
 import math
@@ -18,12 +18,12 @@ from rexjax.data.batches import Batch
 from rexjax.encoders import loading, text
 from rexjax.encoders.bert import Bert, BertConfig
 from rexjax.errors import UserError
-from rexjax.mesh import ROW_MULTIPLE, replicated, sharding
+from rexjax.mesh import replicated, sharding
 from rexjax.models import recommender
 from rexjax.models.recommender import Recommender, Served
 from rexjax.retrieval import scorer
 from rexjax.training import state, step
-from rexjax.training.step import Catalogue, Lists, Loss
+from rexjax.training.step import Constants, Lists, Objective
 
 REQUESTS = 128
 """Users in one retrieval batch."""
@@ -57,13 +57,18 @@ def build(name: str, config: Config, items: int, mesh: jax.sharding.Mesh) -> Pro
 
 def names(config: Config) -> tuple[str, ...]:
     """The programs that ``config`` runs, in the order of the stages."""
-    return tuple(name for name in _BUILDERS if name != "encode" or not config.encode.vectors)
+    without = config.encode.vectors or not config.data.text
+    return tuple(name for name in _BUILDERS if name != "encode" or not without)
 
 
 def padded_items(items: int, mesh: jax.sharding.Mesh) -> int:
-    """Rows that both ROW_MULTIPLE and the mesh divide: others would silently be replicated (jax#26946)."""
-    multiple = math.lcm(ROW_MULTIPLE, mesh.size)
-    return -(-items // multiple) * multiple
+    """Rows that the mesh divides: others would silently be replicated (jax#26946)."""
+    return -(-items // mesh.size) * mesh.size
+
+
+def text_width(config: Config) -> int:
+    """Width W of the text vectors: 0 for items without text."""
+    return config.encode.width if config.data.text else 0
 
 
 def bytes_on_device(tree: Any) -> int:
@@ -79,21 +84,21 @@ def _teacher(config: Config, items: int, mesh: jax.sharding.Mesh) -> Program:
         )
     model = recommender.teacher(config.teacher, config.data.length)
     full = config.teacher.loss == "full_softmax"
-    loss = step.full_softmax(model) if full else step.sampled_softmax(model, config.teacher.negatives)
-    return _training("teacher", model, loss, config.teacher.training, config, items, mesh, lists=0)
+    objective = step.full_softmax(model) if full else step.sampled_softmax(model, config.teacher.negatives)
+    return _training("teacher", model, objective, config.teacher.training, config, items, mesh, lists=0)
 
 
 def _distill(config: Config, items: int, mesh: jax.sharding.Mesh) -> Program:
     model = recommender.student(config.student, config.data.length)
-    loss = step.distilled(model, config.student.list_weight)
+    objective = step.distilled(model, config.student.list_weight)
     lists = config.student.list_length
-    return _training("distill", model, loss, config.student.training, config, items, mesh, lists=lists)
+    return _training("distill", model, objective, config.student.training, config, items, mesh, lists=lists)
 
 
 def _training(
     name: str,
     model: Recommender,
-    loss: Loss,
+    objective: Objective,
     settings: Training,
     config: Config,
     items: int,
@@ -101,8 +106,9 @@ def _training(
     *,
     lists: int,
 ) -> Program:
-    rows, length, width = padded_items(items, mesh), config.data.length, config.encode.width
-    now, where = state.abstract(model, settings, rows=rows, text_width=width, mesh=mesh)
+    table, length, width = model.table(items, settings), config.data.length, text_width(config)
+    now = state.abstract(model, settings, table, text_width=width, mesh=mesh)
+    rows = len(now.table.rows)
     size = _rounded(settings.batch, mesh)
     over_batch, over_rows = sharding(mesh, "batch"), sharding(mesh, "rows")
     batch = Batch(*(_shape((size, length), jnp.int32, over_batch) for _ in Batch._fields))
@@ -110,25 +116,24 @@ def _training(
     if lists:
         shape = size, length, lists
         taught = Lists(_shape(shape, jnp.int32, over_batch), _shape(shape, jnp.float32, over_batch))
-    catalogue = Catalogue(
+    blocks = -(-items // step.block_size(items))
+    constants = Constants(
         _shape((rows, width), jnp.float32, over_rows),
         _shape((rows,), jnp.bool_, over_rows),
-        _shape((rows,), jnp.float32, over_rows),
+        _shape((blocks,), jnp.int32, replicated(mesh)),
     )
-    run = step.make_step(loss, settings, config.seed, where, mesh)
-    table, dense = _split(now.params)
-    table_slots, dense_slots = _split(now.slots)
+    run = step.make_step(objective, model, settings, table, seed=config.seed, text_width=width, mesh=mesh)
     trees = {
-        "table": table,
-        "table_slots": table_slots,
-        "dense": dense,
-        "dense_slots": [*dense_slots, now.step],
-        "catalogue": catalogue,
+        "table": now.table.rows,
+        "table_slots": now.table.slots,
+        "dense": now.params,
+        "dense_slots": [now.slots, now.step],
+        "catalogue": constants,
         "batch": (batch, taught),
     }
     kinds = {kind: bytes_on_device(tree) for kind, tree in trees.items()}
-    whole = sum(x.size * x.dtype.itemsize for x in table)
-    return Program(name, run, (now, batch, taught, catalogue), kinds, size, settings.batch, whole)
+    whole = now.table.rows.size * now.table.rows.dtype.itemsize
+    return Program(name, run, (now, batch, taught, constants), kinds, size, settings.batch, whole)
 
 
 def _retrieval(config: Config, items: int, mesh: jax.sharding.Mesh) -> Program:
@@ -137,8 +142,8 @@ def _retrieval(config: Config, items: int, mesh: jax.sharding.Mesh) -> Program:
     rows, length = padded_items(items, mesh), config.data.length
 
     def served() -> Served:
-        params = nn.unbox(model.init(jax.random.key(0), rows, config.encode.width))
-        return quantize_tree(Served(params["rows"], params["history"]))
+        params = nn.unbox(model.init(jax.random.key(0), text_width(config)))
+        return quantize_tree(Served(jnp.zeros((rows, config.student.width)), params["history"]))
 
     everywhere, over_rows = replicated(mesh), sharding(mesh, "rows")
     shapes = jax.eval_shape(served)
@@ -180,10 +185,3 @@ def _rounded(batch: int, mesh: jax.sharding.Mesh) -> int:
 
 def _shape(shape: tuple[int, ...], dtype: Any, where: jax.sharding.NamedSharding) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(shape, dtype, sharding=where)
-
-
-def _split(tree: Any) -> tuple[list[Any], list[Any]]:
-    """Leaves that belong to the item table (``params["rows"]``, or its slots), and the others."""
-    leaves = jax.tree_util.tree_leaves_with_path(tree)
-    belongs = lambda path: any(getattr(key, "key", None) == "rows" for key in path)  # noqa: E731
-    return [x for path, x in leaves if belongs(path)], [x for path, x in leaves if not belongs(path)]

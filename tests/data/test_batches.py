@@ -125,6 +125,20 @@ def test_the_order_follows_seed_and_epoch_and_nothing_else():
     assert not np.array_equal(order(seed=1, epoch=2), order(seed=2, epoch=1))
 
 
+@pytest.mark.parametrize("count", [1, 2, 4])
+@pytest.mark.parametrize("targets", batches.TARGETS)
+def test_any_number_of_processes_reads_the_same_global_order(count, targets):
+    source, _ = records_of(USERS_PER_RECORD + 60)
+    settings = {"seed": 1, "epoch": 2, "batch": 8, "targets": targets}
+    whole, _ = of_epoch(source, **settings)
+    parts = [of_epoch(source, **settings, rows=rows)[0] for rows in np.split(np.arange(8), count)]
+    assert len(whole) > 20 and (whole[-1].segments == 0).any()
+    for batch, *shares in zip(whole, *parts, strict=True):
+        for array, *pieces in zip(batch, *shares, strict=True):
+            assert {piece.shape for piece in pieces} == {(8 // count, 6)}
+            np.testing.assert_array_equal(np.concatenate(pieces), array)
+
+
 def test_without_shuffling_the_order_is_that_of_the_log():
     source, _ = records_of(60)
     found, _ = of_epoch(source, shuffle=False)

@@ -18,44 +18,49 @@ def free_port() -> int:
         return listener.getsockname()[1]
 
 
-def trained(folder: Path, processes: int) -> list[dict]:
-    """What each of the processes found, on eight devices together."""
+def begin(folder: Path, count: int) -> list[subprocess.Popen]:
+    """Begins ``count`` processes with eight devices together; what they say goes to ``folder``."""
     folder.mkdir()
-    environment = os.environ | {
+    shared = os.environ | {
         "PYTHONPATH": os.pathsep.join(sys.path),
         "PYTHONWARNINGS": "error",
-        "XLA_FLAGS": f"--xla_force_host_platform_device_count={8 // processes}",
+        "XLA_FLAGS": f"--xla_force_host_platform_device_count={8 // count}",
         "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",  # most of the time would go into compiling
-        "JAX_COMPILATION_CACHE_DIR": str(folder / "programs"),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     }
-    if processes > 1:
-        environment |= {"REXJAX_COORDINATOR": f"127.0.0.1:{free_port()}", "REXJAX_PROCESSES": str(processes)}
-    outputs = [(folder / f"output{i}").open("w") for i in range(processes)]
-    running = [
-        subprocess.Popen(
-            [sys.executable, SCRIPT, folder],
-            env=environment | ({"REXJAX_PROCESS_ID": str(i)} if processes > 1 else {}),
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
-        for i, output in enumerate(outputs)
-    ]
-    try:
-        codes = [process.wait(SECONDS) for process in running]
-    finally:
-        for process, output in zip(running, outputs, strict=True):
-            process.kill()
-            process.wait()
-            output.close()
-    assert not any(codes), "\n".join((folder / f"output{i}").read_text()[-3000:] for i in range(processes))
-    return [json.loads((folder / f"process{i}.json").read_text()) for i in range(processes)]
+    if count > 1:
+        shared |= {"REXJAX_COORDINATOR": f"127.0.0.1:{free_port()}", "REXJAX_PROCESSES": str(count)}
+    running = []
+    for i in range(count):
+        with (folder / f"output{i}").open("w") as output:
+            environment = shared | ({"REXJAX_PROCESS_ID": str(i)} if count > 1 else {})
+            command = [sys.executable, SCRIPT, folder]
+            running.append(subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT))
+    return running
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory):
+def folder(tmp_path_factory):
+    """Where one process ("1") and two ("2") have trained, at the same time."""
     folder = tmp_path_factory.mktemp("processes")
-    return {count: trained(folder / str(count), count) for count in (1, 2)}
+    running = {(count, i): each for count in (1, 2) for i, each in enumerate(begin(folder / str(count), count))}
+    try:
+        codes = [process.wait(SECONDS) for process in running.values()]
+    finally:
+        for process in running.values():
+            process.kill()
+            process.wait()
+    said = [(folder / str(count) / f"output{i}").read_text()[-3000:] for count, i in running]
+    assert codes == [0, 0, 0], "\n".join(said)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def found(folder):
+    """What each of one and of two processes found."""
+    return {
+        count: [json.loads((folder / str(count) / f"process{i}.json").read_text()) for i in range(count)]
+        for count in (1, 2)
+    }
 
 
 @pytest.mark.parametrize("mesh", ["8x1", "4x2"])
@@ -69,9 +74,15 @@ def test_two_processes_of_four_devices_learn_what_one_of_eight_learns(found, mes
     np.testing.assert_allclose(pair[0][mesh]["parameters"], alone[mesh]["parameters"], rtol=1e-6)
 
 
-def test_only_the_first_process_keeps_a_log(found, tmp_path_factory):
-    del found  # they have run
-    folder = next(tmp_path_factory.getbasetemp().glob("processes*")) / "2" / "8x1" / "logs"
-    steps = [json.loads(line)["epoch"] for line in (folder / "teacher.jsonl").read_text().splitlines()]
-    assert sorted(set(steps)) == list(range(1, 21)) and steps.count(1) == 1
-    assert len(list((folder / "tensorboard" / "teacher").glob("events*"))) == 2  # one for each of the two runs
+def test_each_process_holds_the_rows_of_its_devices(found):
+    whole, half = list(range(0, 80, 10)), [list(range(4)), list(range(4, 8))]
+    for one, rows in zip(found[2], half, strict=True):
+        # where "model" reaches over both processes, each holds all rows
+        assert one["placed"] == [[rows, whole]] * 3 + [[list(range(8)), whole]]
+    assert found[1][0]["placed"] == [[list(range(8)), whole]] * 4
+
+
+def test_only_the_first_process_keeps_a_log(folder):
+    for mesh, steps in (("8x1", [*range(1, 21)]), ("4x2", [*range(1, 13), *range(11, 21)])):
+        lines = (folder / "2" / mesh / "logs" / "teacher.jsonl").read_text().splitlines()
+        assert [json.loads(line)["epoch"] for line in lines] == steps

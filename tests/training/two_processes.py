@@ -3,6 +3,7 @@
 REXJAX_COORDINATOR=… REXJAX_PROCESSES=2 REXJAX_PROCESS_ID=0 python two_processes.py FOLDER
 """
 
+import contextlib
 import json
 import sys
 from pathlib import Path
@@ -14,12 +15,12 @@ from rexjax import processes
 from rexjax.config import Config, Data, Teacher, Training
 from rexjax.data import splits
 from rexjax.data.histories import Histories
-from rexjax.mesh import make_mesh
+from rexjax.mesh import local_rows, make_mesh, place_batch
 from rexjax.models import recommender
 from rexjax.stages import inputs
 from rexjax.training import loop, step
 
-N, W, L, B, STEPS, DIES_AT = 50, 8, 12, 16, 20, 13
+N, W, L, B, STEPS = 50, 8, 12, 16, 20
 TRAINING = Training(epochs=STEPS, batch=B, learning_rate=3e-3, warmup=5, validate_every=10, patience=9)
 CONFIG = Config("", data=Data(length=L), teacher=Teacher(width=16, layers=1, heads=2, dropout=0.3, training=TRAINING))
 
@@ -33,8 +34,8 @@ def prepared() -> inputs.Prepared:
     return inputs.Prepared(log, [log._asdict()], N, np.bincount(items, minlength=N))
 
 
-def train(folder: Path, mesh: jax.sharding.Mesh) -> loop.Fitted:
-    """A run that dies once and goes on."""
+def train(folder: Path, mesh: jax.sharding.Mesh, *, dies: bool) -> loop.Fitted:
+    """A run; one that ``dies`` does so in its 13th step, three after its only checkpoint, and goes on."""
     log, model = prepared(), recommender.teacher(CONFIG.teacher, L)
     catalogue = inputs.catalogue(log, np.random.default_rng(1).normal(size=(N, W)))
     batches = inputs.epochs(log, CONFIG, B, mesh)
@@ -43,26 +44,34 @@ def train(folder: Path, mesh: jax.sharding.Mesh) -> loop.Fitted:
 
     def epoch(number: int):
         asked.append(number)
-        if len(asked) == DIES_AT:
+        loop.SAVE_SECONDS = 0 if len(asked) == 10 else 1e9
+        if dies and len(asked) == 13:
             raise KeyboardInterrupt
         return [(stream[number], None)]
 
     validate = inputs.validator(log, CONFIG, model, catalogue.text, 0)
     task = loop.Task("teacher", model, step.full_softmax(model), epoch, validate, catalogue)
-    try:
-        loop.fit(task, TRAINING, seed=7, mesh=mesh, folder=folder)
-    except KeyboardInterrupt:
-        fitted = loop.fit(task, TRAINING, seed=7, mesh=mesh, folder=folder)
-    assert asked[DIES_AT] > 0, "the run did not go on: it began again"
+    if dies:
+        with contextlib.suppress(KeyboardInterrupt):
+            loop.fit(task, TRAINING, seed=7, mesh=mesh, folder=folder)
+    fitted = loop.fit(task, TRAINING, seed=7, mesh=mesh, folder=folder)
+    assert asked == ([*range(13), *range(10, STEPS)] if dies else [*range(STEPS)])
     return fitted
+
+
+def placed(data: int, model: int) -> tuple[list[int], list[int]]:
+    """The rows of this process, and the global array that all of them make together."""
+    mesh = make_mesh(data, model)
+    rows = local_rows(mesh, 8)
+    return rows.tolist(), processes.gather(place_batch(10 * rows, mesh)).tolist()
 
 
 def main(folder: Path) -> None:
     processes.start()
-    loop.SAVE_SECONDS = 0.2
     found = {"devices": [jax.local_device_count(), jax.device_count()]}
+    found["placed"] = [placed(data, model) for data, model in ((8, 1), (4, 2), (2, 4), (1, 8))]
     for data, model in ((8, 1), (4, 2)):
-        fitted = train(folder / f"{data}x{model}", make_mesh(data, model))
+        fitted = train(folder / f"{data}x{model}", make_mesh(data, model), dies=model > 1)
         curve, leaves = fitted.summary["curve"], jax.tree.leaves(fitted.params)
         found[f"{data}x{model}"] = {
             "losses": [point["loss"] for point in curve],
