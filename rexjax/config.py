@@ -322,6 +322,16 @@ def as_dict(config: Any) -> dict[str, Any]:
     return json.loads(json.dumps(dataclasses.asdict(config)))
 
 
+def from_dict(kind: type, values: dict[str, Any]) -> Any:
+    """The inverse of ``as_dict`` for a dataclass of this file."""
+    hints, found = typing.get_type_hints(kind), {}
+    for name, value in values.items():
+        if dataclasses.is_dataclass(hints[name]):
+            value = from_dict(hints[name], value)
+        found[name] = tuple(value) if isinstance(value, list) else value
+    return kind(**found)
+
+
 def digest(value: Any) -> str:
     """The first 16 hex digits of the SHA-256 of ``value`` (a config, or plain JSON values) in canonical form."""
     plain = as_dict(value) if dataclasses.is_dataclass(value) else value

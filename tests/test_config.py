@@ -3,7 +3,7 @@ import dataclasses
 import pytest
 
 from rexjax import config as configs
-from rexjax.config import Config, Data, Mesh, Student, Teacher, Training
+from rexjax.config import Config, Data, Mesh, Shop, Student, Teacher, Training
 from rexjax.errors import UserError
 
 HEAD = "from rexjax.config import *\ndef get_config():\n    return "
@@ -111,3 +111,8 @@ def test_a_config_survives_json():
     assert plain["evaluate"]["k"] == [1, 5, 10, 20]
     assert plain["mesh"] == {"data": 2, "model": 1}
     assert configs.differences(plain, configs.as_dict(config)) == []
+
+
+def test_a_config_comes_back_from_json():
+    config = Config("w", data=Data(text=("a", "b"), shop=Shop(users=7, items=50, interactions=99)), seed=3)
+    assert configs.from_dict(Config, configs.as_dict(config)) == config

@@ -1,15 +1,14 @@
-"""The process in which libtpu runs: pickled requests on stdin, a line of JSON for each on stdout.
+"""The process in which libtpu runs: a line of JSON for each request on stdin, and one for its answer on stdout.
 
 libtpu writes to stdout and stderr as it likes and may abort; neither is to reach the user.
 """
 
 import json
 import os
-import pickle
 import sys
 from typing import Any, NamedTuple
 
-from rexjax.config import Config
+from rexjax.config import Config, as_dict, from_dict
 from rexjax.errors import UserError
 from rexjax.planning.topology import Topology
 
@@ -24,6 +23,22 @@ class Request(NamedTuple):
     """Names; None stands for all that the config runs."""
     stop: bool = False
     """Leave out what follows the first program that does not fit."""
+
+
+def to_line(request: Request) -> bytes:
+    """A request as it is sent."""
+    where = request.topology
+    fields = request._asdict() | {"config": as_dict(request.config)}
+    fields["topology"] = [where.generation, where.layout, where.slices]
+    return json.dumps(fields).encode() + b"\n"
+
+
+def from_line(line: bytes) -> Request:
+    """The inverse of ``to_line``."""
+    fields = json.loads(line)
+    fields["config"] = from_dict(Config, fields["config"])
+    fields["topology"] = Topology(*fields["topology"])
+    return Request(**fields)
 
 
 def answer(request: Request) -> dict[str, Any]:
@@ -46,13 +61,9 @@ def main() -> None:
     """Serves requests until stdin ends."""
     results = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    while True:
+    for line in sys.stdin.buffer:
         try:
-            request = pickle.load(sys.stdin.buffer)
-        except EOFError:
-            return
-        try:
-            reply = answer(request)
+            reply = answer(from_line(line))
         except UserError as error:
             reply = {"user_error": str(error)}
         except Exception as error:

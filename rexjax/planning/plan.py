@@ -3,7 +3,6 @@
 import importlib.util
 import json
 import os
-import pickle
 import subprocess
 import sys
 import tempfile
@@ -13,7 +12,7 @@ from typing import Any
 from rexjax import artifacts
 from rexjax.config import Config
 from rexjax.errors import UserError
-from rexjax.planning.child import Request
+from rexjax.planning.child import Request, to_line
 from rexjax.planning.topology import ENVIRONMENT, Topology, larger
 
 
@@ -49,7 +48,7 @@ class Compiler:
     def ask(self, request: Request) -> dict[str, Any]:
         """The figures of ``request``, see ``child.answer``."""
         try:
-            pickle.dump(request, self._process.stdin)
+            self._process.stdin.write(to_line(request))
             self._process.stdin.flush()
         except BrokenPipeError:
             pass  # it has ended: the empty answer below says so

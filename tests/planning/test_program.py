@@ -107,11 +107,11 @@ class TestCompiled:
         mesh = meshes.make_mesh(self.topology, model=1)
         found = programs.build("teacher", tiny, 1000, mesh)
         assert (found.batch, found.asked) == (8, 6)
-        assert found.table == 1024 * 8 * 4
-        assert found.kinds["table"] == 1024 * 8 * 4 / 4
+        assert found.table == 1000 * 8 * 4
+        assert found.kinds["table"] == 1000 * 8 * 4 / 4
         assert found.kinds["table_slots"] == 2 * found.kinds["table"]
         assert found.kinds["dense_slots"] == 2 * found.kinds["dense"] + 3 * 4  # and three counters
-        assert found.kinds["catalogue"] == 1024 * (8 * 4 + 1 + 4) / 4
+        assert found.kinds["catalogue"] == 1000 * (8 * 4 + 1) / 4 + 1000 * 4
         assert found.kinds["batch"] == 5 * 8 * 8 * 4 / 4
 
     def test_which_programs(self, tiny):

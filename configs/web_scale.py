@@ -1,0 +1,28 @@
+"""A catalogue of a billion items on a pod: what a plan is for.
+
+    rexjax plan configs/web_scale.py --topology v5p:4x4x4 --items 1000000000
+
+Ids alone (no text), rows of 128 in float32 with row-wise Adagrad, sampled softmax: a step reads and moves only the rows
+that its batch names. Fits on 64 v5p chips with room to spare; on v5e:2x2 the plan says by how much it does not. Not
+trained here.
+"""
+
+from rexjax.config import Config, Data, Rows, Student, Teacher, Training
+
+
+def get_config() -> Config:
+    """Log and sizes of your own: data.path."""
+    rows = Rows("row_wise_adagrad", learning_rate=0.05)
+    return Config(
+        workdir="runs/web_scale",
+        data=Data(source="files", path="data", text=(), length=64),
+        teacher=Teacher(
+            width=128,
+            layers=4,
+            heads=4,
+            loss="sampled_softmax",
+            negatives=8192,
+            training=Training(batch=4096, rows=rows, epochs=3),
+        ),
+        student=Student(width=32, training=Training(batch=4096, rows=rows, epochs=3)),
+    )
