@@ -5,8 +5,9 @@
 
 A step looks up 8,192 ids of width 64 (drawn evenly, the hardest case for caches), takes the gradient of a squared
 distance, and updates the rows. What must move: each distinct row is read twice and written once (3 × 2 MB), plus the
-optimizer's slots. Every case runs in a process of its own on one CPU device; the exchange on eight emulated devices is
-counted, not timed.
+optimizer's slots. Every case runs in a process of its own on one CPU device. Ids are new in every step; "same ids" names
+the rows of the first step again and again, which leaves the caches out and shows what the program itself does with V.
+The exchange between TPUs is counted in what libtpu compiles (8 to 512 chips, 4,096 ids and D = 128 on each), not timed.
 """
 
 import argparse
@@ -30,6 +31,7 @@ CASES = [
     ],
     *[("rexjax", "adagrad", rows) for rows in (1_000_000, 10_000_000)],
     *[("rexjax", "exact_adam", 1_000_000)],
+    *[(who, "row_wise_adagrad, same ids", rows) for who in ("rexjax", "bare") for rows in (100_000, 10_000_000)],
     *[("bare", "gather + scatter", rows) for rows in (100_000, 1_000_000, 10_000_000)],
     *[("optax", "adam", 1_000_000)],
     *[("torch", rule, rows) for rows in (1_000_000, 10_000_000) for rule in ("adagrad", "lazy_adam")],
@@ -44,7 +46,8 @@ def main() -> None:
     parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
     flags = parser.parse_args()
     if flags.one:
-        print(json.dumps(measure(flags.one[0], flags.one[1], int(flags.one[2]))))
+        who, rule, size = flags.one
+        print(json.dumps(exchange(rule) if who == "exchange" else measure(who, rule, int(size))))
         return
     rows = []
     for who, rule, size in CASES:
@@ -53,6 +56,10 @@ def main() -> None:
         milliseconds = _child(who, rule, size)
         rows.append({"case": f"{who}, {rule}, {size:,} rows", "metric": "step", "unit": "ms", "ours": milliseconds})
         print(f"{who:7} {rule:17} {size:>11,} rows: {milliseconds:8.3f} ms")
+    for layout in [] if flags.quick or not _has("libtpu") else ("v5p:2x2x2", "v5p:4x4x4", "v5p:8x8x8"):
+        found = _child("exchange", layout, 0)
+        rows += [{"case": f"exchange, {layout}", "metric": name, "ours": value} for name, value in found.items()]
+        print(f"exchange {layout}: {found}")
     result = {
         "machine": f"{platform.machine()}, 2 cores",
         "python": platform.python_version(),
@@ -67,7 +74,11 @@ def main() -> None:
 
 def measure(who: str, rule: str, rows: int) -> float:
     """Median milliseconds of a step."""
-    step = {"rexjax": _rexjax, "bare": _bare, "optax": _optax, "torch": _torch}[who](rule, rows)
+    rule, _, repeated = rule.partition(", ")
+    batches = _ids(rows)
+    step = {"rexjax": _rexjax, "bare": _bare, "optax": _optax, "torch": _torch}[who](
+        rule, rows, batches[:1] if repeated else batches
+    )
     for _ in range(5):
         step()
     times, started = [], time.perf_counter()
@@ -98,7 +109,7 @@ def _cycle(make: Callable[[Any, Any], Any], state: Any, batches: list[Any]) -> C
     return step
 
 
-def _rexjax(rule: str, rows: int) -> Callable[[], None]:
+def _rexjax(rule: str, rows: int, batches: list[Any]) -> Callable[[], None]:
     import jax
     import jax.numpy as jnp
 
@@ -119,10 +130,10 @@ def _rexjax(rule: str, rows: int) -> Callable[[], None]:
         return new, number + 1
 
     start = tables.create(table, jax.random.key(0), mesh), jnp.int32(0)
-    return _cycle(jax.jit(step, donate_argnums=0), start, _ids(rows))
+    return _cycle(jax.jit(step, donate_argnums=0), start, batches)
 
 
-def _bare(rule: str, rows: int) -> Callable[[], None]:
+def _bare(rule: str, rows: int, batches: list[Any]) -> Callable[[], None]:
     """The same rows read for the model, read again and written by the update: no dedupe, no slots, no loss."""
     import jax
     import jax.numpy as jnp
@@ -134,10 +145,10 @@ def _bare(rule: str, rows: int) -> Callable[[], None]:
         return table, found + 0 * out
 
     start = jnp.zeros((rows, WIDTH)), jnp.zeros((IDS, WIDTH))
-    return _cycle(jax.jit(step, donate_argnums=0), start, _ids(rows))
+    return _cycle(jax.jit(step, donate_argnums=0), start, batches)
 
 
-def _optax(rule: str, rows: int) -> Callable[[], None]:
+def _optax(rule: str, rows: int, batches: list[Any]) -> Callable[[], None]:
     import jax
     import jax.numpy as jnp
     import optax
@@ -151,17 +162,17 @@ def _optax(rule: str, rows: int) -> Callable[[], None]:
         return optax.apply_updates(table, moves), slots
 
     table = 0.02 * jax.random.normal(jax.random.key(0), (rows, WIDTH))
-    return _cycle(jax.jit(step, donate_argnums=0), (table, adam.init(table)), _ids(rows))
+    return _cycle(jax.jit(step, donate_argnums=0), (table, adam.init(table)), batches)
 
 
-def _torch(rule: str, rows: int) -> Callable[[], None]:
+def _torch(rule: str, rows: int, batches: list[Any]) -> Callable[[], None]:
     import torch
 
     torch.set_num_threads(2)
     table = torch.nn.Embedding(rows, WIDTH, sparse=True)
     kinds = {"adagrad": torch.optim.Adagrad, "lazy_adam": torch.optim.SparseAdam}
     optimizer = kinds[rule](table.parameters(), lr=RATE)
-    batches, turn = [torch.from_numpy(ids.astype("int64")) for ids in _ids(rows)], [0]
+    batches, turn = [torch.from_numpy(ids.astype("int64")) for ids in batches], [0]
 
     def step() -> None:
         optimizer.zero_grad()
@@ -172,12 +183,48 @@ def _torch(rule: str, rows: int) -> Callable[[], None]:
     return step
 
 
-def _child(who: str, rule: str, rows: int) -> float:
+def exchange(layout: str) -> dict[str, float]:
+    """Collective bytes of one step on one chip, by the compiled module, beside those that must move: each id there, its
+    row back, its gradient there."""
+    from rexjax.planning.topology import ENVIRONMENT, parse
+
+    os.environ.update(ENVIRONMENT)
+    import jax
+    import jax.numpy as jnp
+    from jax.sharding import NamedSharding, PartitionSpec
+
+    from rexjax.embedding import table as tables
+    from rexjax.embedding.optimizers import RowWiseAdagrad
+    from rexjax.planning import meshes
+    from rexjax.planning.collectives import collectives
+    from rexjax.planning.program import compiled_text
+
+    mesh, ids, width = meshes.make_mesh(parse(layout), 1), 4096, 128
+    table = tables.Table("items", 100_000 * mesh.size, width, optimizer=RowWiseAdagrad(RATE))
+
+    def step(state: Any, ids: Any, number: Any) -> Any:
+        routing = tables.route(ids, table, mesh)
+        found, _ = tables.gather(state, routing, number, table, mesh)
+        gradients = jax.grad(lambda found: jnp.sum((tables.expand(found, routing, mesh) - 1) ** 2))(found)
+        return tables.update(state, routing, gradients, number, jax.random.key(0), table, mesh)
+
+    over, everywhere = (NamedSharding(mesh, spec) for spec in (PartitionSpec(mesh.axis_names), PartitionSpec()))
+    arguments = (
+        tables.abstract(table, mesh),
+        jax.ShapeDtypeStruct((ids * mesh.size,), jnp.int32, sharding=over),
+        jax.ShapeDtypeStruct((), jnp.int32, sharding=everywhere),
+    )
+    moved = sum(c.bytes for c in collectives(compiled_text(jax.jit(step, donate_argnums=0), arguments), mesh))
+    must = ids * (2 * 4 * width + 4)
+    return {"chips": mesh.size, "bytes": moved, "must_move": must, "ratio": round(moved / must, 3)}
+
+
+def _child(who: str, rule: str, rows: int) -> Any:
     command = [sys.executable, "-m", "benchmarks.embedding", "--one", who, rule, str(rows)]
     found = subprocess.run(
         command, check=True, capture_output=True, text=True, env=os.environ | {"JAX_PLATFORMS": "cpu"}
     )
-    return float(found.stdout.splitlines()[-1])
+    return json.loads(found.stdout.splitlines()[-1])
 
 
 def _has(package: str) -> bool:

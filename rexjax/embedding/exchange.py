@@ -1,9 +1,10 @@
 """Rows of a sharded table for the ids of a batch: dedupe, route to the owners, read, route back; gradients likewise.
 
 Everything here runs per device under ``shard_map``; n is the number of ids of *one* device, S the number of devices, R
-the rows of one shard. Work and traffic follow n. A bucket holds C rows for one owner, and when ids crowd on an owner,
-further rounds serve the rest: nothing is dropped. The rounds are cut by row, at the same row on all devices, so that
-one row's requests from everywhere fall into the same round, and an update may sum them before the optimizer sees them.
+the rows of one shard. Work and traffic follow n. A device takes a bounded number of requests in one round (``Padded``:
+C from each other device; ``Ragged``: Q from all together), and when ids crowd on it, further rounds serve the rest:
+nothing is dropped. The rounds are cut by row, at the same row on all devices, so that requests for one row from
+everywhere fall into the same round, and an update may sum them before the optimizer sees them.
 """
 
 import math
@@ -24,11 +25,23 @@ class Wire(NamedTuple):
     rows: int
     """R."""
     capacity: float
-    """Rows in a bucket, relative to the n / S that even demand would fill."""
+    """Room for requests, relative to even demand."""
+    ragged: bool = False
+    """``ragged_all_to_all`` moves what there is to move; only TPUs have it. Elsewhere buckets are padded."""
 
     def bucket(self, ids: int) -> int:
-        """C for ``ids`` ids on a device."""
+        """C: requests of one device to another in a round, of ``ids`` on each."""
         return ids if self.shards == 1 else min(ids, math.ceil(self.capacity * ids / self.shards))
+
+    def wide(self, ids: int) -> int:
+        """K: ids of one device to another in a ragged round; ids are small, so that there may be room to spare."""
+        return min(ids, math.ceil(4 * self.capacity * ids / self.shards))
+
+    def room(self, ids: int) -> int:
+        """Q: requests that a device takes in a round from all others together."""
+        if self.ragged:  # one row may be asked for by everybody, and must fit
+            return max(self.shards, min(ids * self.shards, math.ceil(self.capacity * ids)))
+        return self.shards * self.bucket(ids)
 
 
 class Routing(NamedTuple):
@@ -46,7 +59,7 @@ class Round(NamedTuple):
     start: jax.Array
     """int32 [S]: the first, as a place in ``Routing.ids``."""
     count: jax.Array
-    """int32 [S]: how many, at most C."""
+    """int32 [S]: how many."""
 
 
 def dedupe(physical: jax.Array, beyond: int) -> Routing:
@@ -73,23 +86,14 @@ def fetch(read: Callable[[jax.Array], Any], unique: jax.Array, wire: Wire) -> tu
     """
     if wire.shards == 1:
         return read(unique), jnp.int32(1)
-    size = wire.bucket(unique.shape[0])
-    owner = jnp.minimum(unique // wire.rows, wire.shards - 1)
+    transport = Ragged if wire.ragged else Padded
 
     def serve(part: Round, results: Any) -> Any:
-        answers = read(_to_owners(_wanted(unique, part, size, wire), wire))
-        answers = jax.tree.map(lambda x: _to_owners(x.reshape(wire.shards, size, *x.shape[1:]), wire), answers)
-        place = jnp.arange(unique.shape[0]) - part.start[owner]
-        served = (place >= 0) & (place < part.count[owner])
-        place = owner * size + jnp.clip(place, 0, size - 1)
+        way = transport(part, unique, wire)
+        return jax.tree.map(way.back, read(way.wanted()), results)
 
-        def merge(old: jax.Array, new: jax.Array) -> jax.Array:
-            return jnp.where(_column(served, new.ndim), jnp.take(new, place, axis=0, mode="clip"), old)
-
-        return jax.tree.map(merge, results, answers)
-
-    shapes = jax.eval_shape(read, jax.ShapeDtypeStruct((unique.shape[0],), jnp.int32))
-    return _rounds(unique, serve, jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes), size, wire)
+    shapes = jax.eval_shape(read, jax.ShapeDtypeStruct(unique.shape, jnp.int32))
+    return _rounds(unique, serve, jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes), wire)
 
 
 def deliver(
@@ -109,32 +113,115 @@ def deliver(
     """
     if wire.shards == 1:
         return write(carry, unique, values), jnp.int32(1)
-    size = wire.bucket(unique.shape[0])
+    transport = Ragged if wire.ragged else Padded
 
     def accept(part: Round, carry: Any) -> Any:
-        rows = _to_owners(_wanted(unique, part, size, wire), wire)
-        place = part.start[:, None] + jnp.arange(size)
-        sums = _to_owners(jnp.take(values, place, axis=0, mode="clip"), wire)
+        way = transport(part, unique, wire)
+        rows, arrived = way.wanted(), way.out(values)
         distinct = dedupe(rows, wire.rows)
-        sums = jnp.zeros_like(sums).at[distinct.inverse].add(jnp.where(_column(rows < wire.rows, 2), sums, 0))
+        sums = jnp.zeros_like(arrived).at[distinct.inverse].add(jnp.where(_column(rows < wire.rows, 2), arrived, 0))
         return write(carry, distinct.ids, sums)
 
-    return _rounds(unique, accept, carry, size, wire)
+    return _rounds(unique, accept, carry, wire)
 
 
-def _rounds(
-    unique: jax.Array, body: Callable[[Round, Any], Any], carry: Any, size: int, wire: Wire
-) -> tuple[Any, jax.Array]:
+class Padded:
+    """One round by ``all_to_all``: [S, C] each way."""
+
+    def __init__(self, part: Round, unique: jax.Array, wire: Wire):
+        self.part, self.unique, self.wire, self.size = part, unique, wire, wire.bucket(len(unique))
+
+    @staticmethod
+    def cut(unique: jax.Array, low: jax.Array, start: jax.Array, end: jax.Array, wire: Wire) -> jax.Array:
+        """int32 [S]: up to which row of each shard this round goes: the first that does not fit into some bucket."""
+        size, base = wire.bucket(len(unique)), _base(wire)
+        beyond = jnp.take(unique, start + size, mode="clip") - base
+        return jax.lax.pmin(jnp.where(end - start > size, beyond, wire.rows), wire.axes)
+
+    def wanted(self) -> jax.Array:
+        """int32 [S * C]: the local rows that others ask of this device; R where a bucket is not full."""
+        slot = jnp.arange(self.size)
+        local = jnp.take(self.unique, self.part.start[:, None] + slot, mode="clip") - _base(self.wire)[:, None]
+        return self._exchange(jnp.where(slot < self.part.count[:, None], local, self.wire.rows))
+
+    def out(self, values: jax.Array) -> jax.Array:
+        """Values [n, …] of this device's ids, as ``wanted`` lists them at their owners (rubbish in empty places)."""
+        return self._exchange(jnp.take(values, self.part.start[:, None] + jnp.arange(self.size), axis=0, mode="clip"))
+
+    def back(self, answers: jax.Array, results: jax.Array) -> jax.Array:
+        """Answers [S * C, …] to ``wanted``, filled into results [n, …] of those who asked."""
+        answers = self._exchange(answers.reshape(self.wire.shards, self.size, *answers.shape[1:]))
+        owner = jnp.minimum(self.unique // self.wire.rows, self.wire.shards - 1)
+        place = jnp.arange(len(self.unique)) - self.part.start[owner]
+        served = (place >= 0) & (place < self.part.count[owner])
+        place = owner * self.size + jnp.clip(place, 0, self.size - 1)
+        return jnp.where(_column(served, answers.ndim), jnp.take(answers, place, axis=0, mode="clip"), results)
+
+    def _exchange(self, x: jax.Array) -> jax.Array:
+        """[S, C, …] by destination → [S * C, …] by source."""
+        return jax.lax.all_to_all(x, self.wire.axes, 0, 0).reshape(-1, *x.shape[2:])
+
+
+class Ragged:
+    """One round: ids by ``all_to_all`` in wide buckets [S, K], rows by ``ragged_all_to_all``; Q fit at an owner.
+
+    Only rows that exist travel. (An id of its own would: on TPU each ragged row fills 128 lanes, 512 bytes.)
+    """
+
+    def __init__(self, part: Round, unique: jax.Array, wire: Wire):
+        self.part, self.unique, self.wire = part, unique, wire
+        swap = lambda x: jax.lax.all_to_all(x, wire.axes, 0, 0, tiled=True)  # noqa: E731
+        self.arriving = swap(part.count)
+        self.offsets = jnp.cumsum(self.arriving) - self.arriving  # where each one's requests begin at this owner
+        self.theirs, self.starts = swap(self.offsets), swap(part.start)
+
+    @staticmethod
+    def cut(unique: jax.Array, low: jax.Array, start: jax.Array, end: jax.Array, wire: Wire) -> jax.Array:
+        """int32 [S]: up to which row of each shard this round goes: halved until all requests fit at the owner."""
+        room, wide, base = wire.room(len(unique)), wire.wide(len(unique)), _base(wire)
+
+        def crowded(high: jax.Array) -> jax.Array:
+            count = jnp.searchsorted(unique, base + high).astype(jnp.int32) - start
+            too_many = wire.shards * room * (count > wide)  # for one bucket is too many for all
+            return jax.lax.psum(jnp.maximum(count, too_many), wire.axes) > room
+
+        halve = lambda high: jnp.where(crowded(high), low + (high - low + 1) // 2, high)  # noqa: E731
+        return jax.lax.while_loop(lambda high: crowded(high).any(), halve, jnp.full_like(low, wire.rows))
+
+    def wanted(self) -> jax.Array:
+        """int32 [Q]: the local rows that others ask of this device, by source; R where nobody asks."""
+        wide, room = self.wire.wide(len(self.unique)), self.wire.room(len(self.unique))
+        ids = jnp.take(self.unique, self.part.start[:, None] + jnp.arange(wide), mode="clip")
+        ids = jax.lax.all_to_all(ids - _base(self.wire)[:, None], self.wire.axes, 0, 0)
+        place = jnp.arange(room)
+        source = jnp.searchsorted(self.offsets + self.arriving, place, side="right")
+        known = source < self.wire.shards
+        source = jnp.minimum(source, self.wire.shards - 1)
+        return jnp.where(known, ids[source, jnp.clip(place - self.offsets[source], 0, wide - 1)], self.wire.rows)
+
+    def out(self, values: jax.Array) -> jax.Array:
+        """Values [n, …] of this device's ids, as ``wanted`` lists them at their owners."""
+        part, room = self.part, jnp.zeros((self.wire.room(len(values)), *values.shape[1:]), values.dtype)
+        return jax.lax.ragged_all_to_all(
+            values, room, part.start, part.count, self.theirs, self.arriving, axis_name=self.wire.axes
+        )
+
+    def back(self, answers: jax.Array, results: jax.Array) -> jax.Array:
+        """Answers [Q, …] to ``wanted``, filled into results [n, …] of those who asked."""
+        return jax.lax.ragged_all_to_all(
+            answers, results, self.offsets, self.arriving, self.starts, self.part.count, axis_name=self.wire.axes
+        )
+
+
+def _rounds(unique: jax.Array, body: Callable[[Round, Any], Any], carry: Any, wire: Wire) -> tuple[Any, jax.Array]:
     """Calls ``body`` until every id had its turn; rows below ``low`` [S] of each shard are done."""
-    base = jnp.arange(wire.shards, dtype=jnp.int32) * wire.rows
+    base, cut = _base(wire), (Ragged if wire.ragged else Padded).cut
     end = jnp.searchsorted(unique, base + wire.rows).astype(jnp.int32)
 
     def turn(state: tuple[jax.Array, Any, jax.Array]) -> tuple[jax.Array, Any, jax.Array]:
         low, carry, number = state
         start = jnp.searchsorted(unique, base + low).astype(jnp.int32)
-        # the first row that does not fit into this device's bucket, and then into anybody's
-        beyond = jnp.take(unique, start + size, mode="clip") - base
-        high = jax.lax.pmin(jnp.where(end - start > size, beyond, wire.rows), wire.axes)
+        high = cut(unique, low, start, end, wire)
         count = jnp.searchsorted(unique, base + high).astype(jnp.int32) - start
         return high, body(Round(start, count), carry), number + 1
 
@@ -143,18 +230,9 @@ def _rounds(
     return carry, rounds
 
 
-def _wanted(unique: jax.Array, part: Round, size: int, wire: Wire) -> jax.Array:
-    """int32 [S, C]: the local rows asked of each owner; R where the bucket is not full."""
-    slot = jnp.arange(size)
-    ids = jnp.take(unique, part.start[:, None] + slot, mode="clip")
-    local = ids - jnp.arange(wire.shards, dtype=jnp.int32)[:, None] * wire.rows
-    return jnp.where(slot < part.count[:, None], local, wire.rows)
-
-
-def _to_owners(x: jax.Array, wire: Wire) -> jax.Array:
-    """[S, C, …] by destination → [S * C, …] by source."""
-    moved = jax.lax.all_to_all(x, wire.axes, 0, 0)
-    return moved.reshape(-1, *x.shape[2:])
+def _base(wire: Wire) -> jax.Array:
+    """int32 [S]: the first physical row of each shard."""
+    return jnp.arange(wire.shards, dtype=jnp.int32) * wire.rows
 
 
 def _column(x: jax.Array, ndim: int) -> jax.Array:

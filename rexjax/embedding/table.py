@@ -65,7 +65,8 @@ class TableState(NamedTuple):
 
 def wire(table: Table, mesh: Mesh) -> Wire:
     """How the table lies on the mesh."""
-    return Wire(mesh.axis_names, mesh.size, -(-table.rows // mesh.size), table.capacity)
+    ragged = mesh.devices.flat[0].platform == "tpu"
+    return Wire(mesh.axis_names, mesh.size, -(-table.rows // mesh.size), table.capacity, ragged)
 
 
 def padded(table: Table, mesh: Mesh) -> int:

@@ -62,7 +62,10 @@ def measure(program: Program, mesh: Mesh, topology: Topology, limit: int) -> dic
         return sizes | {"fits": False, "hbm_bytes": program.kinds | rest, "hbm_needed": found[0], "hbm_limit": found[1]}
     kinds = program.kinds | _memory(compiled.memory_analysis(), sum(program.kinds.values()))
     memory = {"fits": True, "hbm_bytes": kinds, "hbm_needed": sum(kinds.values()), "hbm_limit": limit}
-    return sizes | memory | _cost(compiled, mesh, topology, program)
+    timed = program.timed or program
+    if program.timed:
+        compiled = timed.run.lower(*timed.arguments).compile()
+    return sizes | memory | _cost(compiled, mesh, topology, timed)
 
 
 def _memory(stats: Any, arguments: int) -> dict[str, int]:
@@ -75,7 +78,7 @@ def _memory(stats: Any, arguments: int) -> dict[str, int]:
 
 
 def _cost(compiled: Any, mesh: Mesh, topology: Topology, program: Program) -> dict[str, Any]:
-    cost, text = compiled.cost_analysis(), _text(compiled, program)
+    cost, text = compiled.cost_analysis(), compiled_text(program.run, program.arguments, compiled)
     found = collectives(text, mesh)
     flops, accessed = cost.get("flops", 0.0), cost.get("bytes accessed", 0.0)
     terms = {
@@ -107,14 +110,18 @@ def _cost(compiled: Any, mesh: Mesh, topology: Topology, program: Program) -> di
     }
 
 
-def _text(compiled: Any, program: Program) -> str:
-    """The scheduled module. jaxlib 0.10.2 cannot read some that libtpu 0.0.52 writes (SparseCore's async-update): those
-    are compiled once more, for the copy that the compiler itself leaves."""
+def compiled_text(run: Any, arguments: tuple[Any, ...], compiled: Any = None) -> str:
+    """The scheduled module of ``run`` (jitted) for abstract ``arguments``.
+
+    jaxlib 0.10.2 cannot read some that libtpu 0.0.52 writes (SparseCore's async-update): those are compiled once more,
+    for the copy that the compiler itself leaves.
+    """
+    lowered = run.lower(*arguments)
     try:
-        return compiled.as_text()
+        return (compiled or lowered.compile()).as_text()
     except jax.errors.JaxRuntimeError:
         with tempfile.TemporaryDirectory() as folder:
-            program.run.lower(*program.arguments).compile(compiler_options={"xla_dump_to": folder})
+            lowered.compile(compiler_options={"xla_dump_to": folder})
             return next(Path(folder).glob("*.after_optimizations.txt")).read_text()
 
 

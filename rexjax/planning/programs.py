@@ -27,6 +27,8 @@ from rexjax.training.step import Constants, Lists, Objective
 
 REQUESTS = 128
 """Users in one retrieval batch."""
+ROWS_TIMED = 1024
+"""Rows on a device of ``Program.timed``."""
 TEXTS, TOKENS = 64, 32
 """Texts of a batch of the text encoder at this length: its defaults."""
 MINILM = BertConfig(vocab=30522, width=384, layers=6, heads=12, mlp=1536, positions=512)
@@ -48,6 +50,9 @@ class Program(NamedTuple):
     """Rows that the config asks for, before rounding up to the data axis."""
     table: int
     """Bytes of the whole item table, 0 where there is none."""
+    timed: "Program | None" = None
+    """The same with a small table, where a step's work does not depend on the table's size: the compiler counts the
+    whole operand of a gather or scatter as read and written, so bytes and time are taken from this one."""
 
 
 def build(name: str, config: Config, items: int, mesh: jax.sharding.Mesh) -> Program:
@@ -85,7 +90,9 @@ def _teacher(config: Config, items: int, mesh: jax.sharding.Mesh) -> Program:
     model = recommender.teacher(config.teacher, config.data.length)
     full = config.teacher.loss == "full_softmax"
     objective = step.full_softmax(model) if full else step.sampled_softmax(model, config.teacher.negatives)
-    return _training("teacher", model, objective, config.teacher.training, config, items, mesh, lists=0)
+    build = lambda items: _training("teacher", model, objective, config.teacher.training, config, items, mesh, lists=0)  # noqa: E731
+    program, few = build(items), ROWS_TIMED * mesh.size
+    return program if full or items <= few else program._replace(timed=build(few))
 
 
 def _distill(config: Config, items: int, mesh: jax.sharding.Mesh) -> Program:

@@ -61,6 +61,29 @@ def run(table, mesh, steps: int, ids_of=zipf, parts: int = 1):
     return state, losses, rounds
 
 
+def ragged_all_to_all(operand, output, input_offsets, send_sizes, output_offsets, recv_sizes, *, axis_name):
+    """What the TPU's collective does (this CPU has none), by gathering everything; checks both sides' sizes."""
+    me, everybody = jax.lax.axis_index(axis_name), lambda x: jax.lax.all_gather(x, axis_name)
+    operands, starts, sizes, targets = map(everybody, (operand, input_offsets, send_sizes, output_offsets))
+    place = jnp.arange(len(output))
+    for source in range(len(starts)):
+        size = jnp.where(recv_sizes[source] == sizes[source, me], sizes[source, me], 0)
+        there = (place >= targets[source, me]) & (place < targets[source, me] + size)
+        found = jnp.take(operands[source], starts[source, me] + place - targets[source, me], axis=0, mode="clip")
+        output = jnp.where(there.reshape(-1, *(1,) * (output.ndim - 1)), found, output)
+    return output
+
+
+@pytest.fixture(params=["padded", "ragged"])
+def transport(request, monkeypatch):
+    """Both ways to exchange rows; the second one with its collective emulated."""
+    if request.param == "ragged":
+        made = tables.wire
+        monkeypatch.setattr(tables, "wire", lambda table, mesh: made(table, mesh)._replace(ragged=True))
+        monkeypatch.setattr(jax.lax, "ragged_all_to_all", ragged_all_to_all)
+    return request.param
+
+
 def logical(array, mesh) -> np.ndarray:
     return np.asarray(tables.to_logical(array, mesh))[:V]
 
@@ -122,7 +145,7 @@ def test_accumulated_micro_batches_are_the_full_batch(parts):  # openxla/xla#491
 
 @pytest.mark.parametrize("capacity", [0.01, 0.3, 1.25, 8.0])
 @pytest.mark.parametrize("crowd", ["one id", "one shard", "one shard, each device its own", "spread"])
-def test_no_id_is_dropped_whatever_the_capacity(capacity, crowd):
+def test_no_id_is_dropped_whatever_the_capacity(capacity, crowd, transport):
     mesh, table = make_mesh(8, 1), Table("items", V, D, optimizer=Sgd(0.5), capacity=capacity)
     ids = {
         "one id": np.full(N, 8),
@@ -141,6 +164,20 @@ def test_no_id_is_dropped_whatever_the_capacity(capacity, crowd):
     np.testing.assert_allclose(logical(state.rows, mesh), expected, rtol=1e-6)
     if capacity == 8.0 or crowd == "one id":
         assert rounds == 1
+    if capacity < 1 and crowd == "one shard, each device its own":
+        assert rounds > 1
+
+
+def test_fifty_skewed_steps_by_ragged_exchange(monkeypatch):
+    mesh, table = make_mesh(4, 2), Table("items", V, D, optimizer=LazyAdam(RATE))
+    state, losses, _ = run(table, mesh, 50)
+    padded = logical(state.rows, mesh)
+    made = tables.wire
+    monkeypatch.setattr(tables, "wire", lambda table, mesh: made(table, mesh)._replace(ragged=True))
+    monkeypatch.setattr(jax.lax, "ragged_all_to_all", ragged_all_to_all)
+    state, same, _ = run(table, mesh, 50)
+    np.testing.assert_allclose(same, losses, rtol=1e-6)
+    np.testing.assert_allclose(logical(state.rows, mesh), padded, rtol=1e-6, atol=1e-6 * np.abs(padded).max())
 
 
 def test_initial_rows_do_not_depend_on_the_mesh_and_padding_is_zero():

@@ -131,7 +131,7 @@ def test_a_plan_that_fits(config, tmp_path, capfd):
 
 @pytest.mark.usefixtures("libtpu")
 def test_a_plan_that_does_not_fit_names_where_it_would(config, tmp_path, capfd):
-    arguments = ("--topology", "v5e:1x1", "--items", "30000000", "--json", tmp_path / "plan.json")
+    arguments = ("--topology", "v5e:1x1", "--items", "300000000", "--json", tmp_path / "plan.json")
     assert main(config, *arguments) == 1
     said = capfd.readouterr().out
     made = json.loads((tmp_path / "plan.json").read_text())

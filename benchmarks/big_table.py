@@ -1,0 +1,95 @@
+"""Training with a large item table: the step must not notice how many rows there are.
+
+    python -m benchmarks.big_table --json benchmarks/results/big_table.json
+
+A simulated shop log of 1 million interactions, its items scattered over a catalogue of V ids, without text; the teacher
+with sampled softmax and row-wise Adagrad through the library's own loop, two epochs, the second one counted. What must
+move: the rows of the batch and of 512 negatives, whatever V. Each size runs in a process of its own.
+"""
+
+import argparse
+import json
+import platform
+import resource
+import subprocess
+import sys
+import tempfile
+from importlib import metadata
+from pathlib import Path
+
+WIDTH, LENGTH, BATCH = 64, 50, 48
+
+
+def main() -> None:
+    """Runs every size and writes one JSON file."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rows", type=int, nargs="+", default=[100_000, 10_000_000], help="sizes of the table")
+    parser.add_argument("--quick", action="store_true", help="100,000 rows only")
+    parser.add_argument("--json", default="", help="where to write the figures")
+    parser.add_argument("--one", type=int, default=0, help=argparse.SUPPRESS)
+    flags = parser.parse_args()
+    if flags.one:
+        print(json.dumps(measure(flags.one)))
+        return
+    rows = []
+    for size in [100_000] if flags.quick else flags.rows:
+        command = [sys.executable, "-m", "benchmarks.big_table", "--one", str(size)]
+        found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
+        print(f"{size:>11,} rows: {found}")
+        rows += [{"case": f"{size:,} rows", "metric": name, "ours": value} for name, value in found.items()]
+    result = {
+        "machine": f"{platform.machine()}, 2 cores",
+        "python": platform.python_version(),
+        "versions": {"jax": metadata.version("jax")},
+        "rows": rows,
+    }
+    if flags.json:
+        Path(flags.json).write_text(json.dumps(result, indent=1) + "\n")
+
+
+def measure(rows: int) -> dict[str, float]:
+    """Milliseconds a step and targets per second in the second epoch, losses of both, peak memory in GB."""
+    import numpy as np
+
+    from rexjax.config import Config, Data, Rows, Shop, Teacher, Training
+    from rexjax.data import batches, histories
+    from rexjax.mesh import make_mesh
+    from rexjax.models import recommender
+    from rexjax.stages import prepare
+    from rexjax.training import loop, step
+
+    training = Training(epochs=2, batch=BATCH, rows=Rows("row_wise_adagrad", learning_rate=0.05))
+    teacher = Teacher(width=WIDTH, loss="sampled_softmax", training=training)
+    shop = Shop(users=50_000, items=20_000, interactions=1_000_000)
+    model, mesh = recommender.teacher(teacher, LENGTH), make_mesh(1, 1)
+    loop.SAVE_SECONDS = float("inf")  # a checkpoint of the table, written beside the steps, would be timed with them
+    with tempfile.TemporaryDirectory() as folder:
+        prepare.run(Config(workdir="", data=Data(shop=shop, strict=False, length=LENGTH)), Path(folder), {})
+        log = histories.read(Path(folder))
+        place = np.random.default_rng(0).permutation(rows)[: log.items.max() + 1].astype(np.int32)
+        log = log._replace(items=place[log.items])
+        popularity = np.bincount(log.items, minlength=rows)
+        task = loop.Task(
+            "teacher",
+            model,
+            step.sampled_softmax(model, teacher.negatives),
+            lambda number: (
+                (batch, None)
+                for batch in batches.epoch([log._asdict()], seed=0, epoch=number, batch=BATCH, length=LENGTH)
+            ),
+            lambda params: {"ndcg@10": 0.0},
+            step.Catalogue(np.zeros((rows, 0), np.float32), popularity),
+        )
+        curve = loop.fit(task, training, seed=0, mesh=mesh, folder=Path(folder)).summary["curve"]
+    steps = sum(1 for _ in batches.epoch([log._asdict()], seed=0, epoch=1, batch=BATCH, length=LENGTH))
+    return {
+        "step_ms": round(1e3 * curve[1]["seconds"] / steps, 2),
+        "targets_per_second": round(curve[1]["targets_per_second"]),
+        "loss_1": round(curve[0]["loss"], 4),
+        "loss_2": round(curve[1]["loss"], 4),
+        "peak_gb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2),
+    }
+
+
+if __name__ == "__main__":
+    main()
