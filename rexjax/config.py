@@ -72,7 +72,7 @@ class Data:
     columns: Columns = field(default_factory=Columns)
     """What the columns are called."""
     text: tuple[str, ...] = ("title",)
-    """Columns whose words describe an item; the first one is shown as its title."""
+    """Columns whose words describe an item; the first one is shown as its title. None: items are ids alone."""
     engine: str = "duckdb"
     """The ibis backend that cleans: duckdb, or another installed one (pyspark, bigquery)."""
     min_rating: float = 0.0

@@ -82,9 +82,9 @@ def _named(log: Table, columns: Columns, data: Data, *, own_text: bool) -> Table
     named["raw_time"], named["time"] = named["time"], _seconds(named["time"])
     if own_text:
         missing = [name for name in data.text if name not in log.columns]
-        if missing or not data.text:
+        if missing:
             raise UserError(
-                f"there is no items file, and the log has no text column {', '.join(map(repr, missing)) or 'either'} "
+                f"there is no items file, and the log has no text column {', '.join(map(repr, missing))} "
                 f"(it has {', '.join(log.columns)}): see --data.items and --data.text"
             )
         named |= {f"text_{i}": log[name] for i, name in enumerate(data.text)}
@@ -120,8 +120,6 @@ def _texts(items: Table, columns: Columns, data: Data) -> Table:
                 f"{data.items} has no column {name!r} (it has {', '.join(items.columns)}): see --data.columns.item and "
                 "--data.text"
             )
-    if not data.text:
-        raise UserError("--data.text names no column: name at least the one with the items' titles")
     return _catalogue(items, items[columns.item], [items[name] for name in data.text])
 
 
@@ -132,10 +130,11 @@ def _own_texts(log: Table, data: Data) -> Table:
 
 def _catalogue(table: Table, item: Column, parts: list[Column]) -> Table:
     parts = [part.cast("string").fill_null("").strip() for part in parts]
-    text = parts[0]
-    for part in parts[1:]:
+    text = ibis.literal("")
+    for part in parts:
         text = ibis.cases((text == "", part), (part == "", text), else_=text + ibis.literal(". ") + part)
-    rows = table.select(row=ibis.row_number(), item=item, title=parts[0], text=text).filter(_.item.notnull())
+    title = parts[0] if parts else item.cast("string")
+    rows = table.select(row=ibis.row_number(), item=item, title=title, text=text).filter(_.item.notnull())
     return rows.group_by("item").agg(row=_.row.min(), title=_.title.max(), text=_.text.max())
 
 
@@ -152,7 +151,8 @@ def _known_items(log: Table, catalogue: Table, data: Data) -> Table:
     if data.strict:
         _refuse(unknown.select("item").distinct(), "in the log only, without a row in the items file")
         _refuse(unused, "in the items file only, without any interaction")
-        _refuse(catalogue.filter(_.text == ""), "without text")
+        if data.text:
+            _refuse(catalogue.filter(_.text == ""), "without text")
     return log.semi_join(catalogue, "item")
 
 

@@ -18,9 +18,13 @@ def run(config: Config, folder: Path, artifacts: dict[str, Artifact]) -> dict[st
     """Writes ``vectors.npy`` (float32 [N, W]) into ``folder``.
 
     Returns:
-        Provenance (model, pooling, hashes), width, explained variance, items without text.
+        Provenance (model, pooling, hashes), width, explained variance, items without text; for items without any text
+        columns, width 0.
     """
     items = inputs.titles(artifacts["prepare"])
+    if not config.data.text:
+        np.save(folder / "vectors.npy", np.zeros((len(items["text"]), 0), np.float32))
+        return {"width": 0, "items_without_text": len(items["text"])}
     if config.encode.vectors:
         raw, provenance = _precomputed(Path(config.encode.vectors), items["row"], artifacts["prepare"])
     else:

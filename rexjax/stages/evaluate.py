@@ -75,9 +75,10 @@ def _models(config: Config, artifacts: dict[str, Artifact], log: inputs.Prepared
     student = recommender.student(config.student, config.data.length)
     teacher = recommender.teacher(config.teacher, config.data.length)
     distilled, compressed = artifacts["distill"].folder, artifacts["compress"].folder
+    text = inputs.text_vectors(artifacts["encode"])
     return {
         "popularity": scorer.popularity(log.popularity),
-        "text_cosine": scorer.text_cosine(inputs.text_vectors(artifacts["encode"])),
+        **({"text_cosine": scorer.text_cosine(text)} if text.shape[1] else {}),
         "teacher": scorer.model(teacher, inputs.served(artifacts["teacher"].folder / "model")),
         "student": scorer.model(student, inputs.served(distilled / "student")),
         "student_control": scorer.model(student, inputs.served(distilled / "control")),

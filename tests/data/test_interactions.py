@@ -256,7 +256,6 @@ def test_a_time_that_is_none_is_named_with_its_row(times, words):
         ({"columns": Columns(rating="stars"), "min_rating": 3.0}, "no column 'stars'.*--data.columns.rating"),
         ({"columns": Columns(session="visit"), "split": "last_session"}, "no column 'visit'.*--data.columns.session"),
         ({"text": ("title", "brand")}, "items has no column 'brand'.*--data.text"),
-        ({"text": ()}, "--data.text names no column"),
     ],
 )
 def test_a_column_that_is_missing_is_named(settings, words):
@@ -264,10 +263,16 @@ def test_a_column_that_is_missing_is_named(settings, words):
         run([("u", "a", 1)], **settings)
 
 
-@pytest.mark.parametrize("text", [("title",), ("user_id", "title"), ()])
+@pytest.mark.parametrize("text", [("title",), ("user_id", "title")])
 def test_a_log_without_the_text_it_should_carry_is_refused(text):
     with pytest.raises(UserError, match="there is no items file, and the log has no text column"):
         run([("u", "a", 1)], "in the log", text=text)
+
+
+@pytest.mark.parametrize("items", [None, "in the log"])
+def test_items_may_be_ids_alone(items):
+    found, con = run([("u", "a", 1), ("u", "b", 2)], items, text=())
+    assert con.to_pyarrow(found.items).select(["title", "text"]).to_pydict() == {"title": ["a", "b"], "text": ["", ""]}
 
 
 def test_an_empty_log_is_refused():

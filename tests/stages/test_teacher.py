@@ -1,9 +1,11 @@
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from rexjax.config import Mesh
+from rexjax import pipeline
+from rexjax.config import Encode, Mesh
 from rexjax.errors import UserError
 from rexjax.stages import inputs, teacher
 
@@ -44,3 +46,19 @@ def test_a_batch_that_the_mesh_does_not_divide_is_refused(finished, tmp_path):
     config = replace(finished.config, teacher=teacher_config, mesh=Mesh(data=8))
     with pytest.raises(UserError, match="batch 7 is not divided by 8"):
         teacher.run(config, tmp_path, finished.artifacts)
+
+
+def test_a_shop_without_text_learns_by_sampled_softmax_and_named_rows(finished, tmp_path):
+    config = replace(
+        finished.config,
+        workdir=str(tmp_path / "run"),
+        data=replace(finished.config.data, text=()),
+        encode=Encode(),
+        teacher=replace(finished.config.teacher, loss="sampled_softmax", negatives=8),
+    )
+    outcomes = pipeline.run(config, tuple(pipeline.BY_NAME), update=False, say=lambda line: None)
+    metrics = {outcome.stage: outcome.artifact.metrics for outcome in outcomes}
+    assert metrics["encode"]["width"] == 0
+    curve = metrics["teacher"]["curve"]
+    assert len(curve) == 2 and all(np.isfinite(point["loss"]) and point["exchange_rounds"] == 1 for point in curve)
+    assert "text_cosine" not in json.loads((tmp_path / "run" / "evaluate" / "metrics.json").read_text())["models"]
