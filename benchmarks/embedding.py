@@ -5,8 +5,8 @@
 
 A step looks up 8,192 ids of width 64 (drawn evenly, the hardest case for caches), takes the gradient of a squared
 distance, and updates the rows. What must move: each distinct row is read twice and written once (3 × 2 MB), plus the
-optimizer's slots. Every case runs in a process of its own on one CPU device. Ids are new in every step; "same ids" names
-the rows of the first step again and again: they stay in the caches, and what is left is what the program does with V.
+optimizer's slots. Every case runs in a process of its own on one CPU device. Ids are new in every step; "same ids" are
+those of the first step again and again: they stay in the caches, and what is left is what the program does with V.
 The exchange between TPUs is counted in what libtpu compiles (8 to 512 chips, 4,096 ids and D = 128 each), not timed.
 """
 

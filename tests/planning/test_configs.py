@@ -1,6 +1,7 @@
 """For every config the compiled training step is inspected: nothing gathers a table, makes a dense gradient of one that
 is read by rows, or replicates what should be sharded."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,11 +16,19 @@ ITEMS, DEVICES = 1_000_000, 8
 BILLION = next(path for path in CONFIGS if path.stem == "web_scale")
 
 
+def small_batch(config):
+    """What is inspected does not depend on the batch, how long the compiler takes does."""
+    training = replace(config.teacher.training, batch=min(config.teacher.training.batch, 64))
+    return replace(config, teacher=replace(config.teacher, training=training))
+
+
 @pytest.fixture(scope="module")
 def ask():
     pytest.importorskip("libtpu", reason="the TPU compiler is the extra rexjax[plan]")
     with Compiler() as compiler:
-        yield lambda path, where, items, *programs: compiler.ask(Request(load(path), items, parse(where), programs))
+        yield lambda path, where, items, program: compiler.ask(
+            Request(small_batch(load(path)), items, parse(where), (program,))
+        )
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
@@ -30,7 +39,7 @@ def test_no_step_gathers_or_replicates_a_table(ask, path):
     assert found["hbm_bytes"]["table"] == ITEMS / DEVICES * width * 4
     moved = sum(kind["bytes"] for kind in found["collectives"].values())
     if load(path).teacher.loss == "sampled_softmax":
-        assert found["hbm_bytes"]["temporary"] < 2e9  # activations of 4,096 rows; not a word of V
+        assert found["hbm_bytes"]["temporary"] < 5e8  # activations; not a word of V
         assert moved < ITEMS * width * 4 / 2
 
 
@@ -41,9 +50,3 @@ def test_a_billion_rows_fit_on_64_chips_and_not_on_four(ask):
     assert big["hbm_needed"] < 1.2 * big["hbm_bytes"]["table"]  # no dense gradient, no copy
     small = ask(BILLION, "v5e:2x2", 10**9, "teacher")["programs"]["teacher"]
     assert not small["fits"] and small["hbm_needed"] > 100 * 2**30 > small["hbm_limit"]
-
-
-def test_a_step_that_reads_rows_takes_as_long_whatever_the_table(ask):
-    small, large = (ask(BILLION, "v5p:2x2x2", n, "teacher")["programs"]["teacher"] for n in (10**6, 10**8))
-    assert large["bytes_accessed"] == small["bytes_accessed"] and large["seconds"] == small["seconds"]
-    assert large["hbm_bytes"]["table"] == 100 * small["hbm_bytes"]["table"]
