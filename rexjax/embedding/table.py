@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from rexjax.embedding import exchange
@@ -61,6 +62,21 @@ class TableState(NamedTuple):
     """[P, D], P = S * R."""
     slots: Slots
     """float32 or int32 [P, D] or [P] each."""
+
+
+def check_ids(ids: np.ndarray, rows: int, column: str) -> None:
+    """At the data's edge: inside, an id beyond the table would count as padding.
+
+    Raises:
+        UserError: an id below -1 or not below ``rows``; names the column, the place and the value.
+    """
+    flat = np.asarray(ids).reshape(-1)
+    wrong = np.flatnonzero((flat < -1) | (flat >= rows))
+    if len(wrong):
+        raise UserError(
+            f"column {column!r} holds the id {flat[wrong[0]]} at place {wrong[0]}: ids of a table of {rows} rows go "
+            f"from 0 to {rows - 1}, and -1 stands for none"
+        )
 
 
 def wire(table: Table, mesh: Mesh) -> Wire:

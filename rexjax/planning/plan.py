@@ -1,5 +1,6 @@
 """The plan of a config on a TPU topology: sizes, compilation in another process, and where it would fit."""
 
+import contextlib
 import importlib.util
 import json
 import os
@@ -47,11 +48,9 @@ class Compiler:
 
     def ask(self, request: Request) -> dict[str, Any]:
         """The figures of ``request``, see ``child.answer``."""
-        try:
+        with contextlib.suppress(BrokenPipeError):  # it has ended: the empty answer below says so
             self._process.stdin.write(to_line(request))
             self._process.stdin.flush()
-        except BrokenPipeError:
-            pass  # it has ended: the empty answer below says so
         line = self._process.stdout.readline()
         reply = json.loads(line) if line else {"error": self._last_words()}
         if "user_error" in reply:

@@ -13,6 +13,7 @@ from rexjax.config import Config
 from rexjax.data import batches, histories
 from rexjax.data.batches import Batch
 from rexjax.data.histories import Histories
+from rexjax.embedding.table import check_ids
 from rexjax.evaluation import ranking, requests
 from rexjax.mesh import local_rows
 from rexjax.models import recommender
@@ -37,6 +38,7 @@ class Prepared(NamedTuple):
 def prepared(artifact: Artifact) -> Prepared:
     """Reads the artifact of stage prepare."""
     log, items = histories.read(artifact.folder), artifact.metrics["items"]
+    check_ids(log.items, items, "items")
     training = np.zeros(len(log.items) + 1, np.int64)
     np.add.at(training, log.offsets[:-1], 1)
     np.add.at(training, log.valid_start, -1)

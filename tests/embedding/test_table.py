@@ -298,3 +298,12 @@ def test_exact_adam_catches_up_after_a_long_absence():
     np.testing.assert_allclose(
         tables.current_rows(state, jnp.int32(400), table)[:V], rows, rtol=1e-5, atol=2e-6 * np.abs(rows).max()
     )
+
+
+@pytest.mark.parametrize(
+    "ids, words", [([0, 3, 10], "'sku' holds the id 10 at place 2"), ([[-1, -2]], "the id -2 at place 1")]
+)
+def test_ids_beyond_the_table_are_refused_at_the_edge(ids, words):
+    tables.check_ids(np.array([-1, 0, 9]), 10, "sku")
+    with pytest.raises(UserError, match=words):
+        tables.check_ids(np.array(ids), 10, "sku")
