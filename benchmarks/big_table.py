@@ -9,13 +9,11 @@ move: the rows of the batch and of 512 negatives, whatever V. Each size runs in 
 
 import argparse
 import json
-import platform
 import resource
-import subprocess
-import sys
 import tempfile
-from importlib import metadata
 from pathlib import Path
+
+from benchmarks import record
 
 WIDTH, LENGTH, BATCH = 64, 50, 48
 
@@ -33,18 +31,10 @@ def main() -> None:
         return
     rows = []
     for size in [100_000] if flags.quick else flags.rows:
-        command = [sys.executable, "-m", "benchmarks.big_table", "--one", str(size)]
-        found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
+        found = record.in_a_process("benchmarks.big_table", str(size))
         print(f"{size:>11,} rows: {found}")
         rows += [{"case": f"{size:,} rows", "metric": name, "ours": value} for name, value in found.items()]
-    result = {
-        "machine": f"{platform.machine()}, 2 cores",
-        "python": platform.python_version(),
-        "versions": {"jax": metadata.version("jax")},
-        "rows": rows,
-    }
-    if flags.json:
-        Path(flags.json).write_text(json.dumps(result, indent=1) + "\n")
+    record.write(flags.json, rows, ("jax",))
 
 
 def measure(rows: int) -> dict[str, float]:

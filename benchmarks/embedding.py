@@ -13,14 +13,11 @@ The exchange between TPUs is counted in what libtpu compiles (8 to 512 chips, 4,
 import argparse
 import json
 import os
-import platform
-import subprocess
-import sys
 import time
 from collections.abc import Callable
-from importlib import metadata
-from pathlib import Path
 from typing import Any
+
+from benchmarks import record
 
 IDS, WIDTH, RATE, STEPS = 8192, 64, 0.01, 305
 CASES = [
@@ -45,31 +42,23 @@ def main() -> None:
     parser.add_argument("--json", default="", help="where to write the figures")
     parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
     flags = parser.parse_args()
+    os.environ["JAX_PLATFORMS"] = "cpu"
     if flags.one:
         who, rule, size = flags.one
         print(json.dumps(exchange(rule) if who == "exchange" else measure(who, rule, int(size))))
         return
     rows = []
     for who, rule, size in CASES:
-        if (flags.quick and size > 100_000) or (who == "torch" and not _has("torch")):
+        if (flags.quick and size > 100_000) or (who == "torch" and not record.has("torch")):
             continue
-        milliseconds = _child(who, rule, size)
+        milliseconds = record.in_a_process("benchmarks.embedding", who, rule, str(size))
         rows.append({"case": f"{who}, {rule}, {size:,} rows", "metric": "step", "unit": "ms", "ours": milliseconds})
         print(f"{who:7} {rule:17} {size:>11,} rows: {milliseconds:8.3f} ms")
-    for layout in [] if flags.quick or not _has("libtpu") else ("v5p:2x2x2", "v5p:4x4x4", "v5p:8x8x8"):
-        found = _child("exchange", layout, 0)
+    for layout in [] if flags.quick or not record.has("libtpu") else ("v5p:2x2x2", "v5p:4x4x4", "v5p:8x8x8"):
+        found = record.in_a_process("benchmarks.embedding", "exchange", layout, "0")
         rows += [{"case": f"exchange, {layout}", "metric": name, "ours": value} for name, value in found.items()]
         print(f"exchange {layout}: {found}")
-    result = {
-        "machine": f"{platform.machine()}, 2 cores",
-        "python": platform.python_version(),
-        "versions": {name: metadata.version(name) for name in ("jax", "optax", "numpy", "torch") if _has(name)},
-        "ids": IDS,
-        "width": WIDTH,
-        "rows": rows,
-    }
-    if flags.json:
-        Path(flags.json).write_text(json.dumps(result, indent=1) + "\n")
+    record.write(flags.json, rows, ("jax", "optax", "numpy", "torch", "libtpu"), ids=IDS, width=WIDTH)
 
 
 def measure(who: str, rule: str, rows: int) -> float:
@@ -123,7 +112,7 @@ def _rexjax(rule: str, rows: int, batches: list[Any]) -> Callable[[], None]:
     def step(state: Any, ids: Any) -> Any:
         table_state, number = state
         routing = tables.route(ids, table, mesh)
-        found, _ = tables.gather(table_state, routing, number, table, mesh)
+        (found, _), _ = tables.gather(table_state, routing, number, table, mesh)
         loss = lambda found: jnp.sum((tables.expand(found, routing, mesh) - 1) ** 2)  # noqa: E731
         gradients = jax.grad(loss)(found)
         new, _ = tables.update(table_state, routing, gradients, number, jax.random.key(0), table, mesh)
@@ -204,7 +193,7 @@ def exchange(layout: str) -> dict[str, float]:
 
     def step(state: Any, ids: Any, number: Any) -> Any:
         routing = tables.route(ids, table, mesh)
-        found, _ = tables.gather(state, routing, number, table, mesh)
+        (found, _), _ = tables.gather(state, routing, number, table, mesh)
         gradients = jax.grad(lambda found: jnp.sum((tables.expand(found, routing, mesh) - 1) ** 2))(found)
         return tables.update(state, routing, gradients, number, jax.random.key(0), table, mesh)
 
@@ -217,22 +206,6 @@ def exchange(layout: str) -> dict[str, float]:
     moved = sum(c.bytes for c in collectives(compiled_text(jax.jit(step, donate_argnums=0), arguments), mesh))
     must = ids * (2 * 4 * width + 4)
     return {"chips": mesh.size, "bytes": moved, "must_move": must, "ratio": round(moved / must, 3)}
-
-
-def _child(who: str, rule: str, rows: int) -> Any:
-    command = [sys.executable, "-m", "benchmarks.embedding", "--one", who, rule, str(rows)]
-    found = subprocess.run(
-        command, check=True, capture_output=True, text=True, env=os.environ | {"JAX_PLATFORMS": "cpu"}
-    )
-    return json.loads(found.stdout.splitlines()[-1])
-
-
-def _has(package: str) -> bool:
-    try:
-        metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return False
-    return True
 
 
 if __name__ == "__main__":

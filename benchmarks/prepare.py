@@ -8,15 +8,13 @@ as 12 bytes (item and time) and read once; cleaning sorts the log once.
 
 import argparse
 import json
-import platform
 import resource
-import subprocess
-import sys
 import tempfile
 import time
-from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+from benchmarks import record
 
 _PACKAGES = ("jax", "duckdb", "ibis-framework", "tensorflow-datasets", "grain", "numpy")
 
@@ -34,17 +32,13 @@ def main() -> None:
         return
     rows = []
     for interactions in [100_000] if flags.quick else flags.interactions:
-        command = [sys.executable, "-m", "benchmarks.prepare", "--one", str(interactions)]
-        found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
+        found = record.in_a_process("benchmarks.prepare", str(interactions))
         rows += [
             {"case": f"shop, {interactions:,} interactions", "metric": name, "unit": unit, "ours": found[name]}
             for name, unit in (("prepare", "s"), ("peak_memory", "GB"), ("read_back", "histories/s"))
         ]
         print(f"{interactions:,} interactions: {found}")
-    versions = {name: metadata.version(name) for name in _PACKAGES}
-    result = {"machine": f"{platform.machine()}, 2 cores", "python": platform.python_version(), "versions": versions}
-    if flags.json:
-        Path(flags.json).write_text(json.dumps(result | {"rows": rows}, indent=1) + "\n")
+    record.write(flags.json, rows, _PACKAGES)
 
 
 def measure(interactions: int) -> dict[str, Any]:

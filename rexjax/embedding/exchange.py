@@ -31,17 +31,15 @@ class Wire(NamedTuple):
 
     def bucket(self, ids: int) -> int:
         """C: requests of one device to another in a round, of ``ids`` on each."""
-        return ids if self.shards == 1 else min(ids, math.ceil(self.capacity * ids / self.shards))
+        return min(ids, math.ceil(self.capacity * ids / self.shards))
 
     def wide(self, ids: int) -> int:
         """K: ids of one device to another in a ragged round; ids are small, so that there may be room to spare."""
         return min(ids, math.ceil(4 * self.capacity * ids / self.shards))
 
     def room(self, ids: int) -> int:
-        """Q: requests that a device takes in a round from all others together."""
-        if self.ragged:  # one row may be asked for by everybody, and must fit
-            return max(self.shards, min(ids * self.shards, math.ceil(self.capacity * ids)))
-        return self.shards * self.bucket(ids)
+        """Q: requests that a device takes in a ragged round; one row, asked for by everybody, must fit."""
+        return max(self.shards, min(ids * self.shards, math.ceil(self.capacity * ids)))
 
 
 class Routing(NamedTuple):

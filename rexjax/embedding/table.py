@@ -146,18 +146,22 @@ def read(arrays: Any, routing: Routing, table: Table, mesh: Mesh) -> tuple[Any, 
     Returns:
         arrays [n, …] (zeros where the routing has padding), and the number of exchange rounds.
     """
-    return _read(arrays, routing, table, mesh, lambda arrays, rows: jax.tree.map(lambda x: _take(x, rows), arrays))
+    return _read(arrays, routing, table, mesh, lambda found: found)
 
 
-def gather(state: TableState, routing: Routing, step: jax.Array, table: Table, mesh: Mesh) -> tuple[Any, jax.Array]:
-    """The table's rows before update ``step``: ([n, D] in the table's dtype, rounds); see ``read``."""
+def gather(
+    state: TableState, routing: Routing, step: jax.Array, table: Table, mesh: Mesh, beside: Any = None
+) -> tuple[tuple[jax.Array, Any], jax.Array]:
+    """The table's rows before update ``step``, and in the same exchange those of arrays that lie beside it.
 
-    def current(state: TableState, rows: jax.Array) -> jax.Array:
-        found = jax.tree.map(lambda x: _take(x, rows), state)
-        updated = table.optimizer.current(found.rows.astype(jnp.float32), found.slots, step)
-        return updated.astype(table.dtype)
+    Returns:
+        ([n, D] in the table's dtype, what ``read`` gives for ``beside``), and the number of exchange rounds.
+    """
 
-    return _read(state, routing, table, mesh, current)
+    def current(found: tuple[TableState, Any]) -> tuple[jax.Array, Any]:
+        return current_rows(found[0], step, table), found[1]
+
+    return _read((state, beside), routing, table, mesh, current)
 
 
 def look_up(values: jax.Array, ids: jax.Array, table: Table, mesh: Mesh) -> jax.Array:
@@ -230,11 +234,7 @@ def update(
     def local(state: TableState, ids: jax.Array, gradients: jax.Array) -> tuple[TableState, jax.Array]:
         return exchange.deliver(write, state, ids, gradients.astype(jnp.float32), lies)
 
-    over = PartitionSpec(mesh.axis_names)
-    move = jax.shard_map(
-        local, mesh=mesh, in_specs=(over, over, over), out_specs=(over, PartitionSpec()), check_vma=False
-    )
-    return move(state, routing.ids, gradients)
+    return _over_mesh(local, mesh, 3, rounds=True)(state, routing.ids, gradients)
 
 
 def update_all(
@@ -248,7 +248,7 @@ def update_all(
 
 
 def current_rows(state: TableState, step: jax.Array, table: Table) -> jax.Array:
-    """All rows [P, D] as they are before update ``step`` (only exact Adam has anything to make up for)."""
+    """Rows as they are before update ``step``, all of them or some (only exact Adam has anything to make up for)."""
     return table.optimizer.current(state.rows.astype(jnp.float32), state.slots, step).astype(table.dtype)
 
 
@@ -266,18 +266,23 @@ def _logical(table: Table, mesh: Mesh) -> jax.Array:
     return to_physical(jnp.arange(padded(table, mesh), dtype=jnp.int32), mesh)
 
 
-def _read(arrays: Any, routing: Routing, table: Table, mesh: Mesh, reader: Callable[..., Any]) -> tuple[Any, jax.Array]:
+def _read(
+    arrays: Any, routing: Routing, table: Table, mesh: Mesh, finish: Callable[[Any], Any]
+) -> tuple[Any, jax.Array]:
+    """``finish`` works on the rows at their owner, before they travel."""
+
     def local(arrays: Any, ids: jax.Array) -> tuple[Any, jax.Array]:
-        return exchange.fetch(lambda rows: reader(arrays, rows), ids, wire(table, mesh))
+        take = lambda rows: finish(jax.tree.map(lambda x: _take(x, rows), arrays))  # noqa: E731
+        return exchange.fetch(take, ids, wire(table, mesh))
 
+    return _over_mesh(local, mesh, 2, rounds=True)(arrays, routing.ids)
+
+
+def _over_mesh(fn: Callable[..., Any], mesh: Mesh, inputs: int, rounds: bool = False) -> Callable[..., Any]:
+    """``fn`` on each device's part of everything; with ``rounds`` it also returns a number, the same on all."""
     over = PartitionSpec(mesh.axis_names)
-    reading = jax.shard_map(local, mesh=mesh, in_specs=(over, over), out_specs=(over, PartitionSpec()), check_vma=False)
-    return reading(arrays, routing.ids)
-
-
-def _over_mesh(fn: Callable[..., Any], mesh: Mesh, inputs: int) -> Callable[..., Any]:
-    over = PartitionSpec(mesh.axis_names)
-    return jax.shard_map(fn, mesh=mesh, in_specs=(over,) * inputs, out_specs=over, check_vma=False)
+    out = (over, PartitionSpec()) if rounds else over
+    return jax.shard_map(fn, mesh=mesh, in_specs=(over,) * inputs, out_specs=out, check_vma=False)
 
 
 def _take(x: jax.Array, rows: jax.Array) -> jax.Array:

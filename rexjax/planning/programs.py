@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from rexjax.compression.quantize import quantize_tree
 from rexjax.config import Config, Training
 from rexjax.data.batches import Batch
+from rexjax.embedding import table as tables
 from rexjax.encoders import loading, text
 from rexjax.encoders.bert import Bert, BertConfig
 from rexjax.errors import UserError
@@ -64,11 +65,6 @@ def names(config: Config) -> tuple[str, ...]:
     """The programs that ``config`` runs, in the order of the stages."""
     without = config.encode.vectors or not config.data.text
     return tuple(name for name in _BUILDERS if name != "encode" or not without)
-
-
-def padded_items(items: int, mesh: jax.sharding.Mesh) -> int:
-    """Rows that the mesh divides: others would silently be replicated (jax#26946)."""
-    return -(-items // mesh.size) * mesh.size
 
 
 def text_width(config: Config) -> int:
@@ -146,7 +142,8 @@ def _training(
 def _retrieval(config: Config, items: int, mesh: jax.sharding.Mesh) -> Program:
     """Requests against the int8 student, its item rows spread over the whole mesh, histories on every device."""
     model = recommender.student(config.student, config.data.length)
-    rows, length = padded_items(items, mesh), config.data.length
+    rows = tables.padded(model.table(items, config.student.training), mesh)
+    length = config.data.length
 
     def served() -> Served:
         params = nn.unbox(model.init(jax.random.key(0), text_width(config)))

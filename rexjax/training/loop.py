@@ -79,11 +79,13 @@ def fit(
     to_disk = jax.jit(lambda current: state.to_disk(current, mesh), out_shardings=shardings)
     from_disk = jax.jit(lambda saved: state.from_disk(saved, mesh), out_shardings=shardings, donate_argnums=0)
 
-    def whole() -> Params:
-        params = jax.jit(lambda current: state.whole(current, table, mesh))(current)
-        return params | {"rows": processes.gather(params["rows"])[:items]} | processes.gather(current.params)
+    whole = jax.jit(lambda current: state.whole(current, table, mesh))
 
-    best = whole()
+    def on_host(current: state.TrainState) -> Params:
+        params = processes.gather(whole(current))
+        return params | {"rows": params["rows"][:items]}
+
+    best = on_host(current)
     progress = checkpoint.Progress(epoch=0, best_epoch=0, best=-1.0, curve=[])
     saved = time.monotonic()
     steps = None
@@ -97,7 +99,7 @@ def fit(
             current, values, steps = _run_epoch(task, step, current, constants, progress.epoch, steps, mesh)
             progress = progress._replace(epoch=progress.epoch + 1)
             if progress.epoch % config.validate_every == 0 or progress.epoch == config.epochs:
-                candidate = whole()
+                candidate = on_host(current)
                 values |= task.validate(candidate)
                 if processes.everywhere(values["ndcg@10"] > progress.best):
                     best = candidate

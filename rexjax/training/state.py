@@ -46,30 +46,29 @@ def create(
         text_width: width W of the text vectors.
         mesh: where it will live.
     """
-    where = abstract(recommender, config, table, text_width=text_width, mesh=mesh)
+    shapes = abstract(recommender, config, table, text_width=text_width, mesh=mesh)
+    where = jax.tree.map(lambda leaf: leaf.sharding, (shapes.step, shapes.params, shapes.slots))
     dense_key, row_key = jax.random.split(jax.random.key(seed))
-
-    def dense() -> tuple[jax.Array, Params, Any]:
-        params = nn.unbox(recommender.init(dense_key, text_width))
-        return jnp.zeros((), jnp.int32), params, optimizer(config).init(params)
-
-    out = jax.tree.map(lambda leaf: leaf.sharding, (where.step, where.params, where.slots))
-    return TrainState(*jax.jit(dense, out_shardings=out)(), tables.create(table, row_key, mesh))
+    dense = jax.jit(lambda key: nn.unbox(_dense(recommender, config, text_width, key)), out_shardings=where)
+    return TrainState(*dense(dense_key), tables.create(table, row_key, mesh))
 
 
 def abstract(
     recommender: Recommender, config: Training, table: Table, *, text_width: int, mesh: jax.sharding.Mesh
 ) -> TrainState:
     """Shapes and shardings (``ShapeDtypeStruct``) of ``create``; ``mesh`` may be of devices that are not here."""
-
-    def dense() -> tuple[jax.Array, Params, Any]:
-        params = recommender.init(jax.random.key(0), text_width)
-        return jnp.zeros((), jnp.int32), params, optimizer(config).init(params)
-
-    boxed = jax.eval_shape(dense)
+    boxed = jax.eval_shape(lambda: _dense(recommender, config, text_width, jax.random.key(0)))
     where = jax.tree.map(lambda s: s or replicated(mesh), shardings(boxed, mesh), is_leaf=lambda leaf: leaf is None)
     attach = lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s)  # noqa: E731
     return TrainState(*jax.tree.map(attach, nn.unbox(boxed), where), tables.abstract(table, mesh))
+
+
+def _dense(
+    recommender: Recommender, config: Training, text_width: int, key: jax.Array
+) -> tuple[jax.Array, Params, Any]:
+    """All of a state but its table, boxed with logical axes."""
+    params = recommender.init(key, text_width)
+    return jnp.zeros((), jnp.int32), params, optimizer(config).init(params)
 
 
 def whole(state: TrainState, table: Table, mesh: jax.sharding.Mesh) -> Params:

@@ -19,7 +19,7 @@ from rexjax.data.batches import Batch
 from rexjax.embedding import softmax
 from rexjax.embedding import table as tables
 from rexjax.embedding.bags import pack, unpack
-from rexjax.embedding.table import Table
+from rexjax.embedding.table import Table, TableState
 from rexjax.mesh import replicated, sharding
 from rexjax.models.recommender import Params, Recommender
 from rexjax.training.state import TrainState, abstract, optimizer
@@ -68,10 +68,10 @@ class WholeTable(NamedTuple):
 class NamedRows(NamedTuple):
     """An objective over the items that a batch names."""
 
-    ids: Callable[..., dict[str, jax.Array]]
-    """``(batch, constants, key, table) -> {feature: int32 item ids}``."""
+    draw: Callable[..., tuple[dict[str, jax.Array], Any]]
+    """``(batch, constants, key, table) -> {feature: int32 item ids}`` and what else ``loss`` must know of the draw."""
     loss: Callable[..., jax.Array]
-    """``(dense params, {feature: item vectors}, {feature: ids}, batch, constants, key, table) -> scalar``."""
+    """``(dense params, {feature: item vectors}, batch, drawn, key) -> scalar``; drawn is what ``draw`` gave."""
 
 
 Objective = WholeTable | NamedRows
@@ -108,23 +108,23 @@ def distilled(recommender: Recommender, list_weight: float) -> Objective:
 def sampled_softmax(recommender: Recommender, negatives: int) -> Objective:
     """Cross-entropy over the next item and M items drawn by popularity, shared by the batch, with logQ correction."""
 
-    def ids(batch, constants, key, table):
-        sampled = _draw(constants, jax.random.fold_in(key, 1), negatives, table)[0]
-        return {"history": batch.items, "labels": batch.labels, "sampled": sampled}
-
-    def loss(params, vectors, ids, batch, constants, key, table):
+    def draw(batch, constants, key, table):
         sampled, log_share = _draw(constants, jax.random.fold_in(key, 1), negatives, table)
+        return {"history": batch.items, "labels": batch.labels, "sampled": sampled}, log_share
+
+    def loss(params, vectors, batch, drawn, key):
+        ids, log_share = drawn
         users = recommender.user_vectors(params["history"], vectors["history"], batch, jax.random.fold_in(key, 0))
         return losses.sampled_softmax(
             recommender.scale * jnp.einsum("bld,md->blm", users, vectors["sampled"]),
             batch.labels,
             where=batch.labels >= 0,
             positive=recommender.scale * jnp.sum(users * vectors["labels"], -1),
-            sampled=sampled,
+            sampled=ids["sampled"],
             log_expected=jnp.log(float(negatives)) + log_share,
         )
 
-    return NamedRows(ids, loss)
+    return NamedRows(draw, loss)
 
 
 def make_step(
@@ -143,12 +143,13 @@ def make_step(
     report "rounds", how often the exchange of rows had to go round.
     """
     rule = optimizer(config)
-    gradients = _whole_table if isinstance(objective, WholeTable) else _named_rows
+    kind = _whole_table if isinstance(objective, WholeTable) else _named_rows
+    move_rows = kind(objective, recommender, table, mesh)
 
     def step(state: TrainState, batch: Batch, lists: Any, constants: Constants) -> tuple[TrainState, dict[str, Any]]:
         key = jax.random.fold_in(jax.random.key(seed), state.step)
-        found, rows, metrics = gradients(objective, recommender, state, batch, lists, constants, key, table, mesh)
-        updates, slots = rule.update(found, state.slots, state.params)
+        gradients, rows, metrics = move_rows(state, batch, lists, constants, key)
+        updates, slots = rule.update(gradients, state.slots, state.params)
         return TrainState(state.step + 1, optax.apply_updates(state.params, updates), slots, rows), metrics
 
     shapes = abstract(recommender, config, table, text_width=text_width, mesh=mesh)
@@ -175,6 +176,7 @@ def place(catalogue: Catalogue, table: Table, mesh: Mesh) -> Constants:
     text = np.where(real[:, None], catalogue.text[np.minimum(order, items - 1)], 0).astype(np.float32)
     size = block_size(items)
     weights = np.pad(catalogue.popularity + 1, (0, -items % size)).reshape(-1, size).sum(1)
+    weights = np.maximum(weights // (weights.sum() // 2**30 + 1), 1)  # so that their sum is an int32
     return jax.device_put(Constants(text, real, np.cumsum(weights).astype(np.int32)), constants_shardings(mesh))
 
 
@@ -183,33 +185,46 @@ def block_size(items: int) -> int:
     return -(-items // BLOCKS)
 
 
-def _whole_table(objective, recommender, state, batch, lists, constants, key, table, mesh):
-    def loss(rows: jax.Array, dense: Params) -> jax.Array:
-        return objective.loss(dense | {"rows": rows}, batch, lists, constants, key, table, mesh)
-
-    rows = state.table.rows.astype(jnp.float32)
-    value, (row_gradients, gradients) = jax.value_and_grad(loss, (0, 1))(rows, state.params)
-    moved = tables.update_all(state.table, row_gradients, state.step, key, table, mesh)
-    return gradients, moved, {"loss": value}
+Moved = tuple[Params, TableState, dict[str, Any]]
+"""Dense gradients, the table after its update, metrics."""
 
 
-def _named_rows(objective, recommender, state, batch, lists, constants, key, table, mesh):
-    ids = objective.ids(batch, constants, key, table)
-    routing = tables.route(pack(ids, mesh.size), table, mesh)
-    rows, rounds = tables.gather(state.table, routing, state.step, table, mesh)
-    if constants.text.shape[1]:
-        text, _ = tables.read(constants.text, routing, table, mesh)
-    else:
-        text = jnp.zeros((len(rows), 0))
+def _whole_table(
+    objective: WholeTable, recommender: Recommender, table: Table, mesh: Mesh
+) -> Callable[[TrainState, Batch, Any, Constants, jax.Array], Moved]:
+    def move_rows(state: TrainState, batch: Batch, lists: Any, constants: Constants, key: jax.Array) -> Moved:
+        def loss(rows: jax.Array, dense: Params) -> jax.Array:
+            return objective.loss(dense | {"rows": rows}, batch, lists, constants, key, table, mesh)
 
-    def loss(rows: jax.Array, dense: Params) -> jax.Array:
-        distinct = recommender.item_vectors(dense | {"rows": rows}, text)
-        vectors = unpack(tables.expand(distinct, routing, mesh), ids, mesh.size)
-        return objective.loss(dense, vectors, ids, batch, constants, key, table)
+        rows = state.table.rows.astype(jnp.float32)
+        value, (row_gradients, gradients) = jax.value_and_grad(loss, (0, 1))(rows, state.params)
+        moved = tables.update_all(state.table, row_gradients, state.step, key, table, mesh)
+        return gradients, moved, {"loss": value}
 
-    value, (row_gradients, gradients) = jax.value_and_grad(loss, (0, 1))(rows.astype(jnp.float32), state.params)
-    moved, _ = tables.update(state.table, routing, row_gradients, state.step, key, table, mesh)
-    return gradients, moved, {"loss": value, "rounds": rounds}
+    return move_rows
+
+
+def _named_rows(
+    objective: NamedRows, recommender: Recommender, table: Table, mesh: Mesh
+) -> Callable[[TrainState, Batch, Any, Constants, jax.Array], Moved]:
+    def move_rows(state: TrainState, batch: Batch, lists: None, constants: Constants, key: jax.Array) -> Moved:
+        drawn = objective.draw(batch, constants, key, table)
+        ids = drawn[0]
+        routing = tables.route(pack(ids, mesh.size), table, mesh)
+        text = constants.text if constants.text.shape[1] else None
+        (rows, text), rounds = tables.gather(state.table, routing, state.step, table, mesh, beside=text)
+        text = jnp.zeros((len(rows), 0)) if text is None else text
+
+        def loss(rows: jax.Array, dense: Params) -> jax.Array:
+            distinct = recommender.item_vectors(dense | {"rows": rows}, text)
+            vectors = unpack(tables.expand(distinct, routing, mesh), ids, mesh.size)
+            return objective.loss(dense, vectors, batch, drawn, key)
+
+        value, (row_gradients, gradients) = jax.value_and_grad(loss, (0, 1))(rows.astype(jnp.float32), state.params)
+        moved, _ = tables.update(state.table, routing, row_gradients, state.step, key, table, mesh)
+        return gradients, moved, {"loss": value, "rounds": rounds}
+
+    return move_rows
 
 
 def _users_and_items(recommender, params, batch, constants, key, table, mesh):

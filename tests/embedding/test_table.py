@@ -33,7 +33,7 @@ def sharded_step(table, mesh, parts: int = 1):
 
     def step(state, ids, number):
         routing = tables.route(ids, table, mesh)
-        rows, rounds = tables.gather(state, routing, number, table, mesh)
+        (rows, _), rounds = tables.gather(state, routing, number, table, mesh)
 
         def loss(rows, part):
             found = tables.expand(rows.astype(jnp.float32), routing, mesh)
@@ -156,7 +156,7 @@ def test_no_id_is_dropped_whatever_the_capacity(capacity, crowd, transport):
     state = tables.create(table, jax.random.key(0), mesh)
     before = logical(state.rows, mesh)
     routing = tables.route(jnp.asarray(ids), table, mesh)
-    rows, _ = tables.gather(state, routing, jnp.int32(0), table, mesh)
+    (rows, _), _ = tables.gather(state, routing, jnp.int32(0), table, mesh)
     np.testing.assert_array_equal(tables.expand(rows, routing, mesh), before[ids])
     ones = jax.grad(lambda rows: tables.expand(rows, routing, mesh).sum())(rows)
     state, rounds = tables.update(state, routing, ones, jnp.int32(0), jax.random.key(0), table, mesh)

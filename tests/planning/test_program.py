@@ -6,6 +6,7 @@ import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
 from rexjax.config import Encode
+from rexjax.embedding.table import Table, padded
 from rexjax.planning import meshes, program, programs
 from rexjax.planning.collectives import Collective
 from rexjax.planning.programs import Program
@@ -98,8 +99,9 @@ class TestCompiled:
 
     def test_rows_are_a_multiple_of_many_devices(self, tiny):
         mesh = meshes.make_mesh(parse("v5p:4x8x8"), model=1)
-        assert programs.padded_items(1000, mesh) == 1024
-        assert programs.padded_items(1000, meshes.make_mesh(parse("v5p:4x4x12"), model=1)) == 1152
+        items = Table("items", 1000, 8)
+        assert padded(items, mesh) == 1024
+        assert padded(items, meshes.make_mesh(parse("v5p:4x4x12"), model=1)) == 1152
         table = programs.build("teacher", tiny, 1000, mesh).kinds["table"]
         assert table == 1024 / 256 * 8 * 4
 

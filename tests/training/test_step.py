@@ -162,9 +162,10 @@ def _loss(objective: step.Objective, batch, lists=None, key=None, params=None) -
     constants = step.place(catalogue(), table, mesh)
     if isinstance(objective, step.WholeTable):
         return objective.loss(params, batch, lists, constants, key, table, mesh)
-    ids = objective.ids(batch, constants, key, table)
-    vectors = {name: recommender.gather(net.item_vectors(params, catalogue().text), i)[0] for name, i in ids.items()}
-    return objective.loss(params, vectors, ids, batch, constants, key, table)
+    drawn = objective.draw(batch, constants, key, table)
+    items = net.item_vectors(params, catalogue().text)
+    vectors = {name: recommender.gather(items, ids)[0] for name, ids in drawn[0].items()}
+    return objective.loss(params, vectors, batch, drawn, key)
 
 
 def test_full_softmax_is_over_the_real_items_only():
@@ -210,6 +211,15 @@ def test_negatives_are_drawn_as_often_as_their_share_says(monkeypatch, blocks):
         np.testing.assert_allclose(shares, popularity / popularity.sum(), rtol=1e-5)
 
 
+def test_more_interactions_than_an_int32_counts_keep_their_shares():
+    table, mesh = MODELS["student"].table(N, CONFIG), make_mesh(1, 1)
+    many = catalogue()._replace(popularity=np.arange(1, N + 1) * 10**9)
+    cumulative = np.asarray(step.place(many, table, mesh).cumulative, np.int64)
+    assert (np.diff(cumulative) > 0).all() and 0 < cumulative[-1] < 2**31
+    shares = np.diff(cumulative, prepend=0) / cumulative[-1]
+    np.testing.assert_allclose(shares, many.popularity / many.popularity.sum(), rtol=1e-5)
+
+
 def test_named_rows_move_and_no_other():
     net, mesh, table = MODELS["teacher"], make_mesh(8, 1), MODELS["teacher"].table(N, CONFIG)
     advance = step.make_step(LOSSES["sampled"], net, CONFIG, table, seed=7, text_width=W, mesh=mesh)
@@ -220,7 +230,7 @@ def test_named_rows_move_and_no_other():
     batch.segments[0, :2], batch.positions[0, :2] = 1, [L - 2, L - 1]
     constants = step.place(catalogue(), table, mesh)
     key = jax.random.fold_in(jax.random.key(7), 1)
-    sampled = np.asarray(LOSSES["sampled"].ids(batch, constants, key, table)["sampled"])
+    sampled = np.asarray(LOSSES["sampled"].draw(batch, constants, key, table)[0]["sampled"])
     last, metrics = advance(start, batch, None, constants)
     moved = np.flatnonzero((np.asarray(tables.to_logical(last.table.rows, mesh)) != before).any(1))
     assert set(moved) == {3, 4, 9} | set(sampled.tolist()) and len(moved) < N and metrics["rounds"] >= 1

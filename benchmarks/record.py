@@ -1,0 +1,33 @@
+"""What every benchmark writes down, and how a case gets a process (and a peak memory) of its own."""
+
+import json
+import platform
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+
+def in_a_process(module: str, *arguments: str) -> Any:
+    """The JSON value on the last line that ``python -m MODULE --one ARGUMENTS`` prints."""
+    command = [sys.executable, "-m", module, "--one", *arguments]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def write(path: str, rows: list[dict[str, Any]], packages: tuple[str, ...], **more: Any) -> None:
+    """Writes rows with machine and versions to ``path``; without a path it does nothing."""
+    if path:
+        versions = {name: metadata.version(name) for name in packages if has(name)}
+        machine = {"machine": f"{platform.machine()}, 2 cores", "python": platform.python_version()}
+        Path(path).write_text(json.dumps(machine | {"versions": versions} | more | {"rows": rows}, indent=1) + "\n")
+
+
+def has(package: str) -> bool:
+    """Whether ``package`` is installed."""
+    try:
+        metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
