@@ -131,7 +131,10 @@ def _plan(arguments: list[str]) -> None:
     for line in report.lines(made):
         out.print(line, markup=False, highlight=False, soft_wrap=True)
     if flags.json:
-        artifacts.write_json(flags.json, made)
+        try:
+            artifacts.write_json(flags.json, made)
+        except OSError as error:
+            raise UserError(f"--json {flags.json} cannot be written ({error.strerror}): the plan is above") from error
     if not made["fits"]:
         sys.exit(1)
 

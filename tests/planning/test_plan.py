@@ -129,6 +129,14 @@ def test_a_plan_that_fits(config, tmp_path, capfd):
     assert teacher["device_hours_per_epoch"] == pytest.approx(8 * teacher["seconds"] * 4 / 3600)
 
 
+def test_a_plan_that_cannot_be_written_is_still_printed(config, tmp_path, capsys, monkeypatch):
+    made = {"topology": "v5p:2x2x1", "slices": 1, "devices": 4, "mesh": {}, "items": 40, "fits": True, "programs": {}}
+    monkeypatch.setattr(plan, "make", lambda *arguments: made)
+    assert main(config, "--topology", "v5p:2x2x1", "--json", tmp_path) == 2
+    said = capsys.readouterr()
+    assert "fits on v5p:2x2x1" in said.out and "cannot be written" in said.err
+
+
 @pytest.mark.usefixtures("libtpu")
 def test_a_plan_that_does_not_fit_names_where_it_would(config, tmp_path, capfd):
     arguments = ("--topology", "v5e:1x1", "--items", "300000000", "--json", tmp_path / "plan.json")
