@@ -22,6 +22,9 @@ from rexjax.training.step import Catalogue, Constants, Objective, make_step, pla
 
 SAVE_SECONDS = 15.0
 """At most so much training is lost when a run is killed (plus the epoch under way)."""
+AHEAD = 8
+"""Steps handed to the devices before the first of them must be done. It bounds the memory of waiting batches, and on
+emulated CPU devices a longer queue of collectives can block for ever (XLA then aborts the process)."""
 
 
 class Task(NamedTuple):
@@ -144,10 +147,12 @@ def _run_epoch(
         placed, placed_lists = place_batch((batch, lists), mesh)
         current, metrics = step(current, placed, placed_lists, constants)
         losses.append(metrics["loss"])
+        jax.block_until_ready(losses[-AHEAD:][0])
         rounds.append(metrics.get("rounds"))
         tokens += (batch.labels >= 0).mean() * placed.labels.size
     if not losses:
         raise UserError("no history has anything to predict in its training part: see --data.split and --data.targets")
+    jax.block_until_ready(current)  # before other programs with collectives are queued
     loss = float(np.mean(jax.device_get(losses)))
     if math.isnan(loss):
         first = int(np.isnan(jax.device_get(losses)).argmax())

@@ -236,7 +236,7 @@ def test_bfloat16_rows_keep_small_updates_and_do_not_depend_on_the_mesh(mesh):
     move = jax.jit(lambda s, g, n: tables.update(s, routing, g, n, jax.random.key(7), table, mesh)[0])
     gradients = jnp.ones((N, D))  # 1 - 1e-4 is 1 in bfloat16: plain rounding would never move
     for number in range(100):
-        state = move(state, gradients, number)
+        state = jax.block_until_ready(move(state, gradients, number))
     rows = np.asarray(logical(state.rows, mesh), np.float32)
     assert abs(rows[:N].mean() - 0.99) < 1e-3
     assert (rows[N:] == 1).all()
