@@ -41,6 +41,8 @@ class Table:
     """(key, (D,)) → one row."""
     optimizer: RowOptimizer = field(default_factory=LazyAdam)
     """How touched rows move."""
+    sparse: bool = True
+    """Only the rows that a batch names move. False: all move in every step (``update_all``)."""
     capacity: float = 1.25
     """Size of the exchange's buckets relative to even demand; smaller ones need more rounds, none loses anything."""
 
@@ -56,12 +58,46 @@ class Table:
 
 
 class TableState(NamedTuple):
-    """A table's values, in physical order."""
+    """A table's values as they are stored, in physical order; ``split`` tells rows and slots apart.
+
+    A sparse table keeps a row and its slots side by side, so that reaching them costs one miss of cache and TLB and
+    not one for each array; a dense one keeps its rows apart, as one matrix.
+    """
+
+    packed: jax.Array
+    """[P, K * D] in the table's dtype, P = S * R: rows, and beside them the slots of the same width and dtype."""
+    apart: Slots
+    """The other slots, float32 or int32 [P, D] or [P] each."""
+
+
+class Parts(NamedTuple):
+    """What a row optimizer works on: all rows of a table or some."""
 
     rows: jax.Array
-    """[P, D], P = S * R."""
+    """[R, D] in the table's dtype."""
     slots: Slots
-    """float32 or int32 [P, D] or [P] each."""
+    """float32 or int32 [R, D] or [R] each."""
+
+
+def split(state: TableState, table: Table) -> Parts:
+    """Rows and slots of a state, or of some rows of it."""
+    cut = lambda place: state.packed[:, place * table.width : (place + 1) * table.width]  # noqa: E731
+    beside = {name: cut(place) for place, name in enumerate(_beside(table), 1)}
+    return Parts(cut(0), state.apart | beside)
+
+
+def join(parts: Parts, table: Table) -> TableState:
+    """The inverse of ``split``."""
+    beside = _beside(table)
+    packed = jnp.concatenate([parts.rows, *(parts.slots[name] for name in beside)], 1) if beside else parts.rows
+    return TableState(packed, {name: slot for name, slot in parts.slots.items() if name not in beside})
+
+
+def _beside(table: Table) -> tuple[str, ...]:
+    """Names of the slots that lie beside the rows."""
+    slots = jax.eval_shape(lambda: table.optimizer.slots(1, table.width))
+    fits = lambda slot: table.sparse and slot.shape == (1, table.width) and slot.dtype == table.dtype  # noqa: E731
+    return tuple(name for name in sorted(slots) if fits(slots[name]))
 
 
 def check_ids(ids: np.ndarray, rows: int, column: str) -> None:
@@ -97,18 +133,14 @@ def physical(ids: jax.Array, table: Table, mesh: Mesh) -> jax.Array:
 
 
 def shardings(table: Table, mesh: Mesh) -> TableState:
-    """Rows and slots over all mesh axes."""
+    """Everything over all mesh axes."""
     where = NamedSharding(mesh, PartitionSpec(mesh.axis_names))
-    return TableState(where, {name: where for name in jax.eval_shape(lambda: table.optimizer.slots(1, table.width))})
+    return jax.tree.map(lambda _: where, jax.eval_shape(lambda: _untouched(jnp.zeros((1, table.width)), table)))
 
 
 def abstract(table: Table, mesh: Mesh) -> TableState:
     """Shapes with shardings; no values."""
-
-    def shape() -> TableState:
-        rows = padded(table, mesh)
-        return TableState(jnp.zeros((rows, table.width), table.dtype), table.optimizer.slots(rows, table.width))
-
+    shape = lambda: _untouched(jnp.zeros((padded(table, mesh), table.width)), table)  # noqa: E731
     attach = lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s)  # noqa: E731
     return jax.tree.map(attach, jax.eval_shape(shape), shardings(table, mesh))
 
@@ -121,13 +153,17 @@ def create(table: Table, key: jax.Array, mesh: Mesh) -> TableState:
     def shard(key: jax.Array) -> TableState:
         logical = jnp.arange(lies.rows) * lies.shards + jax.lax.axis_index(lies.axes)
         rows = jax.lax.map(lambda r: first(jax.random.fold_in(key, r), (table.width,)), logical, batch_size=1 << 14)
-        rows = jnp.where(logical[:, None] < table.rows, rows, 0).astype(table.dtype)
-        return TableState(rows, table.optimizer.slots(lies.rows, table.width))
+        return _untouched(jnp.where(logical[:, None] < table.rows, rows, 0), table)
 
     over = PartitionSpec(mesh.axis_names)
     specs = jax.tree.map(lambda _: over, shardings(table, mesh))
     made = jax.shard_map(shard, mesh=mesh, in_specs=PartitionSpec(), out_specs=specs, check_vma=False)
     return jax.jit(made, out_shardings=shardings(table, mesh))(key)
+
+
+def _untouched(rows: jax.Array, table: Table) -> TableState:
+    """Rows [R, D] with new slots."""
+    return join(Parts(rows.astype(table.dtype), table.optimizer.slots(*rows.shape)), table)
 
 
 def route(ids: jax.Array, table: Table, mesh: Mesh) -> Routing:
@@ -223,13 +259,13 @@ def update(
     lies = wire(table, mesh)
 
     def write(state: TableState, rows: jax.Array, sums: jax.Array) -> TableState:
-        old = jax.tree.map(lambda x: _take(x, rows), state)
+        old = split(jax.tree.map(lambda x: _take(x, rows), state), table)
         new, slots = table.optimizer.apply(old.rows.astype(jnp.float32), sums, old.slots, step)
         if table.dtype == "bfloat16":
             logical = rows * lies.shards + jax.lax.axis_index(lies.axes)
             new = stochastic_bfloat16(new, jax.random.fold_in(key, step), logical)
         put = lambda x, y: x.at[rows].set(y, mode="drop", unique_indices=True, indices_are_sorted=True)  # noqa: E731
-        return jax.tree.map(put, state, TableState(new, slots))
+        return jax.tree.map(put, state, join(Parts(new, slots), table))
 
     def local(state: TableState, ids: jax.Array, gradients: jax.Array) -> tuple[TableState, jax.Array]:
         return exchange.deliver(write, state, ids, gradients.astype(jnp.float32), lies)
@@ -241,15 +277,17 @@ def update_all(
     state: TableState, gradients: jax.Array, step: jax.Array, key: jax.Array, table: Table, mesh: Mesh
 ) -> TableState:
     """The dense update: every row moves by gradients [P, D]; with every row touched lazy Adam *is* Adam."""
-    rows, slots = table.optimizer.apply(state.rows.astype(jnp.float32), gradients, state.slots, step)
+    old = split(state, table)
+    rows, slots = table.optimizer.apply(old.rows.astype(jnp.float32), gradients, old.slots, step)
     if table.dtype == "bfloat16":
         rows = stochastic_bfloat16(rows, jax.random.fold_in(key, step), _logical(table, mesh))
-    return TableState(rows, slots)
+    return join(Parts(rows, slots), table)
 
 
 def current_rows(state: TableState, step: jax.Array, table: Table) -> jax.Array:
     """Rows as they are before update ``step``, all of them or some (only exact Adam has anything to make up for)."""
-    return table.optimizer.current(state.rows.astype(jnp.float32), state.slots, step).astype(table.dtype)
+    rows, slots = split(state, table)
+    return table.optimizer.current(rows.astype(jnp.float32), slots, step).astype(table.dtype)
 
 
 def to_logical(array: jax.Array, mesh: Mesh) -> jax.Array:

@@ -63,14 +63,16 @@ class Recommender:
             "history": self.history.init(history_key, vectors, ones, ones, True)["params"],
         }
 
-    def table(self, rows: int, config: Training) -> Table:
-        """The item table's declaration, for ``rows`` items."""
+    def table(self, rows: int, config: Training, sparse: bool) -> Table:
+        """The item table's declaration, for ``rows`` items of which a step moves all or (``sparse``) some."""
         chosen = config.rows
         peak = chosen.learning_rate or config.learning_rate
         rule = OPTIMIZERS[chosen.optimizer](
             optax.linear_schedule(0.0, peak, config.warmup), weight_decay=config.weight_decay, clip=chosen.clip
         )
-        return Table("items", rows, self.items.width, chosen.dtype, optimizer=rule, capacity=chosen.capacity)
+        return Table(
+            "items", rows, self.items.width, chosen.dtype, optimizer=rule, sparse=sparse, capacity=chosen.capacity
+        )
 
     def item_vectors(self, params: Params, text: jax.Array) -> jax.Array:
         """Item vectors: params["rows"] [V, D] and text float32 [V, W] → float32 [V, D]."""

@@ -109,9 +109,9 @@ def _training(
     *,
     lists: int,
 ) -> Program:
-    table, length, width = model.table(items, settings), config.data.length, text_width(config)
+    table, length, width = model.table(items, settings, objective.sparse), config.data.length, text_width(config)
     now = state.abstract(model, settings, table, text_width=width, mesh=mesh)
-    rows = len(now.table.rows)
+    rows = len(now.table.packed)
     size = _rounded(settings.batch, mesh)
     over_batch, over_rows = sharding(mesh, "batch"), sharding(mesh, "rows")
     batch = Batch(*(_shape((size, length), jnp.int32, over_batch) for _ in Batch._fields))
@@ -126,23 +126,25 @@ def _training(
         _shape((blocks,), jnp.int32, replicated(mesh)),
     )
     run = step.make_step(objective, model, settings, table, seed=config.seed, text_width=width, mesh=mesh)
+    parts = jax.eval_shape(lambda state: tables.split(state, table), now.table)
+    parts = jax.tree.map(lambda x: _shape(x.shape, x.dtype, over_rows), parts)
     trees = {
-        "table": now.table.rows,
-        "table_slots": now.table.slots,
+        "table": parts.rows,
+        "table_slots": parts.slots,
         "dense": now.params,
         "dense_slots": [now.slots, now.step],
         "catalogue": constants,
         "batch": (batch, taught),
     }
     kinds = {kind: bytes_on_device(tree) for kind, tree in trees.items()}
-    whole = now.table.rows.size * now.table.rows.dtype.itemsize
+    whole = parts.rows.size * parts.rows.dtype.itemsize
     return Program(name, run, (now, batch, taught, constants), kinds, size, settings.batch, whole)
 
 
 def _retrieval(config: Config, items: int, mesh: jax.sharding.Mesh) -> Program:
     """Requests against the int8 student, its item rows spread over the whole mesh, histories on every device."""
     model = recommender.student(config.student, config.data.length)
-    rows = tables.padded(model.table(items, config.student.training), mesh)
+    rows = tables.padded(model.table(items, config.student.training, sparse=False), mesh)
     length = config.data.length
 
     def served() -> Served:

@@ -59,8 +59,9 @@ class Lists(NamedTuple):
 
 
 class WholeTable(NamedTuple):
-    """An objective over all items."""
+    """An objective over all items: its table is not sparse."""
 
+    sparse = False
     loss: Callable[..., jax.Array]
     """``(params, batch, lists or None, constants, key, table, mesh) -> scalar``; params["rows"] [P, D] as they lie."""
 
@@ -68,6 +69,7 @@ class WholeTable(NamedTuple):
 class NamedRows(NamedTuple):
     """An objective over the items that a batch names."""
 
+    sparse = True
     draw: Callable[..., tuple[dict[str, jax.Array], Any]]
     """``(batch, constants, key, table) -> {feature: int32 item ids}`` and what else ``loss`` must know of the draw."""
     loss: Callable[..., jax.Array]
@@ -143,7 +145,7 @@ def make_step(
     report "rounds", how often the exchange of rows had to go round.
     """
     rule = optimizer(config)
-    kind = _whole_table if isinstance(objective, WholeTable) else _named_rows
+    kind = _named_rows if table.sparse else _whole_table
     move_rows = kind(objective, recommender, table, mesh)
 
     def step(state: TrainState, batch: Batch, lists: Any, constants: Constants) -> tuple[TrainState, dict[str, Any]]:
@@ -196,7 +198,7 @@ def _whole_table(
         def loss(rows: jax.Array, dense: Params) -> jax.Array:
             return objective.loss(dense | {"rows": rows}, batch, lists, constants, key, table, mesh)
 
-        rows = state.table.rows.astype(jnp.float32)
+        rows = tables.split(state.table, table).rows.astype(jnp.float32)
         value, (row_gradients, gradients) = jax.value_and_grad(loss, (0, 1))(rows, state.params)
         moved = tables.update_all(state.table, row_gradients, state.step, key, table, mesh)
         return gradients, moved, {"loss": value}

@@ -84,6 +84,10 @@ def transport(request, monkeypatch):
     return request.param
 
 
+def rows_of(state, table):
+    return tables.split(state, table).rows
+
+
 def logical(array, mesh) -> np.ndarray:
     return np.asarray(tables.to_logical(array, mesh))[:V]
 
@@ -124,7 +128,7 @@ def dense(name: str, rows: np.ndarray, steps: int):
 )
 def test_fifty_skewed_steps_are_those_of_the_dense_twin(name, mesh):
     mesh, table = make_mesh(*mesh), Table("items", V, D, optimizer=OPTIMIZERS[name](RATE))
-    start = logical(tables.create(table, jax.random.key(0), mesh).rows, mesh)
+    start = logical(rows_of(tables.create(table, jax.random.key(0), mesh), table), mesh)
     expected_losses, expected = dense(name, start, 50)
     state, losses, rounds = run(table, mesh, 50)
     np.testing.assert_allclose(losses, expected_losses, rtol=1e-6)
@@ -140,7 +144,7 @@ def test_accumulated_micro_batches_are_the_full_batch(parts):  # openxla/xla#491
     whole, losses, _ = run(table, mesh, 5)
     split, same, _ = run(table, mesh, 5, parts=parts)
     np.testing.assert_allclose(same, losses, rtol=1e-6)
-    np.testing.assert_allclose(split.rows, whole.rows, rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(rows_of(split, table), rows_of(whole, table), rtol=1e-5, atol=1e-7)
 
 
 CROWDS = {
@@ -155,7 +159,7 @@ CROWDS = {
 def test_no_id_is_dropped_whatever_the_capacity(capacity, transport):
     mesh, table = make_mesh(8, 1), Table("items", V, D, optimizer=Sgd(0.5), capacity=capacity)
     start = tables.create(table, jax.random.key(0), mesh)
-    before = logical(start.rows, mesh)
+    before = logical(rows_of(start, table), mesh)
 
     @jax.jit
     def step(state, ids):
@@ -169,7 +173,7 @@ def test_no_id_is_dropped_whatever_the_capacity(capacity, transport):
         found, state, rounds = step(start, ids.astype(np.int32))
         np.testing.assert_array_equal(found, before[ids], crowd)
         expected = before - 0.5 * np.bincount(ids, minlength=V)[:, None]
-        np.testing.assert_allclose(logical(state.rows, mesh), expected, rtol=1e-6, err_msg=crowd)
+        np.testing.assert_allclose(logical(rows_of(state, table), mesh), expected, rtol=1e-6, err_msg=crowd)
         if capacity == 8.0 or crowd == "one id":
             assert rounds == 1
         if capacity < 1 and crowd == "one shard, each device its own":
@@ -179,22 +183,24 @@ def test_no_id_is_dropped_whatever_the_capacity(capacity, transport):
 def test_fifty_skewed_steps_by_ragged_exchange(monkeypatch):
     mesh, table = make_mesh(4, 2), Table("items", V, D, optimizer=LazyAdam(RATE))
     state, losses, _ = run(table, mesh, 50)
-    padded = logical(state.rows, mesh)
+    padded = logical(rows_of(state, table), mesh)
     made = tables.wire
     monkeypatch.setattr(tables, "wire", lambda table, mesh: made(table, mesh)._replace(ragged=True))
     monkeypatch.setattr(jax.lax, "ragged_all_to_all", ragged_all_to_all)
     state, same, _ = run(table, mesh, 50)
     np.testing.assert_allclose(same, losses, rtol=1e-6)
-    np.testing.assert_allclose(logical(state.rows, mesh), padded, rtol=1e-6, atol=1e-6 * np.abs(padded).max())
+    np.testing.assert_allclose(
+        logical(rows_of(state, table), mesh), padded, rtol=1e-6, atol=1e-6 * np.abs(padded).max()
+    )
 
 
 def test_initial_rows_do_not_depend_on_the_mesh_and_padding_is_zero():
     table = Table("items", V, D)
     one, eight = make_mesh(1, 1), make_mesh(8, 1)
     a, b = (tables.create(table, jax.random.key(0), mesh) for mesh in (one, eight))
-    np.testing.assert_array_equal(logical(a.rows, one), logical(b.rows, eight))
-    assert not np.asarray(tables.to_logical(b.rows, eight))[V:].any()
-    assert abs(np.std(a.rows) - table.stddev) < 1e-3
+    np.testing.assert_array_equal(logical(rows_of(a, table), one), logical(rows_of(b, table), eight))
+    assert not np.asarray(tables.to_logical(rows_of(b, table), eight))[V:].any()
+    assert abs(np.std(rows_of(a, table)) - table.stddev) < 1e-3
     shapes = tables.abstract(table, eight)
     assert jax.tree.map(lambda x: (x.shape, x.dtype), shapes) == jax.tree.map(lambda x: (x.shape, x.dtype), b)
     for leaf in jax.tree.leaves(b):
@@ -216,14 +222,14 @@ def test_neighbours_lie_on_different_shards_and_orders_invert():
 def test_the_dense_update_is_adam_on_all_rows(mesh):
     mesh, table = make_mesh(*mesh), Table("items", V, D, optimizer=LazyAdam(RATE))
     state = tables.create(table, jax.random.key(0), mesh)
-    adam, rows = optax.adam(RATE), state.rows
+    adam, rows = optax.adam(RATE), rows_of(state, table)
     slots = adam.init(rows)
     for number in range(3):
         gradients = jax.random.normal(jax.random.key(number), rows.shape)
         state = tables.update_all(state, gradients, jnp.int32(number), jax.random.key(0), table, mesh)
         moves, slots = adam.update(gradients, slots)
         rows = rows + moves
-    np.testing.assert_allclose(state.rows, rows, rtol=1e-6, atol=1e-7)
+    np.testing.assert_allclose(rows_of(state, table), rows, rtol=1e-6, atol=1e-7)
 
 
 @pytest.mark.parametrize("mesh", [(1, 1), (8, 1)], ids=str)
@@ -231,13 +237,13 @@ def test_bfloat16_rows_keep_small_updates_and_do_not_depend_on_the_mesh(mesh):
     mesh = make_mesh(*mesh)
     table = Table("items", V, D, "bfloat16", optimizer=Sgd(1e-4), initializer=lambda key, shape: jnp.ones(shape))
     state = tables.create(table, jax.random.key(0), mesh)
-    assert state.rows.dtype == jnp.bfloat16
+    assert rows_of(state, table).dtype == jnp.bfloat16
     routing = tables.route(jnp.arange(N), table, mesh)
     move = jax.jit(lambda s, g, n: tables.update(s, routing, g, n, jax.random.key(7), table, mesh)[0])
     gradients = jnp.ones((N, D))  # 1 - 1e-4 is 1 in bfloat16: plain rounding would never move
     for number in range(100):
         state = jax.block_until_ready(move(state, gradients, number))
-    rows = np.asarray(logical(state.rows, mesh), np.float32)
+    rows = np.asarray(logical(rows_of(state, table), mesh), np.float32)
     assert abs(rows[:N].mean() - 0.99) < 1e-3
     assert (rows[N:] == 1).all()
     other = make_mesh(8, 1) if mesh.size == 1 else make_mesh(1, 1)
@@ -245,7 +251,9 @@ def test_bfloat16_rows_keep_small_updates_and_do_not_depend_on_the_mesh(mesh):
     there = tables.route(jnp.arange(N), table, other)
     one = lambda s, r, m: tables.update(s, r, gradients, jnp.int32(0), jax.random.key(7), table, m)[0]  # noqa: E731
     first = one(tables.create(table, jax.random.key(0), mesh), routing, mesh)
-    np.testing.assert_array_equal(logical(one(again, there, other).rows, other), logical(first.rows, mesh))
+    np.testing.assert_array_equal(
+        logical(rows_of(one(again, there, other), table), other), logical(rows_of(first, table), mesh)
+    )
 
 
 def test_arrays_that_lie_as_the_table_are_read_by_the_same_routing():
@@ -289,7 +297,7 @@ def test_a_bad_declaration_is_refused_in_a_sentence(arguments, message):
 def test_exact_adam_catches_up_after_a_long_absence():
     mesh, table = make_mesh(1, 1), Table("items", V, D, optimizer=ExactAdam(optax.linear_schedule(RATE, 1e-3, 300)))
     state = tables.create(table, jax.random.key(0), mesh)
-    rows = state.rows[:V]
+    rows = rows_of(state, table)[:V]
     adam = optax.adam(optax.linear_schedule(RATE, 1e-3, 300))
     slots = adam.init(rows)
     touch = jax.jit(

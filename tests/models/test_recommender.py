@@ -50,8 +50,8 @@ def test_dense_parameters_hold_no_item_rows(name):
 @pytest.mark.parametrize("name", MODELS)
 def test_the_table_follows_the_config(name):
     rows = Rows("row_wise_adagrad", learning_rate=0.5, dtype="bfloat16", clip=1.0, capacity=2.0)
-    table = MODELS[name].table(N, Training(warmup=4, weight_decay=0.1, rows=rows))
-    assert (table.rows, table.width, table.dtype, table.capacity) == (N, D, "bfloat16", 2.0)
+    table = MODELS[name].table(N, Training(warmup=4, weight_decay=0.1, rows=rows), sparse=False)
+    assert (table.rows, table.width, table.dtype, table.sparse, table.capacity) == (N, D, "bfloat16", False, 2.0)
     rule = table.optimizer
     assert isinstance(rule, RowWiseAdagrad) and rule.clip == 1.0 and rule.weight_decay == 0.1
     assert rule.rate(jnp.int32(2)) == 0.25 and rule.rate(jnp.int32(9)) == 0.5

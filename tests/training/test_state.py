@@ -16,8 +16,8 @@ MODELS = {
 }
 
 
-def create(name: str, data: int, model: int, seed: int = 0):
-    mesh, table = make_mesh(data, model), MODELS[name].table(N, CONFIG)
+def create(name: str, data: int, model: int, seed: int = 0, sparse: bool = True):
+    mesh, table = make_mesh(data, model), MODELS[name].table(N, CONFIG, sparse)
     made = state.create(MODELS[name], CONFIG, table, seed=seed, text_width=W, mesh=mesh)
     return made, state.abstract(MODELS[name], CONFIG, table, text_width=W, mesh=mesh), mesh
 
@@ -29,7 +29,7 @@ def test_initial_values_do_not_depend_on_the_mesh(name, data, model):
     for leaf, shape in zip(jax.tree.leaves(many), jax.tree.leaves(shapes), strict=True):
         assert leaf.sharding.is_equivalent_to(shape.sharding, leaf.ndim)
         assert (leaf.shape, leaf.dtype) == (shape.shape, shape.dtype)
-    rows = many.table.rows
+    rows = many.table.packed
     assert rows.sharding.shard_shape(rows.shape) == (-(-N // 8), rows.shape[1])
     cut = lambda made, mesh: jax.tree.map(lambda x: np.asarray(x)[:N], state.to_disk(made, mesh).table)  # noqa: E731
     jax.tree.map(np.testing.assert_array_equal, cut(many, mesh), cut(one, alone))
@@ -45,7 +45,7 @@ def test_a_new_state():
     assert {leaf.dtype for leaf in jax.tree.leaves(new.params)} == {np.dtype(np.float32)}
     moments = new.slots[0]
     assert all(not leaf.any() for leaf in jax.tree.leaves((moments.mu, moments.nu)))
-    assert np.abs(new.table.rows - other.table.rows).max() > 1e-3
+    assert np.abs(new.table.packed - other.table.packed).max() > 1e-3
 
 
 def test_the_optimizer_is_adamw_after_a_warm_up():

@@ -58,7 +58,7 @@ def stream():
 def trained(kind: str, data: int, model: int):
     """Losses of STEPS steps with dropout, the last state, and validation metrics of its parameters."""
     mesh, net = make_mesh(data, model), MODELS["student" if kind == "student" else "teacher"]
-    table = net.table(N, CONFIG)
+    table = net.table(N, CONFIG, LOSSES[kind].sparse)
     current = state.create(net, CONFIG, table, seed=7, text_width=W, mesh=mesh)
     advance = step.make_step(LOSSES[kind], net, CONFIG, table, seed=7, text_width=W, mesh=mesh)
     constants = step.place(catalogue(), table, mesh)
@@ -85,7 +85,7 @@ def validated(net: recommender.Recommender, params) -> dict[str, float]:
 def test_eight_devices_learn_what_one_learns(kind, data, model):
     losses, last, metrics = trained(kind, data, model)
     expected, alone, expected_metrics = trained(kind, 1, 1)
-    assert len(last.table.rows.sharding.device_set) == 8 and len(alone.table.rows.sharding.device_set) == 1
+    assert len(last.table.packed.sharding.device_set) == 8 and len(alone.table.packed.sharding.device_set) == 1
     np.testing.assert_allclose(losses, expected, rtol=0, atol=1e-5)
     assert metrics.keys() == expected_metrics.keys() and "ndcg@10" in metrics
     np.testing.assert_allclose(list(metrics.values()), list(expected_metrics.values()), rtol=0, atol=1e-6)
@@ -112,7 +112,7 @@ def _specs(params, slots):
 def test_the_state_is_sharded_after_the_steps():
     last = trained("teacher", 4, 2)[1]
     tabled = jax.tree.leaves(last.table)
-    assert len(tabled) == 3  # rows and Adam's two moments
+    assert len(tabled) == 3  # rows and Adam's two moments, for a full softmax apart
     for array, spec, axis in [*_specs(last.params, last.slots), *((x, P(("data", "model")), 0) for x in tabled)]:
         assert array.sharding.spec == spec
         parts = 8 if spec[axis] == ("data", "model") else 2
@@ -121,14 +121,14 @@ def test_the_state_is_sharded_after_the_steps():
 
 
 def test_the_students_rows_are_sharded():
-    rows = trained("student", 8, 1)[1].table.rows
+    rows = trained("student", 8, 1)[1].table.packed
     assert rows.sharding.shard_shape(rows.shape) == (7, 8)  # 50 rows over 8 devices
 
 
 def test_dropout_differs_between_steps_and_follows_the_seed():
     mesh, net = make_mesh(1, 1), MODELS["student"]
     batch, lists = next(stream())
-    table = net.table(N, CONFIG)
+    table = net.table(N, CONFIG, sparse=False)
     current = state.create(net, CONFIG, table, seed=7, text_width=W, mesh=mesh)
     constants = step.place(catalogue(), table, mesh)
     make = lambda seed: step.make_step(LOSSES["student"], net, CONFIG, table, seed=seed, text_width=W, mesh=mesh)  # noqa: E731
@@ -145,7 +145,7 @@ def test_dropout_differs_between_steps_and_follows_the_seed():
 def setting():
     """Parameters of the student, a batch with padding, and its log-probabilities over the N real items (NumPy)."""
     net, mesh = MODELS["student"], make_mesh(1, 1)
-    table = net.table(N, CONFIG)
+    table = net.table(N, CONFIG, sparse=False)
     params = state.whole(state.create(net, CONFIG, table, seed=1, text_width=W, mesh=mesh), table, mesh)
     *_, (batch, lists) = ((b, x) for b, x in stream() if (b.labels < 0).any())
     items = np.asarray(net.item_vectors(params, catalogue().text))
@@ -158,7 +158,7 @@ def setting():
 def _loss(objective: step.Objective, batch, lists=None, key=None, params=None) -> jax.Array:
     """The objective's value for the student's parameters of ``setting``, without dropout unless there is a key."""
     net, mesh = MODELS["student"], make_mesh(1, 1)
-    table, params = net.table(N, CONFIG), params or setting()[0]
+    table, params = net.table(N, CONFIG, objective.sparse), params or setting()[0]
     constants = step.place(catalogue(), table, mesh)
     if isinstance(objective, step.WholeTable):
         return objective.loss(params, batch, lists, constants, key, table, mesh)
@@ -199,7 +199,7 @@ def test_sampled_softmax_draws_by_popularity_and_approaches_the_full_one():
 @pytest.mark.parametrize("blocks", [1 << 20, 7])
 def test_negatives_are_drawn_as_often_as_their_share_says(monkeypatch, blocks):
     monkeypatch.setattr(step, "BLOCKS", blocks)
-    table, mesh = MODELS["student"].table(N, CONFIG), make_mesh(1, 1)
+    table, mesh = MODELS["student"].table(N, CONFIG, sparse=True), make_mesh(1, 1)
     constants = step.place(catalogue(), table, mesh)
     drawn, log_share = step._draw(constants, jax.random.key(0), 200_000, table)
     found, shares = np.bincount(drawn, minlength=N) / 200_000, np.zeros(N)
@@ -212,7 +212,7 @@ def test_negatives_are_drawn_as_often_as_their_share_says(monkeypatch, blocks):
 
 
 def test_more_interactions_than_an_int32_counts_keep_their_shares():
-    table, mesh = MODELS["student"].table(N, CONFIG), make_mesh(1, 1)
+    table, mesh = MODELS["student"].table(N, CONFIG, sparse=True), make_mesh(1, 1)
     many = catalogue()._replace(popularity=np.arange(1, N + 1) * 10**9)
     cumulative = np.asarray(step.place(many, table, mesh).cumulative, np.int64)
     assert (np.diff(cumulative) > 0).all() and 0 < cumulative[-1] < 2**31
@@ -221,10 +221,11 @@ def test_more_interactions_than_an_int32_counts_keep_their_shares():
 
 
 def test_named_rows_move_and_no_other():
-    net, mesh, table = MODELS["teacher"], make_mesh(8, 1), MODELS["teacher"].table(N, CONFIG)
+    net, mesh = MODELS["teacher"], make_mesh(8, 1)
+    table = net.table(N, CONFIG, sparse=True)
     advance = step.make_step(LOSSES["sampled"], net, CONFIG, table, seed=7, text_width=W, mesh=mesh)
     start = state.create(net, CONFIG, table, seed=7, text_width=W, mesh=mesh)._replace(step=jnp.int32(1))
-    before = np.asarray(tables.to_logical(start.table.rows, mesh))
+    before = np.asarray(tables.to_logical(start.table.packed, mesh))
     batch = batches.Batch(*(np.full((8, L), fill, np.int32) for fill in (-1, -1, 0, 0, 0)))
     batch.items[0, :2], batch.labels[0, :2] = [3, 4], [4, 9]
     batch.segments[0, :2], batch.positions[0, :2] = 1, [L - 2, L - 1]
@@ -232,16 +233,16 @@ def test_named_rows_move_and_no_other():
     key = jax.random.fold_in(jax.random.key(7), 1)
     sampled = np.asarray(LOSSES["sampled"].draw(batch, constants, key, table)[0]["sampled"])
     last, metrics = advance(start, batch, None, constants)
-    moved = np.flatnonzero((np.asarray(tables.to_logical(last.table.rows, mesh)) != before).any(1))
+    moved = np.flatnonzero((np.asarray(tables.to_logical(last.table.packed, mesh)) != before).any(1))
     assert set(moved) == {3, 4, 9} | set(sampled.tolist()) and len(moved) < N and metrics["rounds"] >= 1
 
 
 @pytest.mark.parametrize("kind", LOSSES)
 def test_an_empty_batch_costs_nothing(kind):
     net = MODELS["student" if kind == "student" else "teacher"]
-    table, mesh = net.table(N, CONFIG), make_mesh(1, 1)
+    table, mesh = net.table(N, CONFIG, LOSSES[kind].sparse), make_mesh(1, 1)
     start = state.create(net, CONFIG, table, seed=1, text_width=W, mesh=mesh)
-    before = jax.tree.map(np.asarray, (start.params, start.table.rows))
+    before = jax.tree.map(np.asarray, (start.params, start.table.packed))
     empty = batches.Batch(*(np.full((2, L), fill, np.int32) for fill in (-1, -1, 0, 0, 0)))
     lists = step.Lists(np.zeros((2, L, K), np.int32), np.zeros((2, L, K), np.float32))
     free = replace(CONFIG, weight_decay=0.0, warmup=0)
@@ -249,4 +250,4 @@ def test_an_empty_batch_costs_nothing(kind):
     last, metrics = advance(start, empty, lists, step.place(catalogue(), table, mesh))
     assert metrics["loss"] == 0
     if kind != "sampled":  # whose table decays the rows that it draws
-        jax.tree.map(np.testing.assert_array_equal, (last.params, last.table.rows), before)
+        jax.tree.map(np.testing.assert_array_equal, (last.params, last.table.packed), before)
