@@ -16,8 +16,8 @@ MODELS = {
 }
 
 
-def create(name: str, data: int, model: int, seed: int = 0, sparse: bool = True):
-    mesh, table = make_mesh(data, model), MODELS[name].table(N, CONFIG, sparse)
+def create(name: str, data: int, model: int, seed: int = 0):
+    mesh, table = make_mesh(data, model), MODELS[name].table(N, CONFIG, sparse=True)
     made = state.create(MODELS[name], CONFIG, table, seed=seed, text_width=W, mesh=mesh)
     return made, state.abstract(MODELS[name], CONFIG, table, text_width=W, mesh=mesh), mesh
 
