@@ -154,6 +154,11 @@ class Training:
     patience: int = 5
     """Stop after so many validations without a better NDCG@10."""
 
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch", "validate_every", "validate_users", "patience"):
+            if getattr(self, name) < 1:
+                raise UserError(f"training has {name}={getattr(self, name)}: set {name} to 1 or more")
+
 
 @dataclass(frozen=True)
 class Teacher:

@@ -116,3 +116,9 @@ def test_a_config_survives_json():
 def test_a_config_comes_back_from_json():
     config = Config("w", data=Data(text=("a", "b"), shop=Shop(users=7, items=50, interactions=99)), seed=3)
     assert configs.from_dict(Config, configs.as_dict(config)) == config
+
+
+@pytest.mark.parametrize("name", ["epochs", "batch", "validate_every", "validate_users", "patience"])
+def test_training_refuses_what_cannot_be_counted(name):
+    with pytest.raises(UserError, match=f"{name}=0: set {name} to 1 or more"):
+        Training(**{name: 0})
