@@ -1,8 +1,8 @@
 """A table of rows, sharded over the whole mesh: declared once, then created, looked up and updated by pure functions.
 
 Row r lies on shard r mod S, at place r div S: popular neighbours never share a shard. Ids are logical everywhere
-outside this room; the arrays of a ``TableState`` are in physical order, padded to the mesh, and ``to_logical`` gives
-what a checkpoint holds. No host ever has a whole table.
+outside this room; the arrays of a ``TableState`` are in physical order, padded to the mesh (``order`` says more). No
+host ever has a whole table.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from rexjax.embedding import exchange
+from rexjax.embedding import exchange, order
 from rexjax.embedding.bags import pack, unpack
 from rexjax.embedding.exchange import Routing, Wire
 from rexjax.embedding.optimizers import LazyAdam, RowOptimizer, Slots
@@ -290,18 +290,8 @@ def current_rows(state: TableState, step: jax.Array, table: Table) -> jax.Array:
     return table.optimizer.current(rows.astype(jnp.float32), slots, step).astype(table.dtype)
 
 
-def to_logical(array: jax.Array, mesh: Mesh) -> jax.Array:
-    """[P, …] in physical order → [P, …] in the order of logical ids, padding rows last."""
-    return array.reshape(mesh.size, -1, *array.shape[1:]).swapaxes(0, 1).reshape(array.shape)
-
-
-def to_physical(array: jax.Array, mesh: Mesh) -> jax.Array:
-    """The inverse of ``to_logical``."""
-    return array.reshape(-1, mesh.size, *array.shape[1:]).swapaxes(0, 1).reshape(array.shape)
-
-
 def _logical(table: Table, mesh: Mesh) -> jax.Array:
-    return to_physical(jnp.arange(padded(table, mesh), dtype=jnp.int32), mesh)
+    return order.to_physical(jnp.arange(padded(table, mesh), dtype=jnp.int32), mesh)
 
 
 def _read(

@@ -1,6 +1,7 @@
 """Checkpoints (Orbax): a training run's whole state, and finished parameters; damaged ones are named."""
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -40,44 +41,41 @@ class Run:
             args=ocp.args.Composite(
                 state=ocp.args.StandardSave(state),
                 best=ocp.args.StandardSave(best),
-                progress=ocp.args.JsonSave(progress._asdict() | {"shapes": _shapes(state)}),
+                progress=ocp.args.JsonSave(progress._asdict() | {"shapes": shapes_of(state)}),
             ),
         )
 
-    def restore(self, state: Any, best: Any) -> tuple[Progress, Any, Any] | None:
-        """The newest checkpoint that can be read, on the shardings of the abstract trees given; else None.
+    def restore(self, like: Callable[[dict[str, list[int]]], Any], best: Any) -> tuple[Progress, Any, Any] | None:
+        """The newest checkpoint that can be read, on the shardings of abstract trees; else None.
 
-        Tables may have been saved with another mesh's padding behind their rows.
+        Args:
+            like: the shapes that were saved, by path → the abstract state to read; an array there that is longer than
+                the saved one gets zeros behind. Its ``UserError`` says what is wrong with the shapes.
+            best: abstract.
 
         Raises:
-            UserError: it is of a model with other shapes.
+            UserError: the checkpoint is of a model with other shapes.
         """
         for epoch in sorted(self._manager.all_steps(), reverse=True):
-            args = ocp.args.Composite(
-                state=ocp.args.StandardRestore(state, strict=False),  # cuts or fills the tables' padding
-                best=ocp.args.StandardRestore(best),
-            )
             try:
                 about = self._manager.restore(epoch, args=ocp.args.Composite(progress=ocp.args.JsonRestore()))
                 progress = dict(about["progress"])
-                self._refuse_other_shapes(epoch, progress.pop("shapes"), _shapes(state))
+                args = ocp.args.Composite(
+                    state=ocp.args.StandardRestore(like(progress.pop("shapes")), strict=False),
+                    best=ocp.args.StandardRestore(best),
+                )
                 found = self._manager.restore(epoch, args=args)
-            except UserError:
-                raise
+            except UserError as error:
+                raise UserError(
+                    f"checkpoint {self._manager.directory}/{epoch} {error}: restore the config it was made with, or "
+                    "take another workdir"
+                ) from None
             except Exception:  # Orbax and TensorStore raise many kinds for a damaged file: fall back to the one before
                 found = None
             if processes.everywhere(found is not None):
                 return Progress(**progress), found["state"], found["best"]
             self._manager.delete(epoch)
         return None
-
-    def _refuse_other_shapes(self, epoch: int, saved: dict[str, list[int]], needed: dict[str, list[int]]) -> None:
-        for name, shape in needed.items():
-            if saved.get(name) != shape:
-                raise UserError(
-                    f"checkpoint {self._manager.directory}/{epoch} has {name} of shape {saved.get(name)}, this config "
-                    f"needs {shape}: restore the config it was made with, or take another workdir"
-                )
 
     def __enter__(self) -> "Run":
         return self
@@ -123,13 +121,9 @@ def _alone() -> ocp.StandardCheckpointer:
     return ocp.StandardCheckpointer(multiprocessing_options=options)
 
 
-def _shapes(state: Any) -> dict[str, list[int]]:
-    """Shapes by path; a table's first dimension, whose padding follows the mesh, is left out."""
-    found = {}
-    for path, leaf in jax.tree_util.tree_leaves_with_path(state):
-        name = jax.tree_util.keystr(path)
-        found[name] = list(leaf.shape[1:] if name.startswith(".table") else leaf.shape)
-    return found
+def shapes_of(tree: Any) -> dict[str, list[int]]:
+    """Shapes of all leaves, by path."""
+    return {jax.tree_util.keystr(path): list(leaf.shape) for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
 
 
 def tree_digest(tree: Any) -> str:

@@ -17,7 +17,7 @@ from rexjax.errors import UserError
 from rexjax.mesh import place_batch
 from rexjax.models.recommender import Params, Recommender
 from rexjax.progress import track
-from rexjax.training import checkpoint, log, state
+from rexjax.training import checkpoint, disk, log, state
 from rexjax.training.step import Catalogue, Constants, Objective, make_step, place
 
 SAVE_SECONDS = 15.0
@@ -78,10 +78,8 @@ def fit(
     constants = place(task.catalogue, table, mesh)
     current = state.create(model, config, table, seed=seed, text_width=text_width, mesh=mesh)
     abstract = state.abstract(model, config, table, text_width=text_width, mesh=mesh)
-    shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract)
-    to_disk = jax.jit(lambda current: state.to_disk(current, mesh), out_shardings=shardings)
-    from_disk = jax.jit(lambda saved: state.from_disk(saved, mesh), out_shardings=shardings, donate_argnums=0)
-
+    about = abstract, table, mesh
+    to_disk, from_disk = disk.writer(*about), disk.reader(*about)
     whole = jax.jit(lambda current: state.whole(current, table, mesh))
 
     def on_host(current: state.TrainState) -> Params:
@@ -96,7 +94,7 @@ def fit(
         checkpoint.Run(folder / "checkpoints" / task.name) as run,
         _log(folder / "logs", task.name, wandb_project, config) as write,
     ):
-        if found := run.restore(abstract, best):
+        if found := run.restore(disk.like(*about), best):
             progress, current, best = found[0], from_disk(found[1]), found[2]
         while not _finished(progress, config):
             current, values, steps = _run_epoch(task, step, current, constants, progress.epoch, steps, mesh)

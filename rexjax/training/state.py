@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from rexjax.config import Training
+from rexjax.embedding import order
 from rexjax.embedding import table as tables
 from rexjax.embedding.table import Table, TableState
 from rexjax.mesh import replicated, shardings
@@ -74,14 +75,4 @@ def _dense(
 def whole(state: TrainState, table: Table, mesh: jax.sharding.Mesh) -> Params:
     """All parameters, the rows [P, D] float32 in the order of item ids (padding last)."""
     rows = tables.current_rows(state.table, state.step, table).astype(jnp.float32)
-    return {"rows": tables.to_logical(rows, mesh), **state.params}
-
-
-def to_disk(state: TrainState, mesh: jax.sharding.Mesh) -> TrainState:
-    """The state as a checkpoint holds it: table arrays in the order of item ids, whatever the mesh."""
-    return state._replace(table=jax.tree.map(lambda x: tables.to_logical(x, mesh), state.table))
-
-
-def from_disk(state: TrainState, mesh: jax.sharding.Mesh) -> TrainState:
-    """The inverse of ``to_disk``, on this mesh."""
-    return state._replace(table=jax.tree.map(lambda x: tables.to_physical(x, mesh), state.table))
+    return {"rows": order.to_logical(rows, mesh), **state.params}

@@ -16,7 +16,7 @@ from jax.sharding import Mesh
 from rexjax import losses
 from rexjax.config import Training
 from rexjax.data.batches import Batch
-from rexjax.embedding import softmax
+from rexjax.embedding import order, softmax
 from rexjax.embedding import table as tables
 from rexjax.embedding.bags import pack, unpack
 from rexjax.embedding.table import Table, TableState
@@ -173,9 +173,9 @@ def constants_shardings(mesh: Mesh) -> Constants:
 def place(catalogue: Catalogue, table: Table, mesh: Mesh) -> Constants:
     """The catalogue as the devices need it."""
     items, rows = len(catalogue.popularity), tables.padded(table, mesh)
-    order = np.asarray(tables.to_physical(np.arange(rows), mesh))  # item id of each row
-    real = order < items
-    text = np.where(real[:, None], catalogue.text[np.minimum(order, items - 1)], 0).astype(np.float32)
+    item = np.asarray(order.to_physical(np.arange(rows), mesh))  # of each row
+    real = item < items
+    text = np.where(real[:, None], catalogue.text[np.minimum(item, items - 1)], 0).astype(np.float32)
     size = block_size(items)
     weights = np.pad(catalogue.popularity + 1, (0, -items % size)).reshape(-1, size).sum(1)
     weights = np.maximum(weights // (weights.sum() // 2**30 + 1), 1)  # so that their sum is an int32

@@ -6,6 +6,7 @@ import numpy as np
 import optax
 import pytest
 
+from rexjax.embedding import order
 from rexjax.embedding import table as tables
 from rexjax.embedding.optimizers import OPTIMIZERS, ExactAdam, LazyAdam, Sgd
 from rexjax.embedding.table import Table, TableState
@@ -89,7 +90,7 @@ def rows_of(state, table):
 
 
 def logical(array, mesh) -> np.ndarray:
-    return np.asarray(tables.to_logical(array, mesh))[:V]
+    return np.asarray(order.to_logical(array, mesh))[:V]
 
 
 def dense(name: str, rows: np.ndarray, steps: int):
@@ -199,7 +200,7 @@ def test_initial_rows_do_not_depend_on_the_mesh_and_padding_is_zero():
     one, eight = make_mesh(1, 1), make_mesh(8, 1)
     a, b = (tables.create(table, jax.random.key(0), mesh) for mesh in (one, eight))
     np.testing.assert_array_equal(logical(rows_of(a, table), one), logical(rows_of(b, table), eight))
-    assert not np.asarray(tables.to_logical(rows_of(b, table), eight))[V:].any()
+    assert not np.asarray(order.to_logical(rows_of(b, table), eight))[V:].any()
     assert abs(np.std(rows_of(a, table)) - table.stddev) < 1e-3
     shapes = tables.abstract(table, eight)
     assert jax.tree.map(lambda x: (x.shape, x.dtype), shapes) == jax.tree.map(lambda x: (x.shape, x.dtype), b)
@@ -214,8 +215,8 @@ def test_neighbours_lie_on_different_shards_and_orders_invert():
     owners = places[1:] // (tables.padded(table, mesh) // 8)
     assert (owners == np.arange(V) % 8).all()
     x = jnp.arange(tables.padded(table, mesh))
-    assert (tables.to_physical(tables.to_logical(x, mesh), mesh) == x).all()
-    assert (tables.to_logical(x, mesh)[:V] == places[1:]).all()
+    assert (order.to_physical(order.to_logical(x, mesh), mesh) == x).all()
+    assert (order.to_logical(x, mesh)[:V] == places[1:]).all()
 
 
 @pytest.mark.parametrize("mesh", [(1, 1), (8, 1)], ids=str)
@@ -261,7 +262,7 @@ def test_arrays_that_lie_as_the_table_are_read_by_the_same_routing():
     side = {"text": np.arange(V * 2.0).reshape(V, 2), "log_share": np.arange(float(V))}
     pad = tables.padded(table, mesh) - V
     placed = jax.tree.map(
-        lambda x: tables.to_physical(jnp.asarray(np.pad(x, [(0, pad)] + [(0, 0)] * (x.ndim - 1))), mesh), side
+        lambda x: order.to_physical(jnp.asarray(np.pad(x, [(0, pad)] + [(0, 0)] * (x.ndim - 1))), mesh), side
     )
     ids = jnp.asarray(zipf(0))
     routing = tables.route(ids, table, mesh)

@@ -10,7 +10,7 @@ from jax.sharding import PartitionSpec as P
 from rexjax.config import Student, Teacher, Training
 from rexjax.data import batches, splits
 from rexjax.data.histories import Histories
-from rexjax.embedding import table as tables
+from rexjax.embedding import order
 from rexjax.evaluation import ranking, requests
 from rexjax.mesh import make_mesh
 from rexjax.models import recommender
@@ -225,7 +225,7 @@ def test_named_rows_move_and_no_other():
     table = net.table(N, CONFIG, sparse=True)
     advance = step.make_step(LOSSES["sampled"], net, CONFIG, table, seed=7, text_width=W, mesh=mesh)
     start = state.create(net, CONFIG, table, seed=7, text_width=W, mesh=mesh)._replace(step=jnp.int32(1))
-    before = np.asarray(tables.to_logical(start.table.packed, mesh))
+    before = np.asarray(order.to_logical(start.table.packed, mesh))
     batch = batches.Batch(*(np.full((8, L), fill, np.int32) for fill in (-1, -1, 0, 0, 0)))
     batch.items[0, :2], batch.labels[0, :2] = [3, 4], [4, 9]
     batch.segments[0, :2], batch.positions[0, :2] = 1, [L - 2, L - 1]
@@ -233,7 +233,7 @@ def test_named_rows_move_and_no_other():
     key = jax.random.fold_in(jax.random.key(7), 1)
     sampled = np.asarray(LOSSES["sampled"].draw(batch, constants, key, table)[0]["sampled"])
     last, metrics = advance(start, batch, None, constants)
-    moved = np.flatnonzero((np.asarray(tables.to_logical(last.table.packed, mesh)) != before).any(1))
+    moved = np.flatnonzero((np.asarray(order.to_logical(last.table.packed, mesh)) != before).any(1))
     assert set(moved) == {3, 4, 9} | set(sampled.tolist()) and len(moved) < N and metrics["rounds"] >= 1
 
 
