@@ -1,11 +1,20 @@
 """Bags: several ids of one feature combined into one vector; and several features that share a table."""
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 Combiner = Literal["sum", "mean", "sqrtn"]
+
+
+class Feature(NamedTuple):
+    """One feature of those that share a table."""
+
+    name: str
+    combiner: Combiner | None = None
+    """How the rows of a bag become one vector; None: there are no bags, each id has its own vector."""
 
 
 def combine(
@@ -28,7 +37,7 @@ def combine(
     return jnp.where(size == 0, 0, 1 / jnp.where(size == 0, 1, size))[:, None] * total
 
 
-def pack(features: dict[str, jax.Array], devices: int) -> jax.Array:
+def pack(features: Mapping[str, jax.Array], devices: int) -> jax.Array:
     """The ids of several features that share a table as one list int32 [n], n divided by ``devices`` (-1 pads).
 
     Each device's part of the list holds its part of every feature, so that nothing crosses the wire for it.
@@ -40,7 +49,7 @@ def pack(features: dict[str, jax.Array], devices: int) -> jax.Array:
     return jnp.concatenate(parts, 1).reshape(-1)
 
 
-def unpack(values: jax.Array, features: dict[str, jax.Array], devices: int) -> dict[str, jax.Array]:
+def unpack(values: jax.Array, features: Mapping[str, jax.Array], devices: int) -> dict[str, jax.Array]:
     """Undoes ``pack``: values [n, D] → for each feature, an array of its ids' shape and D."""
     by_device, found, start = values.reshape(devices, -1, values.shape[-1]), {}, 0
     for name, ids in sorted(features.items()):

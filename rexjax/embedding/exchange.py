@@ -9,10 +9,12 @@ everywhere fall into the same round, and an update may sum them before the optim
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+
+Kind = Literal["all_to_all", "ragged_all_to_all", "all_gather"]
 
 
 class Wire(NamedTuple):
@@ -26,8 +28,10 @@ class Wire(NamedTuple):
     """R."""
     capacity: float
     """Room for requests, relative to even demand."""
-    ragged: bool = False
-    """``ragged_all_to_all`` moves what there is to move; only TPUs have it. Elsewhere buckets are padded."""
+    kind: Kind = "all_to_all"
+    """``all_to_all``: padded buckets. ``ragged_all_to_all`` moves what there is to move; only TPUs have it.
+    ``all_gather``: everybody sees everybody's ids, so that traffic follows the global batch: for small tables, and the
+    slow twin in tests."""
 
     def bucket(self, ids: int) -> int:
         """C: requests of one device to another in a round, of ``ids`` on each."""
@@ -84,7 +88,9 @@ def fetch(read: Callable[[jax.Array], Any], unique: jax.Array, wire: Wire) -> tu
     """
     if wire.shards == 1:
         return read(unique), jnp.int32(1)
-    transport = Ragged if wire.ragged else Padded
+    if wire.kind == "all_gather":
+        return _fetch_from_all(read, unique, wire), jnp.int32(1)
+    transport = _TRANSPORTS[wire.kind]
 
     def serve(part: Round, results: Any) -> Any:
         way = transport(part, unique, wire)
@@ -111,16 +117,34 @@ def deliver(
     """
     if wire.shards == 1:
         return write(carry, unique, values), jnp.int32(1)
-    transport = Ragged if wire.ragged else Padded
 
-    def accept(part: Round, carry: Any) -> Any:
-        way = transport(part, unique, wire)
-        rows, arrived = way.wanted(), way.out(values)
+    def accept(carry: Any, rows: jax.Array, arrived: jax.Array) -> Any:
         distinct = dedupe(rows, wire.rows)
         sums = jnp.zeros_like(arrived).at[distinct.inverse].add(jnp.where(_column(rows < wire.rows, 2), arrived, 0))
         return write(carry, distinct.ids, sums)
 
-    return _rounds(unique, accept, carry, wire)
+    if wire.kind == "all_gather":
+        everybody = jax.lax.all_gather(values, wire.axes, tiled=True)
+        return accept(carry, _wanted_by_all(unique, wire), everybody), jnp.int32(1)
+
+    def turn(part: Round, carry: Any) -> Any:
+        way = _TRANSPORTS[wire.kind](part, unique, wire)
+        return accept(carry, way.wanted(), way.out(values))
+
+    return _rounds(unique, turn, carry, wire)
+
+
+def _wanted_by_all(unique: jax.Array, wire: Wire) -> jax.Array:
+    """int32 [S * n]: the local rows that all devices ask for, R where they lie elsewhere."""
+    local = jax.lax.all_gather(unique, wire.axes, tiled=True) - jax.lax.axis_index(wire.axes) * wire.rows
+    return jnp.where((local >= 0) & (local < wire.rows), local, wire.rows)
+
+
+def _fetch_from_all(read: Callable[[jax.Array], Any], unique: jax.Array, wire: Wire) -> Any:
+    """Each device answers for its rows, the sum of all answers (one and zeros) goes to those who asked."""
+    rows = _wanted_by_all(unique, wire)
+    own = lambda x: jnp.where(_column(rows < wire.rows, x.ndim), x, 0)  # noqa: E731
+    return jax.tree.map(lambda x: jax.lax.psum_scatter(own(x), wire.axes, tiled=True), read(rows))
 
 
 class Padded:
@@ -211,9 +235,12 @@ class Ragged:
         )
 
 
+_TRANSPORTS = {"all_to_all": Padded, "ragged_all_to_all": Ragged}
+
+
 def _rounds(unique: jax.Array, body: Callable[[Round, Any], Any], carry: Any, wire: Wire) -> tuple[Any, jax.Array]:
     """Calls ``body`` until every id had its turn; rows below ``low`` [S] of each shard are done."""
-    base, cut = _base(wire), (Ragged if wire.ragged else Padded).cut
+    base, cut = _base(wire), _TRANSPORTS[wire.kind].cut
     end = jnp.searchsorted(unique, base + wire.rows).astype(jnp.int32)
 
     def turn(state: tuple[jax.Array, Any, jax.Array]) -> tuple[jax.Array, Any, jax.Array]:

@@ -8,7 +8,7 @@ host ever has a whole table.
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +16,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from rexjax.embedding import exchange, order
-from rexjax.embedding.bags import pack, unpack
+from rexjax.embedding.bags import Feature, pack, unpack
 from rexjax.embedding.exchange import Routing, Wire
 from rexjax.embedding.optimizers import LazyAdam, RowOptimizer, Slots
 from rexjax.embedding.rounding import stochastic_bfloat16
@@ -39,10 +39,14 @@ class Table:
     """Rows start as N(0, stddev²), a function of (seed, row) alone; or see ``initializer``."""
     initializer: Callable[[jax.Array, tuple[int, ...]], jax.Array] | None = None
     """(key, (D,)) → one row."""
+    features: tuple[Feature, ...] = ()
+    """Those that share it."""
     optimizer: RowOptimizer = field(default_factory=LazyAdam)
     """How touched rows move."""
     sparse: bool = True
     """Only the rows that a batch names move. False: all move in every step (``update_all``)."""
+    exchange: Literal["all_to_all", "all_gather"] = "all_to_all"
+    """How rows travel: to each device what it asked for, or for a small table everything to all (see ``Wire``)."""
     capacity: float = 1.25
     """Size of the exchange's buckets relative to even demand; smaller ones need more rounds, none loses anything."""
 
@@ -117,8 +121,9 @@ def check_ids(ids: np.ndarray, rows: int, column: str) -> None:
 
 def wire(table: Table, mesh: Mesh) -> Wire:
     """How the table lies on the mesh."""
-    ragged = mesh.devices.flat[0].platform == "tpu"
-    return Wire(mesh.axis_names, mesh.size, -(-table.rows // mesh.size), table.capacity, ragged)
+    on_tpu = mesh.devices.flat[0].platform == "tpu"
+    kind = "ragged_all_to_all" if on_tpu and table.exchange == "all_to_all" else table.exchange
+    return Wire(mesh.axis_names, mesh.size, -(-table.rows // mesh.size), table.capacity, kind)
 
 
 def padded(table: Table, mesh: Mesh) -> int:

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import optax
 
 from rexjax.config import Student, Teacher, Training
+from rexjax.embedding.bags import Feature
 from rexjax.embedding.optimizers import OPTIMIZERS
 from rexjax.embedding.table import Table
 from rexjax.models.items import ItemEncoder
@@ -63,15 +64,25 @@ class Recommender:
             "history": self.history.init(history_key, vectors, ones, ones, True)["params"],
         }
 
-    def table(self, rows: int, config: Training, sparse: bool) -> Table:
-        """The item table's declaration, for ``rows`` items of which a step moves all or (``sparse``) some."""
+    def table(self, rows: int, config: Training, sparse: bool, features: tuple[Feature, ...] = ()) -> Table:
+        """The item table's declaration, for ``rows`` items of which a step moves all or (``sparse``) some.
+
+        ``features`` are those by which an objective reads it.
+        """
         chosen = config.rows
         peak = chosen.learning_rate or config.learning_rate
         rule = OPTIMIZERS[chosen.optimizer](
             optax.linear_schedule(0.0, peak, config.warmup), weight_decay=config.weight_decay, clip=chosen.clip
         )
         return Table(
-            "items", rows, self.items.width, chosen.dtype, optimizer=rule, sparse=sparse, capacity=chosen.capacity
+            "items",
+            rows,
+            self.items.width,
+            chosen.dtype,
+            features=features,
+            optimizer=rule,
+            sparse=sparse,
+            capacity=chosen.capacity,
         )
 
     def item_vectors(self, params: Params, text: jax.Array) -> jax.Array:

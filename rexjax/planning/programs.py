@@ -109,7 +109,8 @@ def _training(
     *,
     lists: int,
 ) -> Program:
-    table, length, width = model.table(items, settings, objective.sparse), config.data.length, text_width(config)
+    table = model.table(items, settings, objective.sparse, objective.features)
+    length, width = config.data.length, text_width(config)
     now = state.abstract(model, settings, table, text_width=width, mesh=mesh)
     rows = len(now.table.packed)
     size = _rounded(settings.batch, mesh)

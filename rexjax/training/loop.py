@@ -73,7 +73,7 @@ def fit(
         wandb_project: log there too.
     """
     model, (items, text_width) = task.recommender, task.catalogue.text.shape
-    table = model.table(items, config, task.objective.sparse)
+    table = model.table(items, config, task.objective.sparse, task.objective.features)
     step = make_step(task.objective, model, config, table, seed=seed, text_width=text_width, mesh=mesh)
     constants = place(task.catalogue, table, mesh)
     current = state.create(model, config, table, seed=seed, text_width=text_width, mesh=mesh)

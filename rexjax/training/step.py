@@ -16,9 +16,9 @@ from jax.sharding import Mesh
 from rexjax import losses
 from rexjax.config import Training
 from rexjax.data.batches import Batch
-from rexjax.embedding import order, softmax
+from rexjax.embedding import features, order, softmax
 from rexjax.embedding import table as tables
-from rexjax.embedding.bags import pack, unpack
+from rexjax.embedding.bags import Feature
 from rexjax.embedding.table import Table, TableState
 from rexjax.mesh import replicated, sharding
 from rexjax.models.recommender import Params, Recommender
@@ -61,7 +61,7 @@ class Lists(NamedTuple):
 class WholeTable(NamedTuple):
     """An objective over all items: its table is not sparse."""
 
-    sparse = False
+    sparse, features = False, ()
     loss: Callable[..., jax.Array]
     """``(params, batch, lists or None, constants, key, table, mesh) -> scalar``; params["rows"] [P, D] as they lie."""
 
@@ -70,6 +70,8 @@ class NamedRows(NamedTuple):
     """An objective over the items that a batch names."""
 
     sparse = True
+    features: tuple[Feature, ...]
+    """What ``draw`` gives ids for."""
     draw: Callable[..., tuple[dict[str, jax.Array], Any]]
     """``(batch, constants, key, table) -> {feature: int32 item ids}`` and what else ``loss`` must know of the draw."""
     loss: Callable[..., jax.Array]
@@ -126,7 +128,7 @@ def sampled_softmax(recommender: Recommender, negatives: int) -> Objective:
             log_expected=jnp.log(float(negatives)) + log_share,
         )
 
-    return NamedRows(draw, loss)
+    return NamedRows(tuple(map(Feature, ("history", "labels", "sampled"))), draw, loss)
 
 
 def make_step(
@@ -212,14 +214,14 @@ def _named_rows(
     def move_rows(state: TrainState, batch: Batch, lists: None, constants: Constants, key: jax.Array) -> Moved:
         drawn = objective.draw(batch, constants, key, table)
         ids = drawn[0]
-        routing = tables.route(pack(ids, mesh.size), table, mesh)
+        routing = features.route(ids, table, mesh)
         text = constants.text if constants.text.shape[1] else None
         (rows, text), rounds = tables.gather(state.table, routing, state.step, table, mesh, beside=text)
         text = jnp.zeros((len(rows), 0)) if text is None else text
 
         def loss(rows: jax.Array, dense: Params) -> jax.Array:
             distinct = recommender.item_vectors(dense | {"rows": rows}, text)
-            vectors = unpack(tables.expand(distinct, routing, mesh), ids, mesh.size)
+            vectors = features.vectors(distinct, routing, ids, table, mesh)
             return objective.loss(dense, vectors, batch, drawn, key)
 
         value, (row_gradients, gradients) = jax.value_and_grad(loss, (0, 1))(rows.astype(jnp.float32), state.params)

@@ -58,7 +58,7 @@ def stream():
 def trained(kind: str, data: int, model: int):
     """Losses of STEPS steps with dropout, the last state, and validation metrics of its parameters."""
     mesh, net = make_mesh(data, model), MODELS["student" if kind == "student" else "teacher"]
-    table = net.table(N, CONFIG, LOSSES[kind].sparse)
+    table = net.table(N, CONFIG, LOSSES[kind].sparse, LOSSES[kind].features)
     current = state.create(net, CONFIG, table, seed=7, text_width=W, mesh=mesh)
     advance = step.make_step(LOSSES[kind], net, CONFIG, table, seed=7, text_width=W, mesh=mesh)
     constants = step.place(catalogue(), table, mesh)
@@ -158,7 +158,7 @@ def setting():
 def _loss(objective: step.Objective, batch, lists=None, key=None, params=None) -> jax.Array:
     """The objective's value for the student's parameters of ``setting``, without dropout unless there is a key."""
     net, mesh = MODELS["student"], make_mesh(1, 1)
-    table, params = net.table(N, CONFIG, objective.sparse), params or setting()[0]
+    table, params = net.table(N, CONFIG, objective.sparse, objective.features), params or setting()[0]
     constants = step.place(catalogue(), table, mesh)
     if isinstance(objective, step.WholeTable):
         return objective.loss(params, batch, lists, constants, key, table, mesh)
@@ -222,7 +222,7 @@ def test_more_interactions_than_an_int32_counts_keep_their_shares():
 
 def test_named_rows_move_and_no_other():
     net, mesh = MODELS["teacher"], make_mesh(8, 1)
-    table = net.table(N, CONFIG, sparse=True)
+    table = net.table(N, CONFIG, True, LOSSES["sampled"].features)
     advance = step.make_step(LOSSES["sampled"], net, CONFIG, table, seed=7, text_width=W, mesh=mesh)
     start = state.create(net, CONFIG, table, seed=7, text_width=W, mesh=mesh)._replace(step=jnp.int32(1))
     before = np.asarray(order.to_logical(start.table.packed, mesh))
@@ -240,7 +240,7 @@ def test_named_rows_move_and_no_other():
 @pytest.mark.parametrize("kind", LOSSES)
 def test_an_empty_batch_costs_nothing(kind):
     net = MODELS["student" if kind == "student" else "teacher"]
-    table, mesh = net.table(N, CONFIG, LOSSES[kind].sparse), make_mesh(1, 1)
+    table, mesh = net.table(N, CONFIG, LOSSES[kind].sparse, LOSSES[kind].features), make_mesh(1, 1)
     start = state.create(net, CONFIG, table, seed=1, text_width=W, mesh=mesh)
     before = jax.tree.map(np.asarray, (start.params, start.table.packed))
     empty = batches.Batch(*(np.full((2, L), fill, np.int32) for fill in (-1, -1, 0, 0, 0)))
