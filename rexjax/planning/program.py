@@ -2,6 +2,7 @@
 
 import re
 import tempfile
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ def out_of_memory(message: str) -> tuple[int, int] | None:
     return None
 
 
+@cache
 def hbm_limit(mesh: Mesh, topology: Topology) -> int:
     """Bytes that the compiler lets a program use on a device: less than what the chip has.
 

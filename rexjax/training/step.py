@@ -88,8 +88,8 @@ def full_softmax(recommender: Recommender) -> Objective:
         users, items = _users_and_items(recommender, params, batch, constants, key, table, mesh)
         labels = tables.physical(batch.labels.reshape(-1), table, mesh)
         targets = softmax.one_label(labels)
-        values = softmax.cross_entropy(users, items, targets, constants.real, recommender.scale, mesh)
-        return losses.mean(values, labels >= 0)
+        total = softmax.cross_entropy(users, items, targets, constants.real, recommender.scale, mesh)
+        return total / jnp.maximum((labels >= 0).sum(), 1)
 
     return WholeTable(loss)
 
@@ -103,8 +103,8 @@ def distilled(recommender: Recommender, list_weight: float) -> Objective:
         rows = tables.physical(lists.items.reshape(len(labels), -1), table, mesh)
         of_lists = softmax.Targets(rows, lists.weights.reshape(rows.shape))
         targets = softmax.mixture(labels, of_lists, list_weight)
-        values = softmax.cross_entropy(users, items, targets, constants.real, recommender.scale, mesh)
-        return losses.mean(values, labels >= 0)
+        total = softmax.cross_entropy(users, items, targets, constants.real, recommender.scale, mesh)
+        return total / jnp.maximum((labels >= 0).sum(), 1)
 
     return WholeTable(loss)
 
