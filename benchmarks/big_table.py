@@ -46,7 +46,8 @@ def measure(rows: int) -> dict[str, float]:
     from rexjax.mesh import make_mesh
     from rexjax.models import recommender
     from rexjax.stages import prepare
-    from rexjax.training import loop, step
+    from rexjax.training import loop, objectives
+    from rexjax.training.catalogue import Catalogue
 
     training = Training(epochs=2, batch=BATCH, rows=Rows("row_wise_adagrad", learning_rate=0.05))
     teacher = Teacher(width=WIDTH, loss="sampled_softmax", training=training)
@@ -62,13 +63,13 @@ def measure(rows: int) -> dict[str, float]:
         task = loop.Task(
             "teacher",
             model,
-            step.sampled_softmax(model, teacher.negatives),
+            objectives.sampled(model, "sampled_softmax", teacher.negatives),
             lambda number: (
                 (batch, None)
                 for batch in batches.epoch([log._asdict()], seed=0, epoch=number, batch=BATCH, length=LENGTH)
             ),
             lambda params: {"ndcg@10": 0.0},
-            step.Catalogue(np.zeros((rows, 0), np.float32), popularity),
+            Catalogue(np.zeros((rows, 0), np.float32), popularity),
         )
         curve = loop.fit(task, training, seed=0, mesh=mesh, folder=Path(folder)).summary["curve"]
     steps = sum(1 for _ in batches.epoch([log._asdict()], seed=0, epoch=1, batch=BATCH, length=LENGTH))

@@ -170,12 +170,22 @@ class Teacher:
     """Transformer blocks."""
     heads: int = 2
     """Attention heads."""
+    block: Literal["sasrec", "gated", "hstu"] = "sasrec"
+    """Transformer blocks of SASRec; with gated residuals and SwiGLU (LiGR, eSASRec); HSTU's pointwise attention."""
+    time: Literal["none", "history", "query"] = "none"
+    """What attention is told: the order alone; the times of the history's events; with 'query', also when the next
+    one happens, as if the question were asked at that moment (a figure of its own: see the README)."""
     dropout: float = 0.3
     """Dropped share of activations."""
-    loss: Literal["full_softmax", "sampled_softmax"] = "full_softmax"
-    """Cross-entropy over the whole catalogue, or over --teacher.negatives shared samples with logQ correction."""
+    fusion: Literal["add", "gated", "text"] = "add"
+    """An item's vector: its row + its projected text; a learned mixture of the two; its text alone."""
+    temperature: float = 0.0
+    """Scores are cosines divided by it; 0: dot products."""
+    loss: Literal["full_softmax", "sampled_softmax", "gbce", "bce", "bpr"] = "full_softmax"
+    """Cross-entropy over the whole catalogue, or over --teacher.negatives shared samples with logQ correction; for
+    comparison gBCE, BCE and BPR with as many samples, drawn evenly."""
     negatives: int = 512
-    """Samples of sampled_softmax, drawn by popularity."""
+    """Samples of the other losses."""
     training: Training = field(default_factory=Training)
     """How it is trained."""
 

@@ -49,6 +49,59 @@ def sampled_softmax(
     return mean(jax.nn.logsumexp(everything, -1) - positive, where)
 
 
+def bce(
+    scores: jax.Array,
+    labels: jax.Array,
+    *,
+    where: jax.Array | None = None,
+    positive: jax.Array,
+    sampled: jax.Array,
+    log_expected: jax.Array,
+) -> jax.Array:
+    """Binary cross-entropy of the label and M samples (SASRec: Kang & McAuley 2018); arguments as above."""
+    return _binary(1.0, scores, labels, where, positive, sampled)
+
+
+def gbce(
+    scores: jax.Array,
+    labels: jax.Array,
+    *,
+    where: jax.Array | None = None,
+    positive: jax.Array,
+    sampled: jax.Array,
+    log_expected: jax.Array,
+) -> jax.Array:
+    """Generalised binary cross-entropy, calibration t = 0.75 (gSASRec: Petrov & Macdonald 2023).
+
+    The label's probability is raised to β = α (t (1 - 1/α) + 1/α), where α is the share of all items that is drawn.
+    """
+    share = jnp.minimum(jnp.exp(log_expected[0]), 1.0)
+    return _binary(share * (0.75 * (1 - 1 / share) + 1 / share), scores, labels, where, positive, sampled)
+
+
+def _binary(power, scores, labels, where, positive, sampled) -> jax.Array:
+    negative = jnp.where(sampled == labels[..., None], 0, jax.nn.softplus(scores)).sum(-1)
+    return mean((power * jax.nn.softplus(-positive) + negative) / (len(sampled) + 1), where)
+
+
+def bpr(
+    scores: jax.Array,
+    labels: jax.Array,
+    *,
+    where: jax.Array | None = None,
+    positive: jax.Array,
+    sampled: jax.Array,
+    log_expected: jax.Array,
+) -> jax.Array:
+    """Bayesian personalised ranking: the label above each of M samples (Rendle et al. 2009); arguments as above."""
+    losses = jnp.where(sampled == labels[..., None], 0, jax.nn.softplus(scores - positive[..., None]))
+    return mean(losses.mean(-1), where)
+
+
+SAMPLED = {"sampled_softmax": sampled_softmax, "gbce": gbce, "bce": bce, "bpr": bpr}
+"""Losses over the label and samples, by their names in a config."""
+
+
 def mean(losses: jax.Array, where: jax.Array | None) -> jax.Array:
     """The mean of ``losses`` over positions where ``where``; 0 if there is none."""
     if where is None:

@@ -72,9 +72,9 @@ def local_rows(mesh: jax.sharding.Mesh, batch: int) -> np.ndarray:
     return np.unique(np.concatenate([rows[index] for index in held]))
 
 
-def place_batch(tree: Any, mesh: jax.sharding.Mesh) -> Any:
-    """Host arrays [B', …], the ``local_rows`` of each process, as global arrays [B, …] over "data"."""
-    return jax.make_array_from_process_local_data(sharding(mesh, "batch"), tree)
+def place_batches(tree: Any, mesh: jax.sharding.Mesh) -> Any:
+    """Host arrays [M, B', …], the ``local_rows`` of each process, as global arrays [M, B, …], B over "data"."""
+    return jax.make_array_from_process_local_data(sharding(mesh, None, "batch"), tree)
 
 
 def keep_compiled_programs() -> None:

@@ -79,9 +79,9 @@ def test_place_lays_rows_over_the_whole_mesh(data, model):
 def test_one_process_holds_all_rows_of_a_batch(data, model):
     mesh = meshes.make_mesh(data, model)
     np.testing.assert_array_equal(meshes.local_rows(mesh, 16), np.arange(16))
-    placed = meshes.place_batch({"items": np.arange(32, dtype=np.int32).reshape(16, 2), "lists": None}, mesh)
-    assert placed["lists"] is None and placed["items"].sharding.spec == P("data")
-    np.testing.assert_array_equal(placed["items"], np.arange(32).reshape(16, 2))
+    placed = meshes.place_batches({"items": np.arange(64, dtype=np.int32).reshape(2, 16, 2), "lists": None}, mesh)
+    assert placed["lists"] is None and placed["items"].sharding.spec == P(None, "data")
+    np.testing.assert_array_equal(placed["items"], np.arange(64).reshape(2, 16, 2))
 
 
 class Shard(NamedTuple):

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import grain
 import numpy as np
 
-from rexjax.data.histories import Histories, concatenate, log_positions
+from rexjax.data.histories import Histories, concatenate, log_positions, since_first
 
 RECORDS_PER_BLOCK = 256
 """Records (of 512 users) that are shuffled together: most logs are one block, so the whole log is shuffled."""
@@ -29,6 +29,11 @@ class Batch(NamedTuple):
     """int32 [B, L], counted so that the last item of every history has position L - 1."""
     events: np.ndarray
     """int64 [B, L], the item's place in the log, 0 for padding."""
+    times: np.ndarray
+    """int32 [B, L, 2], when the item and when the label happened, in the log's unit since the user's first event."""
+
+
+_FILL = (-1, -1, 0, 0, 0, 0)  # what stands in the fields where there is nothing
 
 
 def epoch(
@@ -66,7 +71,7 @@ def epoch(
             yield Batch(*(array[start : start + batch][rows] for array in rest))
         rest = [array[whole:] for array in rest]
     if len(rest[0]):
-        yield Batch(*(_fill(array, batch, fill)[rows] for array, fill in zip(rest, (-1, -1, 0, 0, 0), strict=True)))
+        yield Batch(*(_fill(array, batch, fill)[rows] for array, fill in zip(rest, _FILL, strict=True)))
 
 
 def _blocks(source: Any, seed: int, shuffle: bool) -> Iterator[Histories]:
@@ -84,7 +89,7 @@ def _blocks(source: Any, seed: int, shuffle: bool) -> Iterator[Histories]:
 
 
 def _fill(array: np.ndarray, batch: int, value: int) -> np.ndarray:
-    return np.concatenate([array, np.full((batch - len(array), array.shape[1]), value, array.dtype)])
+    return np.concatenate([array, np.full((batch - len(array), *array.shape[1:]), value, array.dtype)])
 
 
 class Targets(NamedTuple):
@@ -132,9 +137,9 @@ def pack(histories: Histories, order: np.ndarray, length: int, targets: Targets)
     flat = np.repeat(rows * length + columns, counts) + within
 
     def spread(values: np.ndarray, fill: int, dtype: type) -> np.ndarray:
-        array = np.full(size * length, fill, dtype)
+        array = np.full((size * length, *values.shape[1:]), fill, dtype)
         array[flat] = values
-        return array.reshape(size, length)
+        return array.reshape(size, length, *values.shape[1:])
 
     return Batch(
         items=spread(histories.items[events], -1, np.int32),
@@ -142,6 +147,7 @@ def pack(histories: Histories, order: np.ndarray, length: int, targets: Targets)
         segments=spread(np.repeat(segments, counts), 0, np.int32),
         positions=spread(within + np.repeat(length - counts, counts), 0, np.int32),
         events=spread(log_positions(histories)[events], 0, np.int64),
+        times=spread(since_first(histories)[np.stack([events, targets.labels[events]], 1)], 0, np.int32),
     )
 
 
@@ -163,3 +169,10 @@ def latest(histories: Histories, users: np.ndarray, stops: np.ndarray, length: i
     at = stops[:, None] - length + np.arange(length)
     inside = at >= starts[:, None]
     return np.where(inside, histories.items[np.where(inside, at, 0)], -1).astype(np.int32)
+
+
+def latest_times(histories: Histories, users: np.ndarray, stops: np.ndarray, length: int) -> np.ndarray:
+    """When the items of ``latest`` happened and the event at ``stops`` after them: int32 [U, L + 1], see ``Batch``."""
+    at = stops[:, None] - length + np.arange(length + 1)
+    inside = at >= histories.offsets[users][:, None]
+    return np.where(inside, since_first(histories)[np.where(inside, at, 0)], 0).astype(np.int32)

@@ -128,3 +128,11 @@ def log_positions(histories: Histories) -> np.ndarray:
     if np.ndim(histories.first_event):
         return histories.first_event
     return histories.first_event + np.arange(len(histories.items), dtype=np.int64)
+
+
+def since_first(histories: Histories) -> np.ndarray:
+    """Time of each event since its user's first one, in the log's unit: int32 [E], cut off at 2^31 - 1."""
+    first = np.repeat(
+        histories.times[np.minimum(histories.offsets[:-1], len(histories.times) - 1)], np.diff(histories.offsets)
+    )
+    return np.minimum(histories.times - first, np.iinfo(np.int32).max).astype(np.int32)

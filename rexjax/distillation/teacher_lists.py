@@ -15,7 +15,7 @@ from rexjax.data.batches import Batch
 from rexjax.mesh import replicated, sharding
 from rexjax.models.recommender import Recommender, Served, gather
 from rexjax.progress import track
-from rexjax.training.step import Lists
+from rexjax.training.objectives import Lists
 
 
 def write(

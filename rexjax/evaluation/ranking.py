@@ -31,6 +31,7 @@ class Requests(NamedTuple):
     seen_offsets: np.ndarray  # int64 [U + 1], user u's are seen_items[seen_offsets[u] : seen_offsets[u + 1]]
     target_items: np.ndarray  # int32 [F], relevant items, at least one per user
     target_offsets: np.ndarray  # int64 [U + 1]
+    times: np.ndarray | None = None  # int32 [U, L + 1], of the history's events and of the question
 
 
 class Ranks(NamedTuple):
@@ -62,6 +63,7 @@ class _Batch(NamedTuple):
     histories: np.ndarray  # int32 [B, L']
     seen: np.ndarray  # int32 [B, S]
     targets: np.ndarray  # int32 [B, T]
+    times: np.ndarray | None  # int32 [B, L' + 1]
 
 
 @partial(jax.jit, static_argnames="chunk")
@@ -112,7 +114,7 @@ def count_ranks(
 
 
 def evaluate(
-    encode: Callable[[jax.Array], jax.Array],
+    encode: Callable[..., jax.Array],
     items: jax.Array,
     requests: Requests,
     *,
@@ -127,7 +129,8 @@ def evaluate(
     ... L that holds its longest, so ``encode`` compiles for a few lengths and positions must count from the end.
 
     Args:
-      encode: int32 [B, L'] histories, L' <= L, to [B, D] user vectors; usually jitted.
+      encode: int32 [B, L'] histories, L' <= L (and int32 [B, L' + 1] times, where requests have them), to [B, D] user
+        vectors; usually jitted.
       items: [N, D] item vectors.
       requests: U users, see `Requests`.
       ks: cutoffs.
@@ -149,7 +152,8 @@ def evaluate(
     users = len(requests.histories)
     batches = _batches(requests, max(batch, 2))
     for rows in track(batches, description, total=users, size=batch):
-        vectors = encode(jnp.asarray(rows.histories))
+        asked = (rows.histories,) if rows.times is None else (rows.histories, rows.times)
+        vectors = encode(*map(jnp.asarray, asked))
         ranks = count_ranks(vectors, items, jnp.asarray(rows.seen), jnp.asarray(rows.targets), chunk=chunk)
         greater, equal, nan = jax.device_get(ranks)
         if nan:
@@ -240,9 +244,9 @@ def _batches(requests: Requests, batch: int) -> Iterator[_Batch]:
         length = min(_round_up(int(lengths[rows].max()), _SHORTEST), longest)
         histories = np.ascontiguousarray(requests.histories[rows, longest - length :], dtype=np.int32)
         seen = padded(requests.seen_items, requests.seen_offsets, rows)
-        yield _Batch(
-            rows, users, histories, seen, padded(requests.target_items, requests.target_offsets, rows, least=1)
-        )
+        targets = padded(requests.target_items, requests.target_offsets, rows, least=1)
+        times = None if requests.times is None else requests.times[rows, longest - length :]
+        yield _Batch(rows, users, histories, seen, targets, times)
 
 
 def _round_up(size: int, least: int) -> int:

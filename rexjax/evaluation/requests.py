@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from rexjax.data.batches import latest
+from rexjax.data.batches import latest, latest_times
 from rexjax.data.histories import Histories
 from rexjax.errors import UserError
 from rexjax.evaluation.ranking import Requests
@@ -58,6 +58,7 @@ def build(
         seen_offsets=_offsets(seen_users[wanted_seen], users),
         target_items=target_items[wanted_targets].astype(np.int32),
         target_offsets=_offsets(target_users[wanted_targets], users),
+        times=latest_times(histories, users, start[users], length),
     ), users
 
 

@@ -6,10 +6,12 @@ import jax.numpy as jnp
 
 
 class ItemEncoder(nn.Module):
-    """``row + linear(text vector)``: an item that was never seen in training still has its text."""
+    """One learned row and the projected text vector: an item that was never seen in training still has its text."""
 
     width: int
     """D."""
+    fusion: str = "add"
+    """``add``: row + text; ``gated``: a learned share of each, by feature; ``text``: the text alone."""
 
     @nn.compact
     def __call__(self, rows: jax.Array, text: jax.Array) -> jax.Array:
@@ -21,4 +23,10 @@ class ItemEncoder(nn.Module):
         if not text.shape[-1]:
             return rows
         kernel = nn.with_logical_partitioning(nn.initializers.lecun_normal(), (None, "embed"))
-        return rows + nn.Dense(self.width, use_bias=False, kernel_init=kernel, name="text")(text)
+        projected = nn.Dense(self.width, use_bias=False, kernel_init=kernel, name="text")(text)
+        if self.fusion == "text":
+            return projected
+        if self.fusion == "add":
+            return rows + projected
+        gate = nn.Dense(self.width, kernel_init=kernel, name="gate")(jnp.concatenate([rows, projected], -1))
+        return nn.sigmoid(gate) * rows + nn.sigmoid(-gate) * projected

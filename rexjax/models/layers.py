@@ -4,6 +4,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+_BUCKET = 0.301  # natural log of neighbouring time buckets' ratio, as in HSTU: 35 % more time is the next bucket
+_BUCKETS = 80  # enough for int32
+
 
 def _kernel(*axes: str) -> nn.initializers.Initializer:
     return nn.with_logical_partitioning(nn.initializers.xavier_uniform(), axes)
@@ -18,14 +21,20 @@ class Attention(nn.Module):
     """Dropped share of attention weights."""
 
     @nn.compact
-    def __call__(self, x: jax.Array, context: jax.Array, mask: jax.Array, deterministic: bool) -> jax.Array:
-        """float32 [B, Q, D] attends to context [B, L, D] where mask (bool [B, Q, L]) allows it."""
+    def __call__(
+        self, x: jax.Array, context: jax.Array, mask: jax.Array, bias: jax.Array | None, deterministic: bool
+    ) -> jax.Array:
+        """float32 [B, Q, D] attends to context [B, L, D] where mask (bool [B, Q, L]) allows it.
+
+        ``bias`` float32 [B, H, Q, L] is added to the scores.
+        """
         width = x.shape[-1]
         head = (self.heads, width // self.heads)
         axes = _kernel("embed", "heads", "head")
         project = lambda name, of: nn.DenseGeneral(head, use_bias=False, kernel_init=axes, name=name)(of)  # noqa: E731
         q, k, v = project("q", x), project("k", context), project("v", context)
         scores = jnp.einsum("bqhd,blhd->bhql", q, k) / jnp.sqrt(head[1])
+        scores = scores if bias is None else scores + bias
         weights = nn.softmax(jnp.where(mask[:, None], scores, jnp.finfo(scores.dtype).min))
         weights = nn.Dropout(self.dropout)(weights, deterministic)
         mixed = jnp.einsum("bhql,blhd->bqhd", weights, v)
@@ -41,16 +50,98 @@ class Block(nn.Module):
     """Dropped share of activations."""
 
     @nn.compact
-    def __call__(self, x: jax.Array, mask: jax.Array, deterministic: bool) -> jax.Array:
+    def __call__(self, x: jax.Array, mask: jax.Array, bias: jax.Array | None, deterministic: bool) -> jax.Array:
         """float32 [B, L, D] → the last Q positions [B, Q, D], those that mask (bool [B, Q, L]) has queries for."""
         drop = nn.Dropout(self.dropout)
-        context = nn.LayerNorm()(x)
-        queries = mask.shape[1]
-        attended = Attention(self.heads, self.dropout)(context[:, -queries:], context, mask, deterministic)
+        context, queries = nn.LayerNorm()(x), mask.shape[1]
+        attended = Attention(self.heads, self.dropout)(context[:, -queries:], context, mask, bias, deterministic)
         x = x[:, -queries:] + drop(attended, deterministic)
         hidden = nn.Dense(4 * x.shape[-1], kernel_init=_kernel("embed", "mlp"), name="up")(nn.LayerNorm()(x))
         hidden = nn.Dense(x.shape[-1], kernel_init=_kernel("mlp", "embed"), name="down")(nn.gelu(hidden))
         return x + drop(hidden, deterministic)
+
+
+class GatedBlock(nn.Module):
+    """A pre-norm block whose residuals pass a learned gate, with a SwiGLU MLP (LiGR: Borisyuk et al. 2025; eSASRec)."""
+
+    heads: int
+    """H."""
+    dropout: float
+    """Dropped share of activations."""
+
+    @nn.compact
+    def __call__(self, x: jax.Array, mask: jax.Array, bias: jax.Array | None, deterministic: bool) -> jax.Array:
+        """As ``Block``."""
+        drop, width = nn.Dropout(self.dropout), x.shape[-1]
+        gate = lambda name, of: nn.sigmoid(nn.Dense(width, kernel_init=_kernel("embed", None), name=name)(of))  # noqa: E731
+        wide = lambda name, of: nn.Dense(4 * width, kernel_init=_kernel("embed", "mlp"), name=name, use_bias=False)(of)  # noqa: E731
+        context, queries = nn.LayerNorm()(x), mask.shape[1]
+        own = context[:, -queries:]
+        attended = Attention(self.heads, self.dropout)(own, context, mask, bias, deterministic)
+        x = x[:, -queries:] + drop(gate("gate_attention", own) * attended, deterministic)
+        own = nn.LayerNorm()(x)
+        hidden = drop(wide("up", own) * nn.silu(wide("switch", own)), deterministic)
+        hidden = nn.Dense(width, kernel_init=_kernel("mlp", "embed"), name="down", use_bias=False)(hidden)
+        return x + drop(gate("gate_mlp", own) * hidden, deterministic)
+
+
+class HstuBlock(nn.Module):
+    """Pointwise gated attention without softmax (HSTU: Zhai et al. 2024).
+
+    The SiLU of the scores is divided by the number of events that a query sees, not by L, so that neither packing nor
+    cutting a short history changes it; the norm that follows takes out the factor anyway.
+    """
+
+    heads: int
+    """H."""
+    dropout: float
+    """Dropped share of activations."""
+
+    @nn.compact
+    def __call__(self, x: jax.Array, mask: jax.Array, bias: jax.Array | None, deterministic: bool) -> jax.Array:
+        """As ``Block``."""
+        width, queries = x.shape[-1], mask.shape[1]
+        head, axes = (self.heads, width // self.heads), _kernel("embed", "heads", "head")
+        project = lambda name, of: nn.silu(nn.DenseGeneral(head, kernel_init=axes, name=name)(of))  # noqa: E731
+        context = nn.LayerNorm()(x)
+        own = context[:, -queries:]
+        q, k, v = project("q", own), project("k", context), project("v", context)
+        scores = jnp.einsum("bqhd,blhd->bhql", q, k)
+        scores = scores if bias is None else scores + bias
+        weights = nn.silu(scores) * (mask / jnp.maximum(mask.sum(-1, keepdims=True), 1))[:, None]
+        mixed = jnp.einsum("bhql,blhd->bqhd", weights, v)
+        mixed = nn.LayerNorm(reduction_axes=(-2, -1), feature_axes=(-2, -1))(mixed) * project("gate", own)
+        mixed = nn.Dropout(self.dropout)(mixed, deterministic)
+        out = nn.DenseGeneral(width, axis=(-2, -1), kernel_init=_kernel("heads", "head", "embed"), name="out")
+        return x[:, -queries:] + out(mixed)
+
+
+BLOCKS = {"sasrec": Block, "gated": GatedBlock, "hstu": HstuBlock}
+
+
+class RelativeBias(nn.Module):
+    """What is added to attention scores for how far apart two events are, in places and in time (HSTU)."""
+
+    heads: int
+    """H."""
+    length: int
+    """L."""
+
+    @nn.compact
+    def __call__(self, places: jax.Array, ages: jax.Array | None) -> jax.Array:
+        """Places between query and key int32 [B, Q, L], and time between them int32 [B, Q, L] → [B, H, Q, L]."""
+        zeros = nn.with_logical_partitioning(nn.initializers.zeros, (None, "heads"))
+        table = self.param("places", zeros, (self.length, self.heads))
+        bias = jnp.take(table, places, axis=0, mode="clip")
+        if ages is not None:
+            table = self.param("times", zeros, (_BUCKETS, self.heads))
+            bias += jnp.take(table, time_bucket(ages), axis=0, mode="clip")
+        return bias.transpose(0, 3, 1, 2)
+
+
+def time_bucket(ages: jax.Array) -> jax.Array:
+    """Logarithmic buckets of times int32 in the log's unit: int32 in [0, 80), 0 for nothing and for less."""
+    return jnp.floor(jnp.log(jnp.maximum(ages, 1).astype(jnp.float32)) / _BUCKET).astype(jnp.int32) + (ages > 0)
 
 
 def causal_mask(segments: jax.Array) -> jax.Array:

@@ -21,11 +21,17 @@ class PooledEncoder(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: jax.Array, segments: jax.Array, positions: jax.Array, deterministic: bool, last: int | None = None
+        self,
+        x: jax.Array,
+        segments: jax.Array,
+        positions: jax.Array,
+        times: jax.Array | None,
+        deterministic: bool,
+        last: int | None = None,
     ) -> jax.Array:
         """Item vectors float32 [B, L, D], segments and positions int32 [B, L] → user vectors float32 [B, L, D].
 
-        With ``last`` only those of the last Q positions, [B, Q, D], in O(Q L D).
+        ``times`` are not read. With ``last`` only those of the last Q positions, [B, Q, D], in O(Q L D).
         """
         decay = self.param("decay", _profiles, (self.kernels, self.length))
         queries = last or x.shape[1]

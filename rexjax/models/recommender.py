@@ -39,6 +39,8 @@ class Row(NamedTuple):
     """int32 [B, L], 0 is padding."""
     positions: jax.Array
     """int32 [B, L]."""
+    times: jax.Array | None
+    """int32 [B, L, 2]."""
 
 
 @dataclass(frozen=True)
@@ -59,9 +61,10 @@ class Recommender:
         item_key, history_key = jax.random.split(key)
         width, length = self.items.width, self.history.length
         vectors, ones = jnp.zeros((1, length, width)), jnp.ones((1, length), jnp.int32)
+        times = jnp.zeros((1, length, 2), jnp.int32)
         return {
             "items": self.items.init(item_key, vectors[0, :1], jnp.zeros((1, text_width))).get("params", {}),
-            "history": self.history.init(history_key, vectors, ones, ones, True)["params"],
+            "history": self.history.init(history_key, vectors, ones, ones, times, True)["params"],
         }
 
     def table(self, rows: int, config: Training, sparse: bool, features: tuple[Feature, ...] = ()) -> Table:
@@ -98,7 +101,7 @@ class Recommender:
         Args:
             history: parameters of the history encoder.
             vectors: float32 [B, L, D], the items' vectors.
-            batch: has ``segments`` and ``positions``, int32 [B, L].
+            batch: has ``segments`` and ``positions``, int32 [B, L], and ``times``, int32 [B, L, 2].
             key: for dropout; none without it.
             last: only at the last Q positions.
 
@@ -106,25 +109,29 @@ class Recommender:
             float32 [B, L, D] or [B, Q, D].
         """
         rngs = None if key is None else {"dropout": key}
-        arrays = vectors, batch.segments, batch.positions
+        arrays = vectors, batch.segments, batch.positions, batch.times
         users = self.history.apply({"params": history}, *arrays, key is None, last, rngs=rngs)
         return normalize(users) if self.cosine else users
 
-    def encode(self, history: Any, vectors: jax.Array, mask: jax.Array) -> jax.Array:
+    def encode(self, history: Any, vectors: jax.Array, mask: jax.Array, times: jax.Array | None = None) -> jax.Array:
         """User vectors after whole histories: float32 [B, L', D], mask bool [B, L'], latest last → float32 [B, D].
 
-        L' may be shorter than the longest history L: positions count from the end.
+        L' may be shorter than the longest history L: positions count from the end. ``times`` int32 [B, L' + 1] are
+        those of the events and of the question, for models that read them.
         """
         width = mask.shape[1]
         positions = jnp.broadcast_to(self.history.length - width + jnp.arange(width), mask.shape)
-        whole = Row(mask.astype(jnp.int32), positions)
+        pairs = None if times is None else jnp.stack([times[:, :-1], times[:, 1:]], -1)
+        whole = Row(mask.astype(jnp.int32), positions, pairs)
         return self.user_vectors(history, vectors, whole, last=1)[:, 0]
 
 
 def teacher(config: Teacher, length: int) -> Recommender:
-    """The teacher: a transformer, dot-product scores."""
-    history = SequentialEncoder(config.layers, config.heads, config.dropout, length)
-    return Recommender(ItemEncoder(config.width), history, cosine=False, scale=1.0)
+    """The teacher: a transformer; scores are dot products, or cosines where there is a temperature."""
+    history = SequentialEncoder(config.layers, config.heads, config.dropout, length, config.block, config.time)
+    cosine = config.temperature > 0
+    scale = 1 / config.temperature if cosine else 1.0
+    return Recommender(ItemEncoder(config.width, config.fusion), history, cosine=cosine, scale=scale)
 
 
 def student(config: Student, length: int) -> Recommender:

@@ -1,10 +1,10 @@
-"""Sequential transformers over item vectors: the teacher (SASRec: Kang & McAuley 2018)."""
+"""Sequential transformers over item vectors: the teacher (SASRec: Kang & McAuley 2018; gated blocks; HSTU)."""
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from rexjax.models.layers import Block, causal_mask
+from rexjax.models.layers import BLOCKS, RelativeBias, causal_mask
 
 
 class SequentialEncoder(nn.Module):
@@ -18,21 +18,45 @@ class SequentialEncoder(nn.Module):
     """Dropped share of activations."""
     length: int
     """The longest history, L."""
+    block: str = "sasrec"
+    """One of ``layers.BLOCKS``."""
+    time: str = "none"
+    """What attention knows of time: "none"; of the "history" alone; or also when the "query" is asked."""
 
     @nn.compact
     def __call__(
-        self, x: jax.Array, segments: jax.Array, positions: jax.Array, deterministic: bool, last: int | None = None
+        self,
+        x: jax.Array,
+        segments: jax.Array,
+        positions: jax.Array,
+        times: jax.Array | None,
+        deterministic: bool,
+        last: int | None = None,
     ) -> jax.Array:
         """Item vectors float32 [B, L, D], segments and positions int32 [B, L] → user vectors float32 [B, L, D].
 
-        With ``last`` only those of the last Q positions, [B, Q, D]: the last block then spends nothing on the others.
+        ``times`` int32 [B, L, 2] are each event's own and that of the event asked for after it, in the log's unit;
+        they are read if ``time`` says so. With ``last`` only the last Q positions, [B, Q, D]: the last block then
+        spends nothing on the others.
         """
         table = nn.with_logical_partitioning(nn.initializers.normal(0.02), (None, "embed"))
         table = self.param("positions", table, (self.length, x.shape[-1]))
         x = x * jnp.sqrt(x.shape[-1]) + jnp.take(table, positions, axis=0, mode="clip")
         x = nn.Dropout(self.dropout)(x, deterministic)
-        mask = causal_mask(segments)
+        mask, bias = causal_mask(segments), self._bias(positions, times)
+        block = BLOCKS[self.block]
         for layer in range(self.layers):
-            wanted = mask[:, -(last or mask.shape[1]) :] if layer == self.layers - 1 else mask
-            x = Block(self.heads, self.dropout)(x, wanted, deterministic)
+            queries = last if last and layer == self.layers - 1 else mask.shape[1]
+            cut = None if bias is None else bias[:, :, -queries:]
+            x = block(self.heads, self.dropout)(x, mask[:, -queries:], cut, deterministic)
         return nn.LayerNorm()(x)
+
+    def _bias(self, positions: jax.Array, times: jax.Array | None) -> jax.Array | None:
+        """Shared by all blocks; HSTU always has one."""
+        if self.block != "hstu" and self.time == "none":
+            return None
+        ages = None
+        if self.time != "none":
+            asked = times[..., int(self.time == "query")]
+            ages = asked[:, :, None] - times[:, None, :, 0]
+        return RelativeBias(self.heads, self.length)(positions[:, :, None] - positions[:, None, :], ages)

@@ -23,8 +23,9 @@ from rexjax.mesh import replicated, sharding
 from rexjax.models import recommender
 from rexjax.models.recommender import Recommender, Served
 from rexjax.retrieval import scorer
-from rexjax.training import state, step
-from rexjax.training.step import Constants, Lists, Objective
+from rexjax.training import objectives, state, step
+from rexjax.training.catalogue import Constants, block_size
+from rexjax.training.objectives import Lists, Objective
 
 REQUESTS = 128
 """Users in one retrieval batch."""
@@ -84,16 +85,15 @@ def _teacher(config: Config, items: int, mesh: jax.sharding.Mesh) -> Program:
             f"--teacher.heads {heads} must divide --teacher.width {width} and be divided by --mesh.model {split}"
         )
     model = recommender.teacher(config.teacher, config.data.length)
-    full = config.teacher.loss == "full_softmax"
-    objective = step.full_softmax(model) if full else step.sampled_softmax(model, config.teacher.negatives)
+    objective = objectives.of_teacher(model, config.teacher)
     build = lambda items: _training("teacher", model, objective, config.teacher.training, config, items, mesh, lists=0)  # noqa: E731
     program, few = build(items), ROWS_TIMED * mesh.size
-    return program if full or items <= few else program._replace(timed=build(few))
+    return program if not objective.sparse or items <= few else program._replace(timed=build(few))
 
 
 def _distill(config: Config, items: int, mesh: jax.sharding.Mesh) -> Program:
     model = recommender.student(config.student, config.data.length)
-    objective = step.distilled(model, config.student.list_weight)
+    objective = objectives.distilled(model, config.student.list_weight)
     lists = config.student.list_length
     return _training("distill", model, objective, config.student.training, config, items, mesh, lists=lists)
 
@@ -116,11 +116,12 @@ def _training(
     size = _rounded(settings.batch, mesh)
     over_batch, over_rows = sharding(mesh, "batch"), sharding(mesh, "rows")
     batch = Batch(*(_shape((size, length), jnp.int32, over_batch) for _ in Batch._fields))
+    batch = batch._replace(times=_shape((size, length, 2), jnp.int32, over_batch))
     taught = None
     if lists:
         shape = size, length, lists
         taught = Lists(_shape(shape, jnp.int32, over_batch), _shape(shape, jnp.float32, over_batch))
-    blocks = -(-items // step.block_size(items))
+    blocks = -(-items // block_size(items))
     constants = Constants(
         _shape((rows, width), jnp.float32, over_rows),
         _shape((rows,), jnp.bool_, over_rows),

@@ -12,18 +12,19 @@ from rexjax.retrieval.topk import take, top_k
 
 
 class Scorer(NamedTuple):
-    """``served`` is all that must be resident; ``encode`` is pure: (served, int32 [B, L']) → float32 [B, D]."""
+    """``served`` is all that must be resident; ``encode`` is pure: (served, histories int32 [B, L'], times int32
+    [B, L' + 1] or None) → float32 [B, D]."""
 
-    encode: Callable[[Served, jax.Array], jax.Array]
+    encode: Callable[..., jax.Array]
     served: Served
 
 
 def model(recommender: Recommender, served: Served) -> Scorer:
     """Teacher or student, in float32 or quantised."""
 
-    def encode(served: Served, histories: jax.Array) -> jax.Array:
+    def encode(served: Served, histories: jax.Array, times: jax.Array | None = None) -> jax.Array:
         vectors, mask = take(served.items, histories)
-        return recommender.encode(dequantize_tree(served.history), vectors, mask)
+        return recommender.encode(dequantize_tree(served.history), vectors, mask, times)
 
     return Scorer(encode, served)
 
@@ -31,7 +32,7 @@ def model(recommender: Recommender, served: Served) -> Scorer:
 def popularity(counts: jax.Array) -> Scorer:
     """The same list for everybody: items by their number of training interactions, int [N]."""
 
-    def encode(served: Served, histories: jax.Array) -> jax.Array:
+    def encode(served: Served, histories: jax.Array, times: jax.Array | None = None) -> jax.Array:
         return jnp.ones((len(histories), 1))
 
     return Scorer(encode, Served(jnp.asarray(counts, jnp.float32)[:, None], ()))
@@ -40,16 +41,21 @@ def popularity(counts: jax.Array) -> Scorer:
 def text_cosine(vectors: jax.Array) -> Scorer:
     """Items whose text is nearest to that of the user's latest item: text vectors float32 [N, W]."""
 
-    def encode(served: Served, histories: jax.Array) -> jax.Array:
+    def encode(served: Served, histories: jax.Array, times: jax.Array | None = None) -> jax.Array:
         return take(served.items, histories[:, -1:])[0][:, 0]
 
     return Scorer(encode, Served(normalize(jnp.asarray(vectors)), ()))
 
 
-def answer(scorer: Scorer, k: int) -> Callable[[Served, jax.Array, jax.Array], Any]:
-    """The whole request as one pure function: (served, histories [B, L'], exclude [B, S]) → scores, ids [B, k]."""
+def answer(scorer: Scorer, k: int) -> Callable[..., Any]:
+    """The whole request as one pure function: (served, histories [B, L'], exclude [B, S], times) → scores, ids [B, k].
 
-    def request(served: Served, histories: jax.Array, exclude: jax.Array) -> tuple[jax.Array, jax.Array]:
-        return top_k(scorer.encode(served, histories), served.items, k, exclude=exclude)
+    Times, int32 [B, L' + 1], are for models that read them.
+    """
+
+    def request(
+        served: Served, histories: jax.Array, exclude: jax.Array, times: jax.Array | None = None
+    ) -> tuple[jax.Array, jax.Array]:
+        return top_k(scorer.encode(served, histories, times), served.items, k, exclude=exclude)
 
     return request

@@ -16,7 +16,7 @@ from rexjax.mesh import make_mesh
 from rexjax.models import recommender
 from rexjax.retrieval.index import flatten
 from rexjax.stages import inputs
-from rexjax.training import step
+from rexjax.training import objectives
 from rexjax.training.checkpoint import save_tree
 from rexjax.training.loop import Task, fit
 
@@ -41,8 +41,8 @@ def run(config: Config, folder: Path, artifacts: dict[str, Artifact]) -> dict[st
     validate = inputs.validator(log, config, model, catalogue.text, settings.validate_users)
     plain = inputs.epochs(log, config, settings.batch, mesh)
     runs = {
-        "student": (step.distilled(model, config.student.list_weight), _with_lists(plain, folder)),
-        "control": (step.full_softmax(model), lambda number: ((batch, None) for batch in plain(number))),
+        "student": (objectives.distilled(model, config.student.list_weight), _with_lists(plain, folder)),
+        "control": (objectives.full_softmax(model), lambda number: ((batch, None) for batch in plain(number))),
     }
     metrics: dict[str, Any] = {"content": {}}
     for name, (objective, epoch) in runs.items():

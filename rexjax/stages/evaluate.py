@@ -88,9 +88,9 @@ def _models(config: Config, artifacts: dict[str, Artifact], log: inputs.Prepared
     }
 
 
-def _encoder(model: Scorer) -> Callable[[jax.Array], jax.Array]:
+def _encoder(model: Scorer) -> Callable[..., jax.Array]:
     encode = jax.jit(model.encode)
-    return lambda histories: encode(model.served, histories)
+    return lambda histories, times: encode(model.served, histories, times)
 
 
 def _quality(name: str, model: Scorer, asked: Requests, ks: tuple[int, ...]) -> ranking.Result:
@@ -107,7 +107,7 @@ def _coverage(model: Scorer, asked: Requests, items: int) -> float:
     for start in range(0, users, size):
         rows = np.minimum(np.arange(start, start + size), users - 1)
         seen = ranking.padded(asked.seen_items, asked.seen_offsets, rows)
-        lists.append(np.asarray(answer(model.served, asked.histories[rows], seen)[1]))
+        lists.append(np.asarray(answer(model.served, asked.histories[rows], seen, asked.times[rows])[1]))
     return metrics.coverage(np.concatenate(lists), items)
 
 
@@ -116,13 +116,14 @@ def _cost(model: Scorer, config: Config, items: int) -> dict[str, float]:
     answer = jax.jit(scorer.answer(model, 10))
     one = jnp.full((1, length), -1, jnp.int32).at[0, -5:].set(jnp.arange(5))
     many = jnp.broadcast_to(one, (_BATCH, length))
-    whole = cost.compiled_cost(answer, model.served, one, one)
-    encoding = cost.compiled_cost(jax.jit(model.encode), model.served, one)
+    now = lambda users: jnp.zeros((users, length + 1), jnp.int32)  # noqa: E731
+    whole = cost.compiled_cost(answer, model.served, one, one, now(1))
+    encoding = cost.compiled_cost(jax.jit(model.encode), model.served, one, now(1))
     histories = np.random.default_rng(config.seed).integers(0, items, (64, 1, length)).astype(np.int32)
     requests_ = [jnp.asarray(history) for history in histories]
 
     def make_args(number: int) -> tuple[Any, ...]:
-        return model.served, requests_[number % 64], requests_[number % 64]
+        return model.served, requests_[number % 64], requests_[number % 64], now(1)
 
     return {
         "parameters": cost.tree_parameters(model.served),
@@ -132,7 +133,7 @@ def _cost(model: Scorer, config: Config, items: int) -> dict[str, float]:
         "flops_user_encoding": encoding["flops"],
         "bytes_accessed": whole["bytes_accessed"],
         **cost.latency(answer, make_args, config.evaluate.latency_repeats),
-        "users_per_second": cost.throughput(answer, (model.served, many, many), _BATCH, seconds=0.3),
+        "users_per_second": cost.throughput(answer, (model.served, many, many, now(_BATCH)), _BATCH, seconds=0.3),
     }
 
 

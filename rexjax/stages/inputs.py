@@ -19,8 +19,8 @@ from rexjax.mesh import local_rows
 from rexjax.models import recommender
 from rexjax.models.recommender import Params, Recommender, Served
 from rexjax.retrieval.index import unflatten
+from rexjax.training.catalogue import Catalogue
 from rexjax.training.checkpoint import restore_tree
-from rexjax.training.step import Catalogue
 
 
 class Prepared(NamedTuple):
@@ -95,15 +95,15 @@ def validator(
     )
 
     @jax.jit
-    def encode(served: Served, batch: jax.Array) -> jax.Array:
+    def encode(served: Served, batch: jax.Array, times: jax.Array) -> jax.Array:
         vectors, mask = recommender.gather(served.items, batch)
-        return model.encode(served.history, vectors, mask)
+        return model.encode(served.history, vectors, mask, times)
 
     def validate(params: Params) -> dict[str, float]:
         # one copy on one device: validation sets are small, and every process computes the same numbers
         served = recommender.serve(model, params, text, log.items)
         result = ranking.evaluate(
-            lambda batch: encode(served, batch), served.items, asked, ks=(10,), description="validating"
+            lambda *batch: encode(served, *batch), served.items, asked, ks=(10,), description="validating"
         )
         return {name: result.means[name] for name in ("ndcg@10", "hit_rate@10", "mrr@10")}
 

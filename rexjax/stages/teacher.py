@@ -12,7 +12,7 @@ from rexjax.mesh import make_mesh
 from rexjax.models import recommender
 from rexjax.retrieval.index import flatten
 from rexjax.stages import inputs
-from rexjax.training import step
+from rexjax.training import objectives
 from rexjax.training.checkpoint import save_tree
 from rexjax.training.loop import Task, fit
 
@@ -28,16 +28,16 @@ def run(config: Config, folder: Path, artifacts: dict[str, Artifact]) -> dict[st
     catalogue = inputs.catalogue(log, inputs.text_vectors(artifacts["encode"]))
     mesh = make_mesh(config.mesh.data, config.mesh.model)
     _check(config, mesh.shape, log.items)
+    if teacher.time != "none" and (log.histories.times == log.histories.times[0]).all():
+        raise UserError(f"--teacher.time {teacher.time}: all interactions of this log have the same time; use none")
+    if teacher.fusion != "add" and not catalogue.text.shape[1]:
+        raise UserError(f"--teacher.fusion {teacher.fusion} needs the items' text, and --data.text names no column")
     model = recommender.teacher(teacher, config.data.length)
     batches = inputs.epochs(log, config, settings.batch, mesh)
-    if teacher.loss == "full_softmax":
-        objective = step.full_softmax(model)
-    else:
-        objective = step.sampled_softmax(model, teacher.negatives)
     task = Task(
         name="teacher",
         recommender=model,
-        objective=objective,
+        objective=objectives.of_teacher(model, teacher),
         epoch=lambda number: ((batch, None) for batch in batches(number)),
         validate=inputs.validator(log, config, model, catalogue.text, settings.validate_users),
         catalogue=catalogue,
@@ -52,6 +52,11 @@ def run(config: Config, folder: Path, artifacts: dict[str, Artifact]) -> dict[st
 
 def _check(config: Config, shape: dict[str, int], items: int) -> None:
     teacher = config.teacher
+    if teacher.loss != "full_softmax" and teacher.negatives >= items:
+        raise UserError(
+            f"--teacher.loss {teacher.loss} draws {teacher.negatives} negatives from a catalogue of {items} items: set "
+            "--teacher.negatives lower, or --teacher.loss full_softmax"
+        )
     # later stages would refuse these too, but only after the training
     for name, value in (
         ("evaluate.k", max(10, *config.evaluate.k)),

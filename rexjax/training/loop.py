@@ -1,7 +1,6 @@
 """The loop: epochs of steps, validation, early stopping on NDCG@10, resumable at every saved epoch."""
 
 import contextlib
-import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -14,17 +13,16 @@ from rexjax import processes
 from rexjax.config import Training, as_dict
 from rexjax.data.batches import Batch
 from rexjax.errors import UserError
-from rexjax.mesh import place_batch
 from rexjax.models.recommender import Params, Recommender
 from rexjax.progress import track
 from rexjax.training import checkpoint, disk, log, state
-from rexjax.training.step import Catalogue, Constants, Objective, make_step, place
+from rexjax.training.catalogue import Catalogue, Constants, place
+from rexjax.training.objectives import Objective
+from rexjax.training.step import make_step
+from rexjax.training.stretch import Stretch, make_run, stretches
 
 SAVE_SECONDS = 15.0
 """At most so much training is lost when a run is killed (plus the epoch under way)."""
-AHEAD = 8
-"""Steps handed to the devices before the first of them must be done. It bounds the memory of waiting batches, and on
-emulated CPU devices a longer queue of collectives can block for ever (XLA then aborts the process)."""
 
 
 class Task(NamedTuple):
@@ -74,7 +72,7 @@ def fit(
     """
     model, (items, text_width) = task.recommender, task.catalogue.text.shape
     table = model.table(items, config, task.objective.sparse, task.objective.features)
-    step = make_step(task.objective, model, config, table, seed=seed, text_width=text_width, mesh=mesh)
+    run_steps = make_run(make_step(task.objective, model, config, table, seed=seed, text_width=text_width, mesh=mesh))
     constants = place(task.catalogue, table, mesh)
     current = state.create(model, config, table, seed=seed, text_width=text_width, mesh=mesh)
     abstract = state.abstract(model, config, table, text_width=text_width, mesh=mesh)
@@ -97,7 +95,7 @@ def fit(
         if found := run.restore(disk.like(*about), best):
             progress, current, best = found[0], from_disk(found[1]), found[2]
         while not _finished(progress, config):
-            current, values, steps = _run_epoch(task, step, current, constants, progress.epoch, steps, mesh)
+            current, values, steps = _run_epoch(task, run_steps, current, constants, progress.epoch, steps, mesh)
             progress = progress._replace(epoch=progress.epoch + 1)
             if progress.epoch % config.validate_every == 0 or progress.epoch == config.epochs:
                 candidate = on_host(current)
@@ -132,34 +130,46 @@ def _log(folder: Path, name: str, wandb_project: str, config: Training) -> Itera
 
 def _run_epoch(
     task: Task,
-    step: Callable[..., Any],
+    run: Callable[..., Any],
     current: state.TrainState,
     constants: Constants,
     epoch: int,
     steps: int | None,
     mesh: jax.sharding.Mesh,
 ) -> tuple[state.TrainState, dict[str, float], int]:
-    """One pass over the data; ``steps``, the number of steps of the epoch before, is only for the bar."""
-    started, losses, rounds, tokens = time.monotonic(), [], [], 0.0
-    for batch, lists in track(task.epoch(epoch), f"{task.name}, epoch {epoch + 1}", steps):
-        placed, placed_lists = place_batch((batch, lists), mesh)
-        current, metrics = step(current, placed, placed_lists, constants)
-        losses.append(metrics["loss"])
-        jax.block_until_ready(losses[-AHEAD:][0])
-        rounds.append(metrics.get("rounds"))
-        tokens += (batch.labels >= 0).mean() * placed.labels.size
-    if not losses:
+    """One pass over the data; ``steps``, the number of steps of the epoch before, is only for the bar.
+
+    While one stretch is with the devices the next one is made, and no more wait: on emulated CPU devices a long queue
+    of collectives can block for ever (XLA then aborts the process).
+    """
+    started, done, under_way, targets = time.monotonic(), [], None, 0.0
+    for part in stretches(track(task.epoch(epoch), f"{task.name}, epoch {epoch + 1}", steps), mesh):
+        if under_way:
+            done.append(_finish(task.name, epoch, done, *under_way))
+        current, metrics = run(current, part.placed, len(part.steps), constants)
+        under_way, targets = (part, metrics), targets + part.targets
+    if not under_way:
         raise UserError("no history has anything to predict in its training part: see --data.split and --data.targets")
-    jax.block_until_ready(current)  # before other programs with collectives are queued
-    loss = float(np.mean(jax.device_get(losses)))
-    if math.isnan(loss):
-        first = int(np.isnan(jax.device_get(losses)).argmax())
+    done.append(_finish(task.name, epoch, done, *under_way))
+    jax.block_until_ready(current)
+    values = {name: np.concatenate([metrics[name] for metrics in done]) for name in done[0]}
+    means = {name: float(value.mean()) for name, value in values.items()}
+    seconds, targets = time.monotonic() - started, processes.mean(targets)
+    return current, means | {"seconds": seconds, "targets_per_second": targets / seconds}, len(values["loss"])
+
+
+def _finish(
+    name: str, epoch: int, before: list[Any], part: Stretch, metrics: dict[str, jax.Array]
+) -> dict[str, np.ndarray]:
+    """The metrics of a stretch's steps, when they are done."""
+    found = {key: np.asarray(value)[: len(part.steps)] for key, value in jax.device_get(metrics).items()}
+    if np.isnan(found["loss"]).any():
+        step = int(np.isnan(found["loss"]).argmax())
+        items = part.steps[step][0].items
+        first = ", ".join(map(str, items[items >= 0][:8]))
         raise UserError(
-            f"the loss of {task.name} became NaN in step {first + 1} of epoch {epoch + 1}: lower its learning rate "
-            "(the last checkpoint is kept)"
+            f"the loss of {name} became NaN in step {sum(len(m['loss']) for m in before) + step + 1} of epoch "
+            f"{epoch + 1}, whose batch begins with the items {first} (dense ids): lower its learning rate (the last "
+            "checkpoint is kept, and the run goes on there)"
         )
-    seconds, tokens = time.monotonic() - started, processes.mean(tokens)
-    values = {"loss": loss, "seconds": seconds, "targets_per_second": tokens / seconds}
-    if rounds[0] is not None:
-        values["exchange_rounds"] = float(np.mean(jax.device_get(rounds)))
-    return current, values, len(losses)
+    return found

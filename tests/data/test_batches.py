@@ -83,6 +83,24 @@ def test_events_index_the_log_even_where_records_are_no_neighbours():
     np.testing.assert_array_equal(whole[batch.events[real] + 1], batch.labels[real])
 
 
+def test_times_count_from_the_users_first_event_and_know_the_label():
+    log = log_of([4, 9, 5])
+    log = log._replace(times=1e9 + np.cumsum(np.random.default_rng(3).integers(0, 50, len(log.items))).astype(float))
+    batch = packed(log, np.array([2, 0, 1]), 5)
+    real = batch.segments > 0
+    events = batch.events[real]
+    first = log.offsets[np.searchsorted(log.offsets, events, side="right") - 1]
+    np.testing.assert_array_equal(batch.times[real, 0], log.times[events] - log.times[first])
+    np.testing.assert_array_equal(batch.times[real, 1], log.times[events + 1] - log.times[first])
+    users = np.arange(3)
+    asked = batches.latest_times(log, users, log.test_start, 5)
+    for user, row in zip(users, asked, strict=True):
+        events = np.arange(log.offsets[user], log.test_start[user] + 1)[-6:]
+        np.testing.assert_array_equal(row[-len(events) :], log.times[events] - log.times[log.offsets[user]])
+    far = log._replace(times=log.times * 1e9)
+    assert packed(far, users, 5).times.max() == 2**31 - 1
+
+
 def test_a_long_history_is_cut_to_its_last_items():
     log = log_of([20])
     batch = packed(log, np.array([0]), 5)
@@ -99,8 +117,8 @@ def test_rows_are_filled_before_a_new_one_is_begun():
 def test_an_epoch_has_constant_shapes_and_the_same_pairs_for_any_batch_size(size):
     source, records = records_of(USERS_PER_RECORD + 40)
     found, pairs = of_epoch(source, batch=size)
-    assert {tuple(array.shape for array in batch) for batch in found} == {((size, 6),) * 5}
-    assert {tuple(array.dtype.name for array in batch) for batch in found} == {("int32",) * 4 + ("int64",)}
+    assert {tuple(array.shape for array in batch) for batch in found} == {((size, 6),) * 5 + ((size, 6, 2),)}
+    assert {tuple(array.dtype.name for array in batch) for batch in found} == {("int32",) * 4 + ("int64", "int32")}
     assert pairs == sorted(p for r in records for p in expected_pairs(r, 6, shift=r.first_event))
 
 
@@ -135,7 +153,7 @@ def test_any_number_of_processes_reads_the_same_global_order(count, targets):
     assert len(whole) > 20 and (whole[-1].segments == 0).any()
     for batch, *shares in zip(whole, *parts, strict=True):
         for array, *pieces in zip(batch, *shares, strict=True):
-            assert {piece.shape for piece in pieces} == {(8 // count, 6)}
+            assert {piece.shape[:2] for piece in pieces} == {(8 // count, 6)}
             np.testing.assert_array_equal(np.concatenate(pieces), array)
 
 

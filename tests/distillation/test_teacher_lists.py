@@ -42,7 +42,7 @@ def written(tmp_path_factory):
         begin = max(first, stop - 1 - L)
         history = np.full((1, L), -1, np.int32)  # positions count from the end of the whole training history
         history[0, L - (stop - 1 - begin) :] = histories.items[begin : stop - 1]
-        row = recommender.Row((history >= 0).astype(np.int32), np.arange(L, dtype=np.int32)[None])
+        row = recommender.Row((history >= 0).astype(np.int32), np.arange(L, dtype=np.int32)[None], None)
         scores = np.asarray(encode(history, row))[0].astype(np.float64) @ np.asarray(served.items, np.float64).T
         for event in range(begin, stop - 1):
             weights = np.exp(scores[L - (stop - 1 - event)])

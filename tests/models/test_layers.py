@@ -27,8 +27,8 @@ def test_causal_mask(segments, allowed):
 
 def _attention(x, mask):
     module = layers.Attention(heads=H, dropout=0.0)
-    variables = nn.unbox(module.init(jax.random.key(0), x, x, mask, True))
-    return module.apply(variables, x, x, mask, True), jax.tree.map(np.asarray, variables["params"])
+    variables = nn.unbox(module.init(jax.random.key(0), x, x, mask, None, True))
+    return module.apply(variables, x, x, mask, None, True), jax.tree.map(np.asarray, variables["params"])
 
 
 def softmax(x):
@@ -54,19 +54,21 @@ def test_a_query_that_may_look_at_nothing_is_finite():
     assert np.isfinite(found).all()
 
 
-def test_block_returns_the_queries_of_the_mask():
+@pytest.mark.parametrize("kind", layers.BLOCKS)
+def test_block_returns_the_queries_of_the_mask(kind):
     x = np.random.default_rng(1).normal(size=(B, L, D)).astype(np.float32)
     mask = layers.causal_mask(np.ones((B, L), np.int32))
-    module = layers.Block(heads=H, dropout=0.0)
-    variables = nn.unbox(module.init(jax.random.key(0), x, mask, True))
-    whole, last = (module.apply(variables, x, m, True) for m in (mask, mask[:, -2:]))
+    module = layers.BLOCKS[kind](heads=H, dropout=0.0)
+    bias = np.random.default_rng(2).normal(size=(B, H, L, L)).astype(np.float32)
+    variables = nn.unbox(module.init(jax.random.key(0), x, mask, bias, True))
+    whole, last = (module.apply(variables, x, mask[:, -q:], bias[:, :, -q:], True) for q in (L, 2))
     assert whole.shape == (B, L, D) and last.shape == (B, 2, D)
     np.testing.assert_allclose(last, whole[:, -2:], rtol=0, atol=1e-5)
 
 
 def test_block_names_its_logical_axes():
     x, mask = np.zeros((1, L, D), np.float32), np.ones((1, L, L), bool)
-    shapes = jax.eval_shape(lambda: layers.Block(heads=H, dropout=0.0).init(jax.random.key(0), x, mask, True))
+    shapes = jax.eval_shape(lambda: layers.Block(heads=H, dropout=0.0).init(jax.random.key(0), x, mask, None, True))
     specs = nn.get_partition_spec(shapes)["params"]
     assert specs["Attention_0"]["q"]["kernel"] == P("embed", "heads", "head")
     assert specs["Attention_0"]["out"]["kernel"] == P("heads", "head", "embed")

@@ -13,7 +13,7 @@ ENCODER = PooledEncoder(kernels=K, hidden=10, dropout=0.5, length=L)
 @cache
 def params():
     ones = np.ones((1, L), np.int32)
-    found = ENCODER.init(jax.random.key(0), np.zeros((1, L, D), np.float32), ones, ones, True)["params"]
+    found = ENCODER.init(jax.random.key(0), np.zeros((1, L, D), np.float32), ones, ones, None, True)["params"]
     leaves, tree = jax.tree.flatten(jax.tree.map(np.asarray, found))
     rng = np.random.default_rng(1)
     return jax.tree.unflatten(tree, [x + 0.3 * rng.normal(size=x.shape).astype(np.float32) for x in leaves])
@@ -25,7 +25,7 @@ def _apply(last):
 
 
 def encode(x, segments, positions, last=None):
-    return np.asarray(_apply(last)(params(), x, segments, positions))
+    return np.asarray(_apply(last)(params(), x, segments, positions, None))
 
 
 def alone(items: np.ndarray):
@@ -95,7 +95,7 @@ def test_last_is_the_end_of_the_whole_output(last, length):
 
 def test_profiles_start_as_decays_with_half_lives_from_one_item_to_the_whole_history():
     ones = np.ones((1, L), np.int32)
-    decay = np.exp(ENCODER.init(jax.random.key(0), np.zeros((1, L, D)), ones, ones, True)["params"]["decay"])
+    decay = np.exp(ENCODER.init(jax.random.key(0), np.zeros((1, L, D)), ones, ones, None, True)["params"]["decay"])
     expected = [0.5 ** (np.arange(L) / half_life) for half_life in (1, np.sqrt(L), L)]
     np.testing.assert_allclose(decay, expected, rtol=1e-5)
 
@@ -109,7 +109,7 @@ def test_padding_alone_is_finite():
 def test_dropout_only_where_it_is_asked_for():
     row = alone(np.ones((L, D), np.float32))
     noisy = [
-        np.asarray(ENCODER.apply({"params": params()}, *row, False, rngs={"dropout": jax.random.key(k)}))
+        np.asarray(ENCODER.apply({"params": params()}, *row, None, False, rngs={"dropout": jax.random.key(k)}))
         for k in (0, 1)
     ]
     assert np.abs(noisy[0] - noisy[1]).max() > 1e-3

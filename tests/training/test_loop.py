@@ -10,7 +10,8 @@ from rexjax.data.histories import Histories
 from rexjax.errors import UserError
 from rexjax.mesh import make_mesh
 from rexjax.models import recommender
-from rexjax.training import loop, step
+from rexjax.training import loop, objectives
+from rexjax.training.catalogue import Catalogue
 
 N, W, L, B = 20, 4, 6, 8
 CONFIG = Training(epochs=5, batch=B, warmup=2, learning_rate=1e-2)
@@ -25,9 +26,9 @@ def log() -> Histories:
     return Histories(items, np.arange(len(items), dtype=float), offsets, *splits.leave_one_out(offsets))
 
 
-def catalogue() -> step.Catalogue:
+def catalogue() -> Catalogue:
     text = np.random.default_rng(1).normal(size=(N, W)).astype(np.float32)
-    return step.Catalogue(text, np.zeros(N, np.int64))
+    return Catalogue(text, np.zeros(N, np.int64))
 
 
 class Scores:
@@ -53,7 +54,7 @@ def epochs(number: int):
 
 
 def fit(folder, validate, config=CONFIG, epoch=epochs, loss=None) -> loop.Fitted:
-    task = loop.Task("student", MODEL, loss or step.full_softmax(MODEL), epoch, validate, catalogue())
+    task = loop.Task("student", MODEL, loss or objectives.full_softmax(MODEL), epoch, validate, catalogue())
     return loop.fit(task, config, seed=0, mesh=make_mesh(1, 1), folder=folder)
 
 
@@ -141,9 +142,12 @@ def test_nan_loss_names_step_and_epoch(tmp_path, monkeypatch):
         return ((batch, np.full(B, extra)) for batch, extra in poisoned(number))
 
     def summed(params, batch, lists, *rest):
-        return step.full_softmax(MODEL).loss(params, batch, None, *rest) + lists.mean()
+        return objectives.full_softmax(MODEL).loss(params, batch, None, *rest) + lists.mean()
 
-    with pytest.raises(UserError, match="loss of student became NaN in step 3 of epoch 2: lower its learning rate"):
-        fit(tmp_path, of_params, epoch=epoch, loss=step.WholeTable(summed))
+    with pytest.raises(
+        UserError,
+        match="loss of student became NaN in step 3 of epoch 2, whose batch begins with the items [0-9, ]+ .*: lower",
+    ):
+        fit(tmp_path, of_params, epoch=epoch, loss=objectives.WholeTable(summed))
     resumed = fit(tmp_path, of_params, replace(CONFIG, epochs=2))
     assert resumed.summary["epochs"] == 2 and np.isfinite(resumed.params["rows"]).all()

@@ -14,7 +14,9 @@ from rexjax.embedding import order
 from rexjax.evaluation import ranking, requests
 from rexjax.mesh import make_mesh
 from rexjax.models import recommender
-from rexjax.training import state, step
+from rexjax.training import catalogue as catalogues
+from rexjax.training import objectives, state, step
+from rexjax.training.catalogue import Catalogue, place
 
 N, W, L, B, K, STEPS = 50, 8, 12, 16, 5, 20
 CONFIG = Training(learning_rate=3e-3, warmup=5, weight_decay=0.01)
@@ -23,9 +25,9 @@ MODELS = {
     "student": recommender.student(Student(width=8, kernels=3, hidden=16, dropout=0.2), L),
 }
 LOSSES = {
-    "teacher": step.full_softmax(MODELS["teacher"]),
-    "sampled": step.sampled_softmax(MODELS["teacher"], 16),
-    "student": step.distilled(MODELS["student"], 0.7),
+    "teacher": objectives.full_softmax(MODELS["teacher"]),
+    "sampled": objectives.sampled(MODELS["teacher"], "sampled_softmax", 16),
+    "student": objectives.distilled(MODELS["student"], 0.7),
 }
 
 
@@ -38,9 +40,9 @@ def log(users: int = 150) -> Histories:
     return Histories(items, np.arange(len(items), dtype=float), offsets, *splits.leave_one_out(offsets))
 
 
-def catalogue() -> step.Catalogue:
+def catalogue() -> Catalogue:
     text = np.random.default_rng(1).normal(size=(N, W)).astype(np.float32)
-    return step.Catalogue(text, np.bincount(log().items, minlength=N))
+    return Catalogue(text, np.bincount(log().items, minlength=N))
 
 
 def stream():
@@ -51,7 +53,7 @@ def stream():
     for batch in found:
         items = rng.permuted(np.tile(np.arange(N, dtype=np.int32), (B, L, 1)), axis=-1)[..., :K]
         weights = rng.dirichlet(np.ones(K), (B, L)).astype(np.float32) * (batch.labels >= 0)[..., None]
-        yield batch, step.Lists(items, weights)
+        yield batch, objectives.Lists(items, weights)
 
 
 @cache
@@ -61,7 +63,7 @@ def trained(kind: str, data: int, model: int):
     table = net.table(N, CONFIG, LOSSES[kind].sparse, LOSSES[kind].features)
     current = state.create(net, CONFIG, table, seed=7, text_width=W, mesh=mesh)
     advance = step.make_step(LOSSES[kind], net, CONFIG, table, seed=7, text_width=W, mesh=mesh)
-    constants = step.place(catalogue(), table, mesh)
+    constants = place(catalogue(), table, mesh)
     losses = []
     for batch, lists in stream():
         current, metrics = advance(current, batch, lists if kind == "student" else None, constants)
@@ -74,8 +76,8 @@ def validated(net: recommender.Recommender, params) -> dict[str, float]:
     asked, _ = requests.build(log(), "valid", items=N, length=L)
 
     @jax.jit
-    def encode(histories):
-        return net.encode(served.history, *recommender.gather(served.items, histories))
+    def encode(histories, times):
+        return net.encode(served.history, *recommender.gather(served.items, histories), times)
 
     return ranking.evaluate(encode, served.items, asked, ks=(10,)).means
 
@@ -130,7 +132,7 @@ def test_dropout_differs_between_steps_and_follows_the_seed():
     batch, lists = next(stream())
     table = net.table(N, CONFIG, sparse=False)
     current = state.create(net, CONFIG, table, seed=7, text_width=W, mesh=mesh)
-    constants = step.place(catalogue(), table, mesh)
+    constants = place(catalogue(), table, mesh)
     make = lambda seed: step.make_step(LOSSES["student"], net, CONFIG, table, seed=seed, text_width=W, mesh=mesh)  # noqa: E731
     advance = {seed: make(seed) for seed in (7, 8)}
     found = []
@@ -155,12 +157,12 @@ def setting():
     return params, batch, lists, scores - np.log(np.exp(scores).sum(-1, keepdims=True))
 
 
-def _loss(objective: step.Objective, batch, lists=None, key=None, params=None) -> jax.Array:
+def _loss(objective: objectives.Objective, batch, lists=None, key=None, params=None) -> jax.Array:
     """The objective's value for the student's parameters of ``setting``, without dropout unless there is a key."""
     net, mesh = MODELS["student"], make_mesh(1, 1)
     table, params = net.table(N, CONFIG, objective.sparse, objective.features), params or setting()[0]
-    constants = step.place(catalogue(), table, mesh)
-    if isinstance(objective, step.WholeTable):
+    constants = place(catalogue(), table, mesh)
+    if isinstance(objective, objectives.WholeTable):
         return objective.loss(params, batch, lists, constants, key, table, mesh)
     drawn = objective.draw(batch, constants, key, table)
     items = net.item_vectors(params, catalogue().text)
@@ -172,7 +174,7 @@ def test_full_softmax_is_over_the_real_items_only():
     _, batch, _, log_probabilities = setting()
     real = batch.labels >= 0
     expected = -np.take_along_axis(log_probabilities, batch.labels[..., None], -1)[..., 0][real].mean()
-    np.testing.assert_allclose(_loss(step.full_softmax(MODELS["student"]), batch), expected, rtol=1e-5)
+    np.testing.assert_allclose(_loss(objectives.full_softmax(MODELS["student"]), batch), expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize("list_weight", [0.0, 0.3, 1.0])
@@ -182,26 +184,28 @@ def test_distilled_is_a_mixture_of_two_cross_entropies(list_weight):
     to_label = -np.take_along_axis(log_probabilities, batch.labels[..., None], -1)[..., 0]
     to_list = -(np.take_along_axis(log_probabilities, lists.items, -1) * lists.weights).sum(-1)
     expected = (list_weight * to_list + (1 - list_weight) * to_label)[real].mean()
-    found = _loss(step.distilled(MODELS["student"], list_weight), batch, lists)
+    found = _loss(objectives.distilled(MODELS["student"], list_weight), batch, lists)
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
 def test_sampled_softmax_draws_by_popularity_and_approaches_the_full_one():
-    loss = step.sampled_softmax(recommender.student(Student(width=8, kernels=3, hidden=16, dropout=0.0), L), 20_000)
+    loss = objectives.sampled(
+        recommender.student(Student(width=8, kernels=3, hidden=16, dropout=0.0), L), "sampled_softmax", 20_000
+    )
     _, batch, _, _ = setting()
     small = type(batch)(*(array[:1] for array in batch))
     assert (small.labels >= 0).any()
     # the label is among the samples never, in the full softmax once: with many samples both estimate the same sum
     sampled = float(_loss(loss, small, key=jax.random.key(0)))
-    np.testing.assert_allclose(sampled, float(_loss(step.full_softmax(MODELS["student"]), small)), rtol=0.03)
+    np.testing.assert_allclose(sampled, float(_loss(objectives.full_softmax(MODELS["student"]), small)), rtol=0.03)
 
 
 @pytest.mark.parametrize("blocks", [1 << 20, 7])
 def test_negatives_are_drawn_as_often_as_their_share_says(monkeypatch, blocks):
-    monkeypatch.setattr(step, "BLOCKS", blocks)
+    monkeypatch.setattr(catalogues, "BLOCKS", blocks)
     table, mesh = MODELS["student"].table(N, CONFIG, sparse=True), make_mesh(1, 1)
-    constants = step.place(catalogue(), table, mesh)
-    drawn, log_share = step._draw(constants, jax.random.key(0), 200_000, table)
+    constants = place(catalogue(), table, mesh)
+    drawn, log_share = catalogues.draw_popular(constants, jax.random.key(0), 200_000, table)
     found, shares = np.bincount(drawn, minlength=N) / 200_000, np.zeros(N)
     shares[drawn] = np.exp(log_share)
     np.testing.assert_allclose(shares.sum(), 1, rtol=1e-5)
@@ -214,10 +218,16 @@ def test_negatives_are_drawn_as_often_as_their_share_says(monkeypatch, blocks):
 def test_more_interactions_than_an_int32_counts_keep_their_shares():
     table, mesh = MODELS["student"].table(N, CONFIG, sparse=True), make_mesh(1, 1)
     many = catalogue()._replace(popularity=np.arange(1, N + 1) * 10**9)
-    cumulative = np.asarray(step.place(many, table, mesh).cumulative, np.int64)
+    cumulative = np.asarray(place(many, table, mesh).cumulative, np.int64)
     assert (np.diff(cumulative) > 0).all() and 0 < cumulative[-1] < 2**31
     shares = np.diff(cumulative, prepend=0) / cumulative[-1]
     np.testing.assert_allclose(shares, many.popularity / many.popularity.sum(), rtol=1e-5)
+
+
+def nothing(rows: int) -> batches.Batch:
+    """A batch of padding."""
+    flat = (np.full((rows, L), fill, np.int32) for fill in (-1, -1, 0, 0, 0))
+    return batches.Batch(*flat, np.zeros((rows, L, 2), np.int32))
 
 
 def test_named_rows_move_and_no_other():
@@ -226,15 +236,15 @@ def test_named_rows_move_and_no_other():
     advance = step.make_step(LOSSES["sampled"], net, CONFIG, table, seed=7, text_width=W, mesh=mesh)
     start = state.create(net, CONFIG, table, seed=7, text_width=W, mesh=mesh)._replace(step=jnp.int32(1))
     before = np.asarray(order.to_logical(start.table.packed, mesh))
-    batch = batches.Batch(*(np.full((8, L), fill, np.int32) for fill in (-1, -1, 0, 0, 0)))
+    batch = nothing(8)
     batch.items[0, :2], batch.labels[0, :2] = [3, 4], [4, 9]
     batch.segments[0, :2], batch.positions[0, :2] = 1, [L - 2, L - 1]
-    constants = step.place(catalogue(), table, mesh)
+    constants = place(catalogue(), table, mesh)
     key = jax.random.fold_in(jax.random.key(7), 1)
     sampled = np.asarray(LOSSES["sampled"].draw(batch, constants, key, table)[0]["sampled"])
     last, metrics = advance(start, batch, None, constants)
     moved = np.flatnonzero((np.asarray(order.to_logical(last.table.packed, mesh)) != before).any(1))
-    assert set(moved) == {3, 4, 9} | set(sampled.tolist()) and len(moved) < N and metrics["rounds"] >= 1
+    assert set(moved) == {3, 4, 9} | set(sampled.tolist()) and len(moved) < N and metrics["exchange_rounds"] >= 1
 
 
 @pytest.mark.parametrize("kind", LOSSES)
@@ -243,11 +253,11 @@ def test_an_empty_batch_costs_nothing(kind):
     table, mesh = net.table(N, CONFIG, LOSSES[kind].sparse, LOSSES[kind].features), make_mesh(1, 1)
     start = state.create(net, CONFIG, table, seed=1, text_width=W, mesh=mesh)
     before = jax.tree.map(np.asarray, (start.params, start.table.packed))
-    empty = batches.Batch(*(np.full((2, L), fill, np.int32) for fill in (-1, -1, 0, 0, 0)))
-    lists = step.Lists(np.zeros((2, L, K), np.int32), np.zeros((2, L, K), np.float32))
+    empty = nothing(2)
+    lists = objectives.Lists(np.zeros((2, L, K), np.int32), np.zeros((2, L, K), np.float32))
     free = replace(CONFIG, weight_decay=0.0, warmup=0)
     advance = step.make_step(LOSSES[kind], net, free, table, seed=1, text_width=W, mesh=mesh)
-    last, metrics = advance(start, empty, lists, step.place(catalogue(), table, mesh))
+    last, metrics = advance(start, empty, lists, place(catalogue(), table, mesh))
     assert metrics["loss"] == 0
     if kind != "sampled":  # whose table decays the rows that it draws
         jax.tree.map(np.testing.assert_array_equal, (last.params, last.table.packed), before)

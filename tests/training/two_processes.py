@@ -15,10 +15,10 @@ from rexjax import processes
 from rexjax.config import Config, Data, Teacher, Training
 from rexjax.data import splits
 from rexjax.data.histories import Histories
-from rexjax.mesh import local_rows, make_mesh, place_batch
+from rexjax.mesh import local_rows, make_mesh, place_batches
 from rexjax.models import recommender
 from rexjax.stages import inputs
-from rexjax.training import loop, step
+from rexjax.training import loop, objectives
 
 N, W, L, B, STEPS = 50, 8, 12, 16, 20
 TRAINING = Training(epochs=STEPS, batch=B, learning_rate=3e-3, warmup=5, validate_every=10, patience=9)
@@ -50,7 +50,7 @@ def train(folder: Path, mesh: jax.sharding.Mesh, *, dies: bool) -> loop.Fitted:
         return [(stream[number], None)]
 
     validate = inputs.validator(log, CONFIG, model, catalogue.text, 0)
-    task = loop.Task("teacher", model, step.full_softmax(model), epoch, validate, catalogue)
+    task = loop.Task("teacher", model, objectives.full_softmax(model), epoch, validate, catalogue)
     if dies:
         with contextlib.suppress(KeyboardInterrupt):
             loop.fit(task, TRAINING, seed=7, mesh=mesh, folder=folder)
@@ -63,7 +63,7 @@ def placed(data: int, model: int) -> tuple[list[int], list[int]]:
     """The rows of this process, and the global array that all of them make together."""
     mesh = make_mesh(data, model)
     rows = local_rows(mesh, 8)
-    return rows.tolist(), processes.gather(place_batch(10 * rows, mesh)).tolist()
+    return rows.tolist(), processes.gather(place_batches(10 * rows[None], mesh)[0]).tolist()
 
 
 def main(folder: Path) -> None:

@@ -1,0 +1,76 @@
+"""What training must know of the items: on the host, and on the devices beside the item table."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+
+from rexjax.embedding import order
+from rexjax.embedding import table as tables
+from rexjax.embedding.table import Table
+from rexjax.mesh import replicated, sharding
+
+BLOCKS = 1 << 20
+"""Negatives are drawn by popularity from at most so many blocks of neighbouring items, evenly inside one (a block is
+one item until there are more items)."""
+
+
+class Catalogue(NamedTuple):
+    """What training must know of the N items, on the host."""
+
+    text: np.ndarray
+    """float32 [N, W], zeros where there is no text."""
+    popularity: np.ndarray
+    """int64 [N], training interactions."""
+
+
+class Constants(NamedTuple):
+    """The catalogue on the devices; the first two lie as the item table does (P rows)."""
+
+    text: jax.Array
+    """float32 [P, W]."""
+    real: jax.Array
+    """bool [P], False for rows that only pad."""
+    cumulative: jax.Array
+    """int32 [blocks], on every device: training interactions (each item counts one more) up to each block's end."""
+
+
+def constants_shardings(mesh: Mesh) -> Constants:
+    """Rows over the whole mesh."""
+    return Constants(sharding(mesh, "rows", None), sharding(mesh, "rows"), replicated(mesh))
+
+
+def place(catalogue: Catalogue, table: Table, mesh: Mesh) -> Constants:
+    """The catalogue as the devices need it."""
+    items, rows = len(catalogue.popularity), tables.padded(table, mesh)
+    item = np.asarray(order.to_physical(np.arange(rows), mesh))  # of each row
+    real = item < items
+    text = np.where(real[:, None], catalogue.text[np.minimum(item, items - 1)], 0).astype(np.float32)
+    size = block_size(items)
+    weights = np.pad(catalogue.popularity + 1, (0, -items % size)).reshape(-1, size).sum(1)
+    weights = np.maximum(weights // (weights.sum() // 2**30 + 1), 1)  # so that their sum is an int32
+    return jax.device_put(Constants(text, real, np.cumsum(weights).astype(np.int32)), constants_shardings(mesh))
+
+
+def block_size(items: int) -> int:
+    """Items in one block of the negatives' distribution."""
+    return -(-items // BLOCKS)
+
+
+def draw_popular(constants: Constants, key: jax.Array, negatives: int, table: Table) -> tuple[jax.Array, jax.Array]:
+    """M items by popularity (exact integer arithmetic) and the log of each one's share: int32, float32 [M]."""
+    size, total = block_size(table.rows), constants.cumulative[-1]
+    block_key, inner_key = jax.random.split(key)
+    block = jnp.searchsorted(constants.cumulative, jax.random.randint(block_key, (negatives,), 0, total), side="right")
+    weight = constants.cumulative[block] - jnp.where(block > 0, constants.cumulative[block - 1], 0)
+    members = jnp.minimum(size, table.rows - block * size)
+    inner = jax.random.randint(inner_key, (negatives,), 0, members)
+    return (block * size + inner).astype(jnp.int32), jnp.log(weight / total / members)
+
+
+def draw_evenly(constants: Constants, key: jax.Array, negatives: int, table: Table) -> tuple[jax.Array, jax.Array]:
+    """M items, each as likely as any other, and the log of each one's share: int32, float32 [M]."""
+    drawn = jax.random.randint(key, (negatives,), 0, table.rows)
+    return drawn, jnp.full((negatives,), -jnp.log(float(table.rows)))

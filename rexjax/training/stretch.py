@@ -1,0 +1,76 @@
+"""A stretch: many steps as one compiled program, with no Python between them."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+
+from rexjax.data.batches import Batch
+from rexjax.mesh import place_batches
+
+BYTES = 1 << 26
+"""Batches of one stretch together, on this process. An epoch that is smaller lies on the devices whole."""
+LEAST = 8
+"""Steps for which a program is compiled: this many, twice as many, and so on; a stretch may be shorter than that."""
+
+
+class Stretch(NamedTuple):
+    """Some steps' batches."""
+
+    steps: list[tuple[Batch, Any]]
+    """On the host: this process's rows of each batch, and lists."""
+    placed: Any
+    """On the devices: the same as [M, B, …], padded to M steps."""
+
+    @property
+    def targets(self) -> float:
+        """Labels in all batches, if the other processes have as many as this one."""
+        size = self.placed[0].labels[0].size
+        return size * sum(float((batch.labels >= 0).mean()) for batch, _ in self.steps)
+
+
+def stretches(steps: Iterable[tuple[Batch, Any]], mesh: Mesh) -> Iterator[Stretch]:
+    """Cuts the steps of an epoch into stretches."""
+    gathered: list[tuple[Batch, Any]] = []
+    most = 0
+    for step in steps:
+        most = most or max(1, BYTES // sum(np.asarray(x).nbytes for x in jax.tree.leaves(step)))
+        gathered.append(step)
+        if len(gathered) == most:
+            yield Stretch(gathered, _place(gathered, most, mesh))
+            gathered = []
+    if gathered:
+        yield Stretch(gathered, _place(gathered, most, mesh))
+
+
+def _place(steps: list[tuple[Batch, Any]], most: int, mesh: Mesh) -> Any:
+    size = min(most, LEAST << max(-(-len(steps) // LEAST) - 1, 0).bit_length())
+
+    def stack(*arrays: Any) -> np.ndarray:
+        whole = np.zeros((size, *np.shape(arrays[0])), np.asarray(arrays[0]).dtype)
+        whole[: len(arrays)] = arrays
+        return whole
+
+    return place_batches(jax.tree.map(stack, *steps), mesh)
+
+
+def make_run(step: Callable[..., Any]) -> Callable[..., Any]:
+    """Jits ``(state, batches, count, constants) -> (state, metrics [M])`` from one step; the state is donated."""
+
+    def run(state: Any, batches: Any, count: jax.Array, constants: Any) -> tuple[Any, dict[str, jax.Array]]:
+        at = lambda n: jax.tree.map(lambda x: jax.lax.dynamic_index_in_dim(x, n, keepdims=False), batches)  # noqa: E731
+        size = len(jax.tree.leaves(batches)[0])
+        shapes = jax.eval_shape(step, state, *at(0), constants)[1]
+        found = jax.tree.map(lambda x: jnp.zeros((size, *x.shape), x.dtype), shapes)
+
+        def one(n: jax.Array, carry: tuple[Any, Any]) -> tuple[Any, Any]:
+            state, found = carry
+            state, metrics = step(state, *at(n), constants)
+            return state, jax.tree.map(lambda all, x: all.at[n].set(x), found, metrics)
+
+        return jax.lax.fori_loop(0, count, one, (state, found))
+
+    return jax.jit(run, donate_argnums=0)
