@@ -46,10 +46,12 @@ def _dispatch(arguments: list[str]) -> None:
         recommend(tyro.cli(Recommend, args=rest, prog="rexjax recommend"))
     elif command == "plan":
         _plan(rest)
+    elif command == "sweep":
+        _sweep(rest)
     elif command == "run" or command in pipeline.BY_NAME:
         _run(command, rest)
     else:
-        known = ", ".join(["run", *pipeline.BY_NAME, "recommend", "plan"])
+        known = ", ".join(["run", *pipeline.BY_NAME, "sweep", "recommend", "plan"])
         raise UserError(f"no command {command!r}: it is one of {known}; see rexjax --help")
 
 
@@ -58,6 +60,7 @@ def _overview() -> str:
     return (
         "rexjax: recommendation made cheap. A large model is run once, a small one answers.\n\n"
         f"  rexjax run        CONFIG   all stages in order; finished ones are skipped\n{stages}\n"
+        "  rexjax sweep      CONFIG   --trials 20: searches the teacher's hyper-parameters, on validation alone\n"
         '  rexjax recommend  WORKDIR  --history "item, item" --k 10\n'
         "  rexjax plan       CONFIG   --topology v5p:8x8x8: memory, time and cost on TPUs that are not here\n\n"
         "CONFIG is a Python file with get_config(), such as configs/quickstart.py. Any key can be overridden:\n"
@@ -108,6 +111,11 @@ def _what(command: str) -> str:
             "config's keys: --topology v5p:8x8x8, --slices 2, --items N (the catalogue, else that of the workdir), "
             "--json FILE."
         )
+    if command == "sweep":
+        return (
+            "Searches the teacher's hyper-parameters on validation alone, small ones first; the same command goes on "
+            "where it was. Besides the config's keys: --trials N."
+        )
     what = "All stages in order." if command == "run" else pipeline.BY_NAME[command].what.capitalize() + "."
     return f"{what} --update brings a workdir of another config up to date."
 
@@ -137,6 +145,27 @@ def _plan(arguments: list[str]) -> None:
             raise UserError(f"--json {flags.json} cannot be written ({error.strerror}): the plan is above") from error
     if not made["fits"]:
         sys.exit(1)
+
+
+def _sweep(arguments: list[str]) -> None:
+    from rexjax import sweep
+    from rexjax.mesh import keep_compiled_programs
+
+    parser = argparse.ArgumentParser(prog="rexjax sweep CONFIG", add_help=False, allow_abbrev=False)
+    parser.add_argument("--trials", type=int, default=20)
+    flags, rest = parser.parse_known_args(arguments)
+    config = _parse("sweep", rest)
+    configs.check(config)
+    keep_compiled_programs()
+    trials = sweep.run(config, flags.trials, _say)
+    table = Table(title="Teachers, by validation NDCG@10")
+    for name in ("trial", "change", "NDCG@10", "seconds", "kept"):
+        table.add_column(name, justify="left" if name == "change" else "right")
+    for number, trial in enumerate(trials, 1):
+        cells = f"{trial.ndcg:.4f}", f"{trial.seconds:.0f}", "*" if trial.kept else ""
+        table.add_row(str(number), trial.change, *cells)
+    out.print(table)
+    out.print(f"best teacher: {config.workdir}/sweep/best.json    picture: {config.workdir}/sweep/sweep.png")
 
 
 def _print_card(card: dict[str, Any]) -> None:

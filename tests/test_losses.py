@@ -151,3 +151,31 @@ def _gradient_of_samples(labels):
 )
 def test_mean(values, where, expected):
     assert losses.mean(jnp.asarray(values), None if where is None else jnp.asarray(where)) == expected
+
+
+def softplus(x):
+    return np.log1p(np.exp(x))
+
+
+@pytest.mark.parametrize("where", WHERES.values(), ids=WHERES.keys())
+@pytest.mark.parametrize("kind", ["bce", "gbce", "bpr"])
+def test_losses_over_samples_equal_their_formulas(kind, where):
+    ids = np.asarray([0, 3, 3, 6], np.int32)
+    share, values = len(ids) / V, np.empty((B, L))
+    power = share * (0.75 * (1 - 1 / share) + 1 / share) if kind == "gbce" else 1.0
+    for at in np.ndindex(B, L):
+        own = SCORES[at].astype(np.float64)[LABELS[at]]
+        others = SCORES[at].astype(np.float64)[ids[ids != LABELS[at]]]
+        if kind == "bpr":
+            values[at] = softplus(others - own).sum() / len(ids)
+        else:
+            values[at] = (power * softplus(-own) + softplus(others).sum()) / (len(ids) + 1)
+    found = losses.SAMPLED[kind](
+        SCORES[..., ids],
+        LABELS,
+        where=where,
+        positive=np.take_along_axis(SCORES, LABELS[..., None], -1)[..., 0],
+        sampled=ids,
+        log_expected=np.full(len(ids), np.log(share), np.float32),
+    )
+    np.testing.assert_allclose(found, averaged(values, where), rtol=1e-5, atol=1e-7)

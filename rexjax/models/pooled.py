@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from rexjax.models.layers import causal_mask
+from rexjax.models.layers import Dropout, causal_mask
 
 
 class PooledEncoder(nn.Module):
@@ -41,7 +41,7 @@ class PooledEncoder(nn.Module):
         pooled = jnp.einsum("kbqm,bmd->bqkd", weights, x)
         flat = pooled.reshape(*pooled.shape[:2], -1)
         hidden = nn.gelu(nn.Dense(self.hidden, name="up")(flat))
-        hidden = nn.Dropout(self.dropout)(hidden, deterministic)
+        hidden = Dropout(self.dropout)(hidden, deterministic)
         return pooled[:, :, 0] + nn.Dense(x.shape[-1], name="down")(hidden)
 
 

@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from rexjax.models.layers import BLOCKS, RelativeBias, causal_mask
+from rexjax.models.layers import BLOCKS, Dropout, RelativeBias, causal_mask
 
 
 class SequentialEncoder(nn.Module):
@@ -42,7 +42,7 @@ class SequentialEncoder(nn.Module):
         table = nn.with_logical_partitioning(nn.initializers.normal(0.02), (None, "embed"))
         table = self.param("positions", table, (self.length, x.shape[-1]))
         x = x * jnp.sqrt(x.shape[-1]) + jnp.take(table, positions, axis=0, mode="clip")
-        x = nn.Dropout(self.dropout)(x, deterministic)
+        x = Dropout(self.dropout)(x, deterministic)
         mask, bias = causal_mask(segments), self._bias(positions, times)
         block = BLOCKS[self.block]
         for layer in range(self.layers):

@@ -25,3 +25,18 @@ def test_the_kernel_names_its_logical_axes():
     arrays = np.zeros((1, D), np.float32), np.zeros((1, W), np.float32)
     specs = nn.get_partition_spec(jax.eval_shape(lambda: ItemEncoder(D).init(jax.random.key(0), *arrays)))
     assert specs["params"]["text"]["kernel"] == P(None, "embed")
+
+
+def test_gated_items_mix_row_and_text_and_text_items_have_no_row():
+    rng = np.random.default_rng(1)
+    rows, text = (rng.normal(size=(5, width)).astype(np.float32) for width in (D, W))
+    gated, alone = ItemEncoder(D, "gated"), ItemEncoder(D, "text")
+    variables = nn.unbox(gated.init(jax.random.key(0), rows, text))
+    p = jax.tree.map(np.asarray, variables["params"])
+    projected = text @ p["text"]["kernel"]
+    logits = np.concatenate([rows, projected], -1) @ p["gate"]["kernel"] + p["gate"]["bias"]
+    share = 1 / (1 + np.exp(-logits))
+    found = gated.apply(variables, rows, text)
+    np.testing.assert_allclose(found, share * rows + (1 - share) * projected, rtol=0, atol=1e-5)
+    only = {"params": {"text": p["text"]}}
+    np.testing.assert_allclose(alone.apply(only, rows, text), projected, rtol=0, atol=1e-5)

@@ -74,3 +74,19 @@ def test_block_names_its_logical_axes():
     assert specs["Attention_0"]["out"]["kernel"] == P("heads", "head", "embed")
     assert specs["up"]["kernel"] == P("embed", "mlp")
     assert specs["down"]["kernel"] == P("mlp", "embed")
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.5, 0.9])
+def test_dropout_drops_its_share_and_keeps_the_mean(rate):
+    drop, x = layers.Dropout(rate), np.ones((400, 500), np.float32)
+    apply = lambda seed: np.asarray(drop.apply({}, x, False, rngs={"dropout": jax.random.key(seed)}))  # noqa: E731
+    found = apply(0)
+    assert abs((found == 0).mean() - rate) < 0.005 and abs(found.mean() - 1) < 0.02
+    np.testing.assert_allclose(found[found > 0], 1 / (1 - rate), rtol=0.02)
+    np.testing.assert_array_equal(found, apply(0))
+    assert (found != apply(1)).any()
+
+
+def test_no_dropout_needs_no_key():
+    x = np.ones(3, np.float32)
+    assert layers.Dropout(0.0).apply({}, x, False) is x and layers.Dropout(0.5).apply({}, x, True) is x

@@ -48,6 +48,41 @@ def test_a_batch_that_the_mesh_does_not_divide_is_refused(finished, tmp_path):
         teacher.run(config, tmp_path, finished.artifacts)
 
 
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"loss": "bpr", "negatives": 40}, "--teacher.loss bpr draws 40 negatives from a catalogue of 40 items"),
+        ({"time": "query"}, "--teacher.time query: all interactions of this log have the same time"),
+        ({"fusion": "gated"}, "--teacher.fusion gated needs the items' text"),
+    ],
+)
+def test_what_the_data_cannot_give_is_refused(finished, tmp_path, monkeypatch, change, words):
+    config = replace(finished.config, teacher=replace(finished.config.teacher, **change))
+    read = inputs.prepared
+    timeless = lambda log: log._replace(histories=log.histories._replace(times=np.zeros_like(log.histories.times)))  # noqa: E731
+    monkeypatch.setattr(inputs, "prepared", lambda artifact: timeless(read(artifact)))
+    monkeypatch.setattr(inputs, "text_vectors", lambda artifact: np.zeros((40, 0), np.float32))
+    with pytest.raises(UserError, match=words):
+        teacher.run(config, tmp_path, finished.artifacts)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"block": "hstu", "time": "query", "fusion": "gated", "temperature": 0.1},
+        {"block": "gated", "time": "history", "loss": "gbce", "negatives": 8},
+    ],
+    ids=["hstu", "gated"],
+)
+def test_other_blocks_learn_with_times_and_are_evaluated(finished, tmp_path, change):
+    config = replace(finished.config, workdir=str(tmp_path / "run"), teacher=replace(finished.config.teacher, **change))
+    outcomes = pipeline.run(config, tuple(pipeline.BY_NAME), update=False, say=lambda line: None)
+    metrics = {outcome.stage: outcome.artifact.metrics for outcome in outcomes}
+    curve = metrics["teacher"]["curve"]
+    assert all(np.isfinite(point["loss"]) for point in curve)
+    assert metrics["evaluate"]["models"]["teacher"]["quality"]["test"]["ndcg@10"] > 0
+
+
 def test_a_shop_without_text_learns_by_sampled_softmax_and_named_rows(finished, tmp_path):
     config = replace(
         finished.config,

@@ -1,0 +1,230 @@
+"""Training a sequential teacher: a step beside a hand-written PyTorch SASRec, and the loss beside the plain one.
+
+    pip install 'torch==2.13.0'          # the peer; without it its rows are left out
+    python -m benchmarks.training --data FOLDER --json benchmarks/results/training.json
+
+FOLDER holds amazon-beauty and ml-1m (with interactions.parquet). Both sides train one architecture (ids alone,
+D = 64, two pre-norm blocks of two heads with a GELU MLP of four times the width, dropout 0.5, positions, full
+cross-entropy, Adam) on the same histories in the same steps, on two cores. rexjax packs histories into rows; the peer
+pads them on the right (its attention then needs no mask but the causal one, the fastest it has), and scores only
+positions that have a label. Real tokens are positions with a label. The peak is that of a 2,048² matrix product.
+"""
+
+import argparse
+import json
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks import record
+
+WIDTH, LAYERS, HEADS, DROPOUT = 64, 2, 2, 0.5
+SETS = {"beauty": ("amazon-beauty", "day_since_first", 50, 48), "movielens": ("ml-1m", "timestamp", 200, 16)}
+STEPS = 30
+
+
+def main() -> None:
+    """Runs every case and writes one JSON file."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", required=True, help="folder of amazon-beauty and ml-1m")
+    parser.add_argument("--quick", action="store_true", help="Beauty only")
+    parser.add_argument("--json", default="", help="where to write the figures")
+    parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
+    flags = parser.parse_args()
+    os.environ["JAX_PLATFORMS"] = "cpu"
+    if flags.one:
+        who, name = flags.one
+        print(json.dumps(_loss(name) if who == "loss" else {"rexjax": _rexjax, "torch": _torch}[who](name, flags.data)))
+        return
+    run = lambda *case: record.in_a_process("benchmarks.training", *case, "--data", flags.data)  # noqa: E731
+    rows = []
+    plain, fast = run("loss", "plain"), run("loss", "chunked")
+    rows.append(_row("cross-entropy, 2,200 × 12,101 × 64", "ms", fast["ms"], "plain", plain["ms"]))
+    rows.append(_row("cross-entropy, 2,200 × 12,101 × 64", "MB", fast["mb"], "plain", plain["mb"]))
+    for name in list(SETS)[: 1 if flags.quick else None]:
+        ours = run("rexjax", name)
+        rows.append({"case": name, "metric": "model FLOPs utilisation", "ours": ours["utilisation"]})
+        row = {"case": name, "metric": "real tokens", "unit": "1/s", "ours": ours["tokens"]}
+        if record.has("torch"):
+            peer = run("torch", name)
+            row |= {"peer_name": "PyTorch SASRec", "peer": peer["tokens"], "ratio": ours["tokens"] / peer["tokens"]}
+        rows.append(row)
+    for row in rows:
+        print(row)
+    record.write(flags.json, rows, ("jax", "flax", "optax", "numpy", "torch"))
+
+
+def _row(case: str, unit: str, ours: float, peer_name: str, peer: float) -> dict[str, Any]:
+    return {"case": case, "unit": unit, "ours": ours, "peer_name": peer_name, "peer": peer, "ratio": peer / ours}
+
+
+def _median(run: Callable[[], Any], times: int = STEPS) -> float:
+    """Seconds; the first three runs do not count."""
+    found = []
+    for _ in range(times + 3):
+        started = time.perf_counter()
+        run()
+        found.append(time.perf_counter() - started)
+    return sorted(found[3:])[times // 2]
+
+
+def _loss(kind: str) -> dict[str, float]:
+    """Milliseconds of value and gradients, and megabytes beside arguments and results."""
+    import jax
+    import jax.numpy as jnp
+
+    from rexjax import losses
+    from rexjax.embedding import softmax
+    from rexjax.mesh import make_mesh
+
+    tokens, rows, mesh, rng = 2200, 12_101, make_mesh(1, 1), np.random.default_rng(0)
+    users, items = (jnp.asarray(rng.normal(size=(n, WIDTH)), jnp.float32) for n in (tokens, rows))
+    labels, real = jnp.asarray(rng.integers(0, rows, tokens), jnp.int32), jnp.ones(rows, bool)
+
+    def plain(users: Any, items: Any) -> Any:
+        return losses.softmax_cross_entropy(users @ items.T, labels)
+
+    def chunked(users: Any, items: Any) -> Any:
+        return softmax.cross_entropy(users, items, softmax.one_label(labels), real, 1.0, mesh) / tokens
+
+    loss = {"plain": plain, "chunked": chunked}[kind]
+    run = jax.jit(jax.value_and_grad(loss, (0, 1))).lower(users, items).compile()
+    memory = run.memory_analysis().temp_size_in_bytes
+    return {"ms": 1e3 * _median(lambda: jax.block_until_ready(run(users, items))), "mb": memory / 1e6}
+
+
+def _batches(name: str, folder: str) -> tuple[list[Any], int]:
+    """The first batches of an epoch, and the number of items."""
+    from rexjax.config import Columns, Config, Data
+    from rexjax.data import batches, histories
+    from rexjax.stages import prepare
+
+    place, moment, length, size = SETS[name]
+    data = Data(source="files", path=str(Path(folder) / place), columns=Columns(time=moment), text=(), length=length)
+    with tempfile.TemporaryDirectory() as work:
+        card = prepare.run(Config(workdir="", data=data), Path(work), {})
+        log = histories.read(Path(work))
+    found = batches.epoch([log._asdict()], seed=0, epoch=0, batch=size, length=length)
+    return [batch for batch, _ in zip(found, range(STEPS + 3), strict=False)], card["items"]
+
+
+def _rexjax(name: str, folder: str) -> dict[str, float]:
+    import jax
+    import jax.numpy as jnp
+
+    from rexjax.config import Teacher, Training
+    from rexjax.mesh import make_mesh
+    from rexjax.models import recommender
+    from rexjax.training import objectives, state, step
+    from rexjax.training.catalogue import Catalogue, place
+    from rexjax.training.stretch import make_run, stretches
+
+    batches, items = _batches(name, folder)
+    training = Training(batch=len(batches[0].items))
+    teacher = Teacher(width=WIDTH, layers=LAYERS, heads=HEADS, dropout=DROPOUT, training=training)
+    mesh, model = make_mesh(1, 1), recommender.teacher(teacher, batches[0].items.shape[1])
+    objective = objectives.full_softmax(model)
+    table = model.table(items, training, objective.sparse)
+    about = {"seed": 0, "text_width": 0, "mesh": mesh}
+    constants = place(Catalogue(np.zeros((items, 0), np.float32), np.ones(items, np.int64)), table, mesh)
+    run = make_run(step.make_step(objective, model, training, table, **about))
+    current = state.create(model, training, table, **about)
+    (part,) = stretches([(batch, None) for batch in batches], mesh)
+    seconds = []
+    for _ in range(4):
+        started = time.perf_counter()
+        current, metrics = run(current, part.placed, len(part.steps), constants)
+        jax.block_until_ready((current, metrics))
+        seconds.append(time.perf_counter() - started)
+    best = min(seconds[1:])
+    square = jnp.ones((2048, 2048))
+    multiply = jax.jit(lambda x: x @ x)
+    peak = 2 * 2048**3 / _median(lambda: multiply(square).block_until_ready(), 10)
+    return {"tokens": part.targets / best, "utilisation": _flops(batches, items) / best / peak}
+
+
+def _flops(batches: list[Any], items: int) -> float:
+    """Of the products that the model needs for its real tokens, forward and backward: nothing twice, no padding."""
+    tokens = sum(int((batch.labels >= 0).sum()) for batch in batches)
+    pairs = 0  # of a query and a key that it may see
+    for batch in batches:
+        for row in batch.segments:
+            sizes = np.bincount(row[row > 0])
+            pairs += int((sizes * (sizes + 1) // 2).sum())
+    dense = LAYERS * 12 * WIDTH**2 + items * WIDTH
+    return 3 * 2 * (tokens * dense + LAYERS * 2 * pairs * WIDTH)
+
+
+def _torch(name: str, folder: str) -> dict[str, float]:
+    import torch
+    from torch import nn
+    from torch.nn import functional
+
+    batches, items = _batches(name, folder)
+    length = batches[0].items.shape[1]
+    torch.manual_seed(0)
+
+    class Block(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.norms = nn.ModuleList([nn.LayerNorm(WIDTH), nn.LayerNorm(WIDTH)])
+            self.qkv, self.out = nn.Linear(WIDTH, 3 * WIDTH, bias=False), nn.Linear(WIDTH, WIDTH)
+            self.up, self.down = nn.Linear(WIDTH, 4 * WIDTH), nn.Linear(4 * WIDTH, WIDTH)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            users, places, _ = x.shape
+            parts = self.qkv(self.norms[0](x)).view(users, places, 3, HEADS, -1).permute(2, 0, 3, 1, 4)
+            share = DROPOUT if self.training else 0.0
+            mixed = functional.scaled_dot_product_attention(*parts, is_causal=True, dropout_p=share)
+            x = x + functional.dropout(self.out(mixed.transpose(1, 2).reshape(x.shape)), DROPOUT)
+            hidden = self.down(functional.gelu(self.up(self.norms[1](x)), approximate="tanh"))
+            return x + functional.dropout(hidden, DROPOUT)
+
+    class SasRec(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.rows, self.positions = nn.Embedding(items, WIDTH), nn.Embedding(length, WIDTH)
+            self.blocks, self.norm = nn.Sequential(*[Block() for _ in range(LAYERS)]), nn.LayerNorm(WIDTH)
+
+        def forward(self, history: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+            x = self.rows(history.clamp(min=0)) * WIDTH**0.5 + self.positions.weight[: history.shape[1]]
+            users = self.norm(self.blocks(functional.dropout(x, DROPOUT)))
+            real = labels >= 0
+            return functional.cross_entropy(users[real] @ self.rows.weight.T, labels[real])
+
+    model = SasRec()
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
+    rows = [tuple(map(torch.from_numpy, _unpacked(batch))) for batch in batches]
+    tokens = sum(int((labels >= 0).sum()) for _, labels in rows)
+
+    def epoch() -> None:
+        for history, labels in rows:
+            optimizer.zero_grad(set_to_none=True)
+            model(history, labels).backward()
+            optimizer.step()
+
+    seconds = []
+    for _ in range(4):
+        started = time.perf_counter()
+        epoch()
+        seconds.append(time.perf_counter() - started)
+    return {"tokens": tokens / min(seconds[1:])}
+
+
+def _unpacked(batch: Any) -> tuple[np.ndarray, np.ndarray]:
+    """The batch's histories and labels, one to a row, padded on the right with -1 to the longest: int64 [U, L']."""
+    found = []
+    for items, labels, segments in zip(batch.items, batch.labels, batch.segments, strict=True):
+        found += [(items[segments == s], labels[segments == s]) for s in range(1, segments.max() + 1)]
+    width = max(len(items) for items, _ in found)
+    pad = lambda x: np.pad(x, (0, width - len(x)), constant_values=-1)  # noqa: E731
+    return tuple(np.stack([pad(pair[side]) for pair in found]).astype(np.int64) for side in (0, 1))
+
+
+if __name__ == "__main__":
+    main()

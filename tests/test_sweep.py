@@ -1,0 +1,73 @@
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from rexjax import sweep
+from rexjax.config import Config, Data, Encode, Shop, Student, Teacher, Training
+from rexjax.errors import UserError
+from rexjax.stages import teacher as stage
+
+QUALITY = {"width": {32: 0.0, 64: 0.2, 128: 0.1}, "layers": {1: 0.0, 2: 0.05, 3: 0.04}}
+
+
+@pytest.fixture
+def config(tmp_path):
+    np.save(tmp_path / "vectors.npy", np.random.default_rng(0).standard_normal((40, 6)).astype(np.float32))
+    return Config(
+        workdir=str(tmp_path / "run"),
+        data=Data(shop=Shop(users=60, items=40, interactions=600), min_item_events=1, length=8, strict=False),
+        encode=Encode(vectors=str(tmp_path / "vectors.npy"), width=6),
+        teacher=Teacher(width=256, layers=4, training=Training(epochs=1, batch=8, validate_users=20)),
+        student=Student(list_length=5),
+    )
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """Stands in for training: quality as a table says; what was trained is kept."""
+    seen = []
+
+    def run(config, folder, inputs):
+        seen.append(config.teacher)
+        found = QUALITY["width"][config.teacher.width] + QUALITY["layers"].get(config.teacher.layers, 0.0)
+        return {"valid_ndcg@10": found if config.teacher.dropout == 0.3 else 0.0}
+
+    monkeypatch.setattr(stage, "run", run)
+    return seen
+
+
+def quiet(line):
+    pass
+
+
+def test_it_starts_small_and_grows_while_that_pays(config, trained):
+    found = sweep.run(config, 12, quiet)
+    assert [trial.change for trial in found[:5]] == ["start small", "wider", "wider", "deeper", "deeper"]
+    assert [trial.kept for trial in found[:5]] == [True, True, False, True, False]
+    best = json.loads((sweep.Path(config.workdir) / "sweep" / "best.json").read_text())
+    assert (best["width"], best["layers"]) == (64, 2) and len(trained) == 12
+    assert len({json.dumps(trial.teacher, sort_keys=True) for trial in found}) == 12
+
+
+def test_it_goes_on_where_it_was(config, trained):
+    first = sweep.run(config, 4, quiet)
+    path = sweep.Path(config.workdir) / "sweep" / "trials.jsonl"
+    path.write_text(path.read_text()[:-9])  # the last line was cut off
+    more = sweep.run(config, 6, quiet)
+    assert [trial.change for trial in more[:4]] == [trial.change for trial in first]
+    assert len(trained) == 4 + 1 + 2
+
+
+def test_a_real_trial_leaves_a_picture_and_no_checkpoints(config):
+    (trial,) = sweep.run(replace(config, teacher=replace(config.teacher, heads=2)), 1, quiet)
+    assert 0 <= trial.ndcg <= 1 and trial.teacher["width"] == 32
+    folder = sweep.Path(config.workdir) / "sweep"
+    assert {path.name for path in folder.iterdir()} == {"trials.jsonl", "best.json", "sweep.png"}
+    assert (folder / "sweep.png").stat().st_size > 10_000
+
+
+def test_no_trials_are_refused(config):
+    with pytest.raises(UserError, match="--trials 0"):
+        sweep.run(config, 0, quiet)
