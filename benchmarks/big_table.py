@@ -52,7 +52,7 @@ def measure(rows: int) -> dict[str, float]:
     training = Training(epochs=2, batch=BATCH, rows=Rows("row_wise_adagrad", learning_rate=0.05))
     teacher = Teacher(width=WIDTH, loss="sampled_softmax", training=training)
     shop = Shop(users=50_000, items=20_000, interactions=1_000_000)
-    model, mesh = recommender.teacher(teacher, LENGTH), make_mesh(1, 1)
+    model, mesh = recommender.member(teacher, LENGTH), make_mesh(1, 1)
     loop.SAVE_SECONDS = float("inf")  # a checkpoint of the table, written beside the steps, would be timed with them
     with tempfile.TemporaryDirectory() as folder:
         prepare.run(Config(workdir="", data=Data(shop=shop, strict=False, length=LENGTH)), Path(folder), {})

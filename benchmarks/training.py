@@ -127,7 +127,7 @@ def _rexjax(name: str, folder: str) -> dict[str, float]:
     batches, items = _batches(name, folder)
     training = Training(batch=len(batches[0].items))
     teacher = Teacher(width=WIDTH, layers=LAYERS, heads=HEADS, dropout=DROPOUT, training=training)
-    mesh, model = make_mesh(1, 1), recommender.teacher(teacher, batches[0].items.shape[1])
+    mesh, model = make_mesh(1, 1), recommender.member(teacher, batches[0].items.shape[1])
     objective = objectives.full_softmax(model)
     table = model.table(items, training, objective.sparse)
     about = {"seed": 0, "text_width": 0, "mesh": mesh}

@@ -186,8 +186,10 @@ class Teacher:
     comparison gBCE, BCE and BPR with as many samples, drawn evenly."""
     negatives: int = 512
     """Samples of the other losses."""
+    members: int = 1
+    """Models of this kind, from seeds of their own, whose scores are averaged: one wide teacher in several parts."""
     training: Training = field(default_factory=Training)
-    """How it is trained."""
+    """How it is trained; each member likewise."""
 
 
 @dataclass(frozen=True)

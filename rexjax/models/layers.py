@@ -174,3 +174,8 @@ def causal_mask(segments: jax.Array) -> jax.Array:
     """
     same = (segments[:, :, None] == segments[:, None, :]) & (segments[:, :, None] > 0)
     return same & jnp.tril(jnp.ones(same.shape[1:], bool))
+
+
+def normalize(x: jax.Array) -> jax.Array:
+    """Unit vectors along the last axis; zeros stay zeros (as does their gradient)."""
+    return x * jax.lax.rsqrt(jnp.maximum(jnp.sum(x * x, -1, keepdims=True), 1e-12))

@@ -17,8 +17,9 @@ from rexjax.embedding.bags import Feature
 from rexjax.embedding.optimizers import OPTIMIZERS
 from rexjax.embedding.table import Table
 from rexjax.models.items import ItemEncoder
+from rexjax.models.layers import normalize
 from rexjax.models.pooled import PooledEncoder
-from rexjax.models.sequential import SequentialEncoder
+from rexjax.models.sequential import Ensemble, SequentialEncoder, member_name
 
 Params = dict[str, Any]
 
@@ -126,12 +127,30 @@ class Recommender:
         return self.user_vectors(history, vectors, whole, last=1)[:, 0]
 
 
-def teacher(config: Teacher, length: int) -> Recommender:
-    """The teacher: a transformer; scores are dot products, or cosines where there is a temperature."""
+def member(config: Teacher, length: int) -> Recommender:
+    """What is trained as teacher: a transformer; scores are dot products, or cosines where there is a temperature."""
     history = SequentialEncoder(config.layers, config.heads, config.dropout, length, config.block, config.time)
     cosine = config.temperature > 0
     scale = 1 / config.temperature if cosine else 1.0
     return Recommender(ItemEncoder(config.width, config.fusion), history, cosine=cosine, scale=scale)
+
+
+def teacher(config: Teacher, length: int) -> Recommender:
+    """The whole teacher: one member, or several side by side whose scores are averaged (see ``side_by_side``)."""
+    one = member(config, length)
+    if config.members == 1:
+        return one
+    history = Ensemble(one.history, config.members, one.cosine)
+    items = ItemEncoder(config.members * config.width, config.fusion)
+    return Recommender(items, history, cosine=False, scale=one.scale / config.members)
+
+
+def side_by_side(members: list[Served]) -> Served:
+    """Members as they are served, as one."""
+    if len(members) == 1:
+        return members[0]
+    history = {member_name(number): served.history for number, served in enumerate(members)}
+    return Served(jnp.concatenate([served.items for served in members], 1), history)
 
 
 def student(config: Student, length: int) -> Recommender:
@@ -152,8 +171,3 @@ def gather(items: jax.Array, histories: jax.Array) -> tuple[jax.Array, jax.Array
     # fill: an id beyond the table gives zeros here and is refused at the edge; the default would clamp (jax#9839)
     vectors = jnp.take(items, jnp.where(mask, histories, 0), axis=0, mode="fill", fill_value=0)
     return vectors * mask[..., None], mask
-
-
-def normalize(x: jax.Array) -> jax.Array:
-    """Unit vectors along the last axis; zeros stay zeros (as does their gradient)."""
-    return x * jax.lax.rsqrt(jnp.maximum(jnp.sum(x * x, -1, keepdims=True), 1e-12))

@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from rexjax.models.layers import BLOCKS, Dropout, RelativeBias, causal_mask
+from rexjax.models.layers import BLOCKS, Dropout, RelativeBias, causal_mask, normalize
 
 
 class SequentialEncoder(nn.Module):
@@ -60,3 +60,41 @@ class SequentialEncoder(nn.Module):
             asked = times[..., int(self.time == "query")]
             ages = asked[:, :, None] - times[:, None, :, 0]
         return RelativeBias(self.heads, self.length)(positions[:, :, None] - positions[:, None, :], ages)
+
+
+class Ensemble(nn.Module):
+    """Encoders trained apart, side by side: vectors [..., M * D] are those of M members, and so are scores' sums."""
+
+    member: SequentialEncoder
+    """What each one is."""
+    members: int
+    """M."""
+    cosine: bool
+    """Each member's user vectors are normalised."""
+
+    @property
+    def length(self) -> int:
+        """The longest history, L."""
+        return self.member.length
+
+    @nn.compact
+    def __call__(
+        self,
+        x: jax.Array,
+        segments: jax.Array,
+        positions: jax.Array,
+        times: jax.Array | None,
+        deterministic: bool,
+        last: int | None = None,
+    ) -> jax.Array:
+        """As ``SequentialEncoder``, with M * D instead of D."""
+        found = []
+        for number, part in enumerate(jnp.split(x, self.members, axis=-1)):
+            encoder = self.member.clone(name=member_name(number), parent=self)
+            found.append(encoder(part, segments, positions, times, deterministic, last))
+        return jnp.concatenate([normalize(users) for users in found] if self.cosine else found, -1)
+
+
+def member_name(number: int) -> str:
+    """Of a member's parameters."""
+    return f"member_{number}"

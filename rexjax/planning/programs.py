@@ -84,7 +84,7 @@ def _teacher(config: Config, items: int, mesh: jax.sharding.Mesh) -> Program:
         raise UserError(
             f"--teacher.heads {heads} must divide --teacher.width {width} and be divided by --mesh.model {split}"
         )
-    model = recommender.teacher(config.teacher, config.data.length)
+    model = recommender.member(config.teacher, config.data.length)
     objective = objectives.of_teacher(model, config.teacher)
     build = lambda items: _training("teacher", model, objective, config.teacher.training, config, items, mesh, lists=0)  # noqa: E731
     program, few = build(items), ROWS_TIMED * mesh.size

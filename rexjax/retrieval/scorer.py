@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 
 from rexjax.compression.quantize import dequantize_tree
-from rexjax.models.recommender import Recommender, Served, normalize
+from rexjax.models.layers import normalize
+from rexjax.models.recommender import Recommender, Served
 from rexjax.retrieval.topk import take, top_k
 
 

@@ -16,6 +16,9 @@ from rexjax.training import objectives
 from rexjax.training.checkpoint import save_tree
 from rexjax.training.loop import Task, fit
 
+MEMBER_SEEDS = 1_000_003
+"""Between the seeds of two members."""
+
 
 def run(config: Config, folder: Path, artifacts: dict[str, Artifact]) -> dict[str, Any]:
     """Writes the trained teacher as it is served (``model/``: item matrix and history encoder) into ``folder``.
@@ -32,22 +35,28 @@ def run(config: Config, folder: Path, artifacts: dict[str, Artifact]) -> dict[st
         raise UserError(f"--teacher.time {teacher.time}: all interactions of this log have the same time; use none")
     if teacher.fusion != "add" and not catalogue.text.shape[1]:
         raise UserError(f"--teacher.fusion {teacher.fusion} needs the items' text, and --data.text names no column")
-    model = recommender.teacher(teacher, config.data.length)
+    model = recommender.member(teacher, config.data.length)
     batches = inputs.epochs(log, config, settings.batch, mesh)
-    task = Task(
-        name="teacher",
-        recommender=model,
-        objective=objectives.of_teacher(model, teacher),
-        epoch=lambda number: ((batch, None) for batch in batches(number)),
-        validate=inputs.validator(log, config, model, catalogue.text, settings.validate_users),
-        catalogue=catalogue,
-    )
-    fitted = fit(task, settings, seed=config.seed, mesh=mesh, folder=folder, wandb_project=config.wandb)
-    served = recommender.serve(model, fitted.params, catalogue.text, log.items)
-    digest = save_tree(folder / "model", flatten(served))
+    validate = inputs.validator(log, config, model, catalogue.text, settings.validate_users)
+    summaries, members = [], []
+    for number in range(teacher.members):
+        name = "teacher" if teacher.members == 1 else f"teacher {number + 1}"
+        objective = objectives.of_teacher(model, teacher)
+        task = Task(name, model, objective, lambda n: ((batch, None) for batch in batches(n)), validate, catalogue)
+        seed = config.seed + number * MEMBER_SEEDS
+        fitted = fit(task, settings, seed=seed, mesh=mesh, folder=folder, wandb_project=config.wandb)
+        members.append(recommender.serve(model, fitted.params, catalogue.text, log.items))
+        summaries.append(fitted.summary)
+    digest = save_tree(folder / "model", flatten(recommender.side_by_side(members)))
     if processes.first():
         shutil.rmtree(folder / "checkpoints")
-    return fitted.summary | {"content": {"model": digest}}
+    return _summary(summaries) | {"content": {"model": digest}}
+
+
+def _summary(members: list[dict[str, Any]]) -> dict[str, Any]:
+    """Of the first member, with its validation NDCG@10 averaged over all."""
+    mean = sum(summary["valid_ndcg@10"] for summary in members) / len(members)
+    return members[0] | {"valid_ndcg@10": mean, "members": [summary["valid_ndcg@10"] for summary in members]}
 
 
 def _check(config: Config, shape: dict[str, int], items: int) -> None:

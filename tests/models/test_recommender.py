@@ -9,7 +9,7 @@ from jax.sharding import PartitionSpec as P
 
 from rexjax.config import Rows, Student, Teacher, Training
 from rexjax.embedding.optimizers import RowWiseAdagrad
-from rexjax.models import recommender
+from rexjax.models import layers, recommender
 
 N, W, L, D = 20, 5, 10, 8
 MODELS = {
@@ -121,6 +121,24 @@ def test_gather():
 
 def test_normalize_and_its_gradient_at_zero():
     x = jnp.asarray([[3.0, 4.0], [0.0, 0.0]])
-    np.testing.assert_allclose(recommender.normalize(x), [[0.6, 0.8], [0, 0]], rtol=1e-6)
-    gradient = jax.grad(lambda x: recommender.normalize(x).sum())(jnp.zeros((1, 2)))
+    np.testing.assert_allclose(layers.normalize(x), [[0.6, 0.8], [0, 0]], rtol=1e-6)
+    gradient = jax.grad(lambda x: layers.normalize(x).sum())(jnp.zeros((1, 2)))
     assert np.isfinite(gradient).all()
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.1])
+def test_members_side_by_side_score_the_mean_of_their_scores(temperature):
+    config = Teacher(width=D, layers=1, heads=2, temperature=temperature, members=3)
+    one, whole = recommender.member(config, L), recommender.teacher(config, L)
+    members, scores = [], []
+    asked = histories(L, 4, 1)
+    for seed in range(3):
+        params = nn.unbox(one.init(jax.random.key(seed), W))
+        params |= {"rows": 0.5 * jax.random.normal(jax.random.key(10 + seed), (N, D))}
+        members.append(recommender.serve(one, params, text(), N))
+        users = one.encode(members[-1].history, *recommender.gather(members[-1].items, asked))
+        scores.append(one.scale * users @ members[-1].items.T)
+    served = recommender.side_by_side(members)
+    users = whole.encode(served.history, *recommender.gather(served.items, asked))
+    assert users.shape == (3, 3 * D)
+    np.testing.assert_allclose(whole.scale * users @ served.items.T, sum(scores) / 3, rtol=1e-4, atol=1e-5)

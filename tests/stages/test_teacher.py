@@ -71,8 +71,9 @@ def test_what_the_data_cannot_give_is_refused(finished, tmp_path, monkeypatch, c
     [
         {"block": "hstu", "time": "query", "fusion": "gated", "temperature": 0.1},
         {"block": "gated", "time": "history", "loss": "gbce", "negatives": 8},
+        {"members": 2, "temperature": 0.2},
     ],
-    ids=["hstu", "gated"],
+    ids=["hstu", "gated", "two members"],
 )
 def test_other_blocks_learn_with_times_and_are_evaluated(finished, tmp_path, change):
     config = replace(finished.config, workdir=str(tmp_path / "run"), teacher=replace(finished.config.teacher, **change))

@@ -36,7 +36,7 @@ def prepared() -> inputs.Prepared:
 
 def train(folder: Path, mesh: jax.sharding.Mesh, *, dies: bool) -> loop.Fitted:
     """A run; one that ``dies`` does so in its 13th step, three after its only checkpoint, and goes on."""
-    log, model = prepared(), recommender.teacher(CONFIG.teacher, L)
+    log, model = prepared(), recommender.member(CONFIG.teacher, L)
     catalogue = inputs.catalogue(log, np.random.default_rng(1).normal(size=(N, W)))
     batches = inputs.epochs(log, CONFIG, B, mesh)
     stream = [batch for epoch in range(5) for batch in batches(epoch)]
