@@ -143,6 +143,9 @@ class Training:
     """Adam's step size, after a linear warm-up."""
     warmup: int = 100
     """Steps of warm-up."""
+    decay_steps: int = 0
+    """Steps over which the step size falls to a fiftieth along a cosine, warm-up included; 0: it stays; -1: all that
+    --epochs have."""
     weight_decay: float = 0.0
     """AdamW's decoupled decay; item rows decay when they are touched."""
     rows: Rows = field(default_factory=Rows)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
+import optax
 
 from rexjax.errors import UserError
 
@@ -176,3 +177,13 @@ OPTIMIZERS = {
     "lazy_adam": LazyAdam,
     "exact_adam": ExactAdam,
 }
+
+
+def schedule(peak: float, warmup: int, decay_steps: int) -> optax.Schedule:
+    """A linear warm-up to ``peak``; then, if ``decay_steps`` (warm-up included), a cosine down to a fiftieth of it."""
+    rising = optax.linear_schedule(0.0, peak, warmup)
+    if not decay_steps:
+        return rising
+    return optax.join_schedules(
+        [rising, optax.cosine_decay_schedule(peak, max(decay_steps - warmup, 1), 0.02)], [warmup]
+    )

@@ -10,11 +10,10 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import optax
 
 from rexjax.config import Student, Teacher, Training
 from rexjax.embedding.bags import Feature
-from rexjax.embedding.optimizers import OPTIMIZERS
+from rexjax.embedding.optimizers import OPTIMIZERS, schedule
 from rexjax.embedding.table import Table
 from rexjax.models.items import ItemEncoder
 from rexjax.models.layers import normalize
@@ -76,7 +75,7 @@ class Recommender:
         chosen = config.rows
         peak = chosen.learning_rate or config.learning_rate
         rule = OPTIMIZERS[chosen.optimizer](
-            optax.linear_schedule(0.0, peak, config.warmup), weight_decay=config.weight_decay, clip=chosen.clip
+            schedule(peak, config.warmup, config.decay_steps), weight_decay=config.weight_decay, clip=chosen.clip
         )
         return Table(
             "items",

@@ -40,6 +40,7 @@ def run(config: Config, folder: Path, artifacts: dict[str, Artifact]) -> dict[st
     model = recommender.student(config.student, config.data.length)
     validate = inputs.validator(log, config, model, catalogue.text, settings.validate_users)
     plain = inputs.epochs(log, config, settings.batch, mesh)
+    settings = inputs.with_decay(settings, plain)
     runs = {
         "student": (objectives.distilled(model, config.student.list_weight), _with_lists(plain, folder)),
         "control": (objectives.full_softmax(model), lambda number: ((batch, None) for batch in plain(number))),

@@ -1,6 +1,7 @@
 """What several stages read from the artifacts before them."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,7 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from rexjax.artifacts import Artifact
-from rexjax.config import Config
+from rexjax.config import Config, Training
 from rexjax.data import batches, histories
 from rexjax.data.batches import Batch
 from rexjax.data.histories import Histories
@@ -78,6 +79,13 @@ def epochs(log: Prepared, config: Config, batch: int, mesh: jax.sharding.Mesh) -
         )
 
     return epoch
+
+
+def with_decay(settings: Training, epoch: Callable[[int], Iterator[Any]]) -> Training:
+    """Settings whose decay lasts as long as all epochs, where it is to; the first epoch is read to count its steps."""
+    if settings.decay_steps >= 0:
+        return settings
+    return replace(settings, decay_steps=settings.epochs * sum(1 for _ in epoch(0)))
 
 
 def validator(

@@ -37,6 +37,7 @@ def run(config: Config, folder: Path, artifacts: dict[str, Artifact]) -> dict[st
         raise UserError(f"--teacher.fusion {teacher.fusion} needs the items' text, and --data.text names no column")
     model = recommender.member(teacher, config.data.length)
     batches = inputs.epochs(log, config, settings.batch, mesh)
+    settings = inputs.with_decay(settings, batches)
     validate = inputs.validator(log, config, model, catalogue.text, settings.validate_users)
     summaries, members = [], []
     for number in range(teacher.members):

@@ -10,6 +10,7 @@ import optax
 from rexjax.config import Training
 from rexjax.embedding import order
 from rexjax.embedding import table as tables
+from rexjax.embedding.optimizers import schedule
 from rexjax.embedding.table import Table, TableState
 from rexjax.mesh import replicated, shardings
 from rexjax.models.recommender import Params, Recommender
@@ -29,8 +30,8 @@ class TrainState(NamedTuple):
 
 
 def optimizer(config: Training) -> optax.GradientTransformation:
-    """AdamW (Loshchilov & Hutter 2019) after a linear warm-up; eps 1e-8. For the dense parameters."""
-    rate = optax.linear_schedule(0.0, config.learning_rate, config.warmup)
+    """AdamW (Loshchilov & Hutter 2019), eps 1e-8. For the dense parameters."""
+    rate = schedule(config.learning_rate, config.warmup, config.decay_steps)
     return optax.adamw(rate, weight_decay=config.weight_decay)
 
 

@@ -3,7 +3,7 @@ import numpy as np
 import optax
 import pytest
 
-from rexjax.embedding.optimizers import OPTIMIZERS, ExactAdam, LazyAdam, Sgd
+from rexjax.embedding.optimizers import OPTIMIZERS, ExactAdam, LazyAdam, Sgd, schedule
 from rexjax.errors import UserError
 
 ROWS = np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)
@@ -39,3 +39,20 @@ def test_rates_may_be_schedules(name):
 def test_exact_adam_refuses_weight_decay():
     with pytest.raises(UserError, match="weight decay"):
         ExactAdam(weight_decay=0.1)
+
+
+@pytest.mark.parametrize(
+    "decay, step, expected",
+    [
+        (0, 0, 0.0),
+        (0, 5, 0.5),
+        (0, 10**6, 1.0),
+        (110, 5, 0.5),
+        (110, 10, 1.0),
+        (110, 60, 0.51),
+        (110, 110, 0.02),
+        (110, 999, 0.02),
+    ],
+)
+def test_the_rate_rises_and_falls_as_asked(decay, step, expected):
+    assert schedule(1.0, 10, decay)(step) == pytest.approx(expected)
