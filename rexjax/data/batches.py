@@ -54,7 +54,7 @@ def epoch(
         seed: together with ``epoch`` it decides the order; the number of devices and hosts does not.
         epoch: counts from 0.
         batch: rows B of every batch; the last one is filled with empty rows.
-        length: L; of longer histories the last L + 1 training items are used.
+        length: L; longer histories are cut into pieces of L, from the end, that know nothing of one another.
         targets: what an item predicts: "next_item", or an item drawn from the "next_time".
         shuffle: False keeps the order of the log.
         rows: which of the B rows this process needs (``mesh.local_rows``). Every process packs the whole epoch,
@@ -126,10 +126,7 @@ TARGETS = {"next_item": next_item, "next_time": next_time}
 
 def pack(histories: Histories, order: np.ndarray, length: int, targets: Targets) -> Batch:
     """Packs the training part of the users in ``order`` (int [U]) into few rows of L positions (best fit)."""
-    stop = targets.stop[order]
-    start = np.maximum(histories.offsets[:-1][order], stop - length)
-    counts = np.maximum(stop - start, 0)
-    start, counts = start[counts > 0], counts[counts > 0]
+    start, counts = _pieces(histories.offsets[:-1][order], targets.stop[order], length)
     rows, columns, segments = _best_fit(counts, length)
     size = int(rows.max(initial=-1)) + 1
     within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
@@ -149,6 +146,16 @@ def pack(histories: Histories, order: np.ndarray, length: int, targets: Targets)
         events=spread(log_positions(histories)[events], 0, np.int64),
         times=spread(since_first(histories)[np.stack([events, targets.labels[events]], 1)], 0, np.int32),
     )
+
+
+def _pieces(start: np.ndarray, stop: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
+    """First event and number of events of each piece of at most L; every event is in one."""
+    number = -(-np.maximum(stop - start, 0) // length)
+    owner = np.repeat(np.arange(len(start)), number)
+    later = np.arange(len(owner)) - np.repeat(np.cumsum(number) - number, number)  # pieces of the owner behind it
+    end = stop[owner] - later * length
+    begin = np.maximum(start[owner], end - length)
+    return begin, end - begin
 
 
 def _best_fit(counts: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -23,13 +23,15 @@ def records_of(users, seed=0):
 
 
 def expected_pairs(log, length, shift=0):
-    """(prefix of at most L items → label, event) of every user's training part; loops, on purpose."""
+    """(prefix inside its piece of L items → label, event) of every user's training part; loops, on purpose."""
     pairs = []
     for user in range(log.users):
-        events = list(range(log.offsets[user], log.valid_start[user]))[-length - 1 :]
-        for last in range(len(events) - 1):
-            prefix = tuple(log.items[events[: last + 1]].tolist())
-            pairs.append((prefix, int(log.items[events[last + 1]]), events[last] + shift))
+        events = list(range(log.offsets[user], log.valid_start[user] - 1))
+        while events:
+            events, piece = events[:-length], events[-length:]
+            for last in range(len(piece)):
+                prefix = tuple(log.items[piece[: last + 1]].tolist())
+                pairs.append((prefix, int(log.items[piece[last] + 1]), piece[last] + shift))
     return sorted(pairs)
 
 
@@ -101,11 +103,12 @@ def test_times_count_from_the_users_first_event_and_know_the_label():
     assert packed(far, users, 5).times.max() == 2**31 - 1
 
 
-def test_a_long_history_is_cut_to_its_last_items():
-    log = log_of([20])
-    batch = packed(log, np.array([0]), 5)
-    np.testing.assert_array_equal(batch.items, [log.items[12:17]])
-    np.testing.assert_array_equal(batch.labels, [log.items[13:18]])
+def test_a_long_history_is_cut_into_pieces_from_its_end():
+    log = log_of([15])
+    batch = packed(log, np.array([0]), 5)  # twelve events have a label in the training part
+    np.testing.assert_array_equal(batch.items[:2], [log.items[7:12], log.items[2:7]])
+    np.testing.assert_array_equal(batch.labels[:2], [log.items[8:13], log.items[3:8]])
+    np.testing.assert_array_equal(batch.items[2], [*log.items[:2], -1, -1, -1])
 
 
 def test_rows_are_filled_before_a_new_one_is_begun():
@@ -157,11 +160,11 @@ def test_any_number_of_processes_reads_the_same_global_order(count, targets):
             np.testing.assert_array_equal(np.concatenate(pieces), array)
 
 
-def test_without_shuffling_rows_begin_in_the_order_of_the_log():
-    source, _ = records_of(60)
+def test_without_shuffling_rows_begin_in_the_order_of_the_users():
+    source, (record,) = records_of(60)
     found, _ = of_epoch(source, shuffle=False)
-    begin = np.concatenate([batch.events[:, 0] for batch in found])
-    assert (np.diff(begin[begin > 0]) > 0).all()
+    begin = np.concatenate([batch.events[batch.segments[:, 0] > 0, 0] for batch in found])
+    assert (np.diff(np.searchsorted(record.offsets, begin, side="right")) >= 0).all()
 
 
 @pytest.mark.parametrize(
