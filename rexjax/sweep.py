@@ -42,11 +42,11 @@ def run(config: Config, trials: int, say: Callable[[str], None]) -> list[Trial]:
     on; whatever the number, the same config gives the same sequence.
 
     Raises:
-        UserError: fewer than one trial; what a stage refuses.
+        UserError: fewer than one trial; a workdir of another config; what a stage refuses.
     """
     if trials < 1:
         raise UserError(f"--trials {trials}: a sweep has 1 trial or more")
-    outcomes = pipeline.run(config, ("prepare", "encode"), update=True, say=say)
+    outcomes = pipeline.run(config, ("prepare", "encode"), update=False, say=say)
     inputs = {outcome.stage: outcome.artifact for outcome in outcomes}
     folder = Path(config.workdir) / "sweep"
     folder.mkdir(exist_ok=True)

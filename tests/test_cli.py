@@ -298,6 +298,14 @@ BAD = [
 ]
 
 
+def test_a_sweep_prints_its_trials_and_names_the_best(copy, capsys):
+    config, workdir = copy
+    assert main("sweep", config, "--workdir", workdir, "--trials", "1") == 0
+    said = capsys.readouterr().out
+    assert "prepare: unchanged, skipped" in said and "start small" in said and f"{workdir}/sweep/best.json" in said
+    assert "--trials 0" in refused(capsys, "sweep", config, "--workdir", workdir, "--trials", "0")
+
+
 @pytest.mark.parametrize(("files", "words"), BAD)
 def test_bad_files_are_refused_and_once_mended_accepted(finished, tmp_path, capsys, files, words):
     shop_files(tmp_path / "files", **files)

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from rexjax.artifacts import Artifact
+from rexjax.config import Training
 from rexjax.data import histories
 from rexjax.data.histories import Histories
 from rexjax.stages import inputs
@@ -43,3 +44,9 @@ def test_catalogue_is_text_and_popularity(artifact):
     assert found.text.dtype == np.float32
     np.testing.assert_allclose(found.text, vectors, rtol=1e-6)
     np.testing.assert_array_equal(found.popularity, [3, 3, 0, 2, 0, 0])
+
+
+@pytest.mark.parametrize("asked, expected", [(0, 0), (70, 70), (-1, 4 * 3)])
+def test_a_decay_over_all_epochs_counts_their_steps(asked, expected):
+    settings = Training(epochs=4, decay_steps=asked)
+    assert inputs.with_decay(settings, lambda number: iter(range(3))).decay_steps == expected

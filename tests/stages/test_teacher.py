@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 
 from rexjax import pipeline
+from rexjax.artifacts import Artifact
 from rexjax.config import Encode, Mesh
 from rexjax.errors import UserError
-from rexjax.stages import inputs, teacher
+from rexjax.stages import evaluate, inputs, teacher
 
 
 def test_the_served_teacher_has_a_vector_for_each_item(finished):
@@ -75,13 +76,17 @@ def test_what_the_data_cannot_give_is_refused(finished, tmp_path, monkeypatch, c
     ],
     ids=["hstu", "gated", "two members"],
 )
-def test_other_blocks_learn_with_times_and_are_evaluated(finished, tmp_path, change):
-    config = replace(finished.config, workdir=str(tmp_path / "run"), teacher=replace(finished.config.teacher, **change))
-    outcomes = pipeline.run(config, tuple(pipeline.BY_NAME), update=False, say=lambda line: None)
-    metrics = {outcome.stage: outcome.artifact.metrics for outcome in outcomes}
-    curve = metrics["teacher"]["curve"]
-    assert all(np.isfinite(point["loss"]) for point in curve)
-    assert metrics["evaluate"]["models"]["teacher"]["quality"]["test"]["ndcg@10"] > 0
+def test_other_teachers_learn_teach_and_are_evaluated(finished, tmp_path, change):
+    config = replace(finished.config, teacher=replace(finished.config.teacher, **change))
+    made = {}
+    for name, stage in (("teacher", teacher), ("evaluate", evaluate)):
+        (tmp_path / name).mkdir()
+        metrics = stage.run(config, tmp_path / name, finished.artifacts | made)
+        made[name] = Artifact(tmp_path / name, {"metrics": metrics})
+    assert all(np.isfinite(point["loss"]) for point in made["teacher"].metrics["curve"])
+    found = made["evaluate"].metrics["models"]
+    assert found["teacher"]["quality"]["test"]["ndcg@10"] > 0
+    assert found["student"]["quality"] == finished.artifacts["evaluate"].metrics["models"]["student"]["quality"]
 
 
 def test_a_shop_without_text_learns_by_sampled_softmax_and_named_rows(finished, tmp_path):
