@@ -45,7 +45,7 @@ def mixture(labels: jax.Array, lists: Targets, share: float) -> Targets:
 
 @partial(jax.custom_vjp, nondiff_argnums=(4, 5))
 def cross_entropy(
-    users: jax.Array, items: jax.Array, targets: Targets, real: jax.Array, scale: float, mesh: Mesh
+    users: jax.Array, items: jax.Array, targets: Targets, real: jax.Array | None, scale: float, mesh: Mesh
 ) -> jax.Array:
     """``sum of weight × (log of the sum over real rows of exp(score) - score of the target)``, float32 scalar.
 
@@ -53,7 +53,7 @@ def cross_entropy(
         users: float32 [T, D], over "data" (T is divided by it).
         items: float32 [P, D], over the whole mesh.
         targets: over "data".
-        real: bool [P], False for rows that only pad.
+        real: bool [P], False for rows that only pad; None: there are none (a pass over the logits less).
         scale: scores are ``scale * users · items``.
         mesh: axes ("data", "model").
     """
@@ -63,13 +63,14 @@ def cross_entropy(
 def _forward(users, items, targets, real, scale, mesh):
     """The loss, and its gradients to users and items."""
 
-    def local(users: jax.Array, items: jax.Array, targets: Targets, real: jax.Array) -> tuple[jax.Array, Any]:
+    def local(users: jax.Array, items: jax.Array, targets: Targets, real: jax.Array | None) -> tuple[jax.Array, Any]:
         users, targets = _gathered((users, targets))
         rows, inside = _own_rows(targets.rows, len(items))
 
         def chunk(to_items: jax.Array, part: Any) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
             users, rows, weights, mass = part
-            logits = jnp.where(real, scale * jnp.einsum("td,vd->tv", users, items), _LOWEST)
+            logits = scale * jnp.einsum("td,vd->tv", users, items)
+            logits = logits if real is None else jnp.where(real, logits, _LOWEST)
             top = jax.lax.pmax(logits.max(1), mesh.axis_names)
             exps = jnp.exp(logits - top[:, None])
             total = jax.lax.psum(exps.sum(1), mesh.axis_names)

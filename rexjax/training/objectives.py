@@ -64,9 +64,10 @@ def full_softmax(recommender: Recommender) -> Objective:
 
     def loss(params, batch, lists, constants, key, table, mesh):
         users, items = _users_and_items(recommender, params, batch, constants, key, table, mesh)
+        real = constants.real if tables.padded(table, mesh) > table.rows else None
         labels = tables.physical(batch.labels.reshape(-1), table, mesh)
         targets = softmax.one_label(labels)
-        total = softmax.cross_entropy(users, items, targets, constants.real, recommender.scale, mesh)
+        total = softmax.cross_entropy(users, items, targets, real, recommender.scale, mesh)
         return total / jnp.maximum((labels >= 0).sum(), 1)
 
     return WholeTable(loss)
@@ -77,11 +78,12 @@ def distilled(recommender: Recommender, list_weight: float) -> Objective:
 
     def loss(params, batch, lists, constants, key, table, mesh):
         users, items = _users_and_items(recommender, params, batch, constants, key, table, mesh)
+        real = constants.real if tables.padded(table, mesh) > table.rows else None
         labels = tables.physical(batch.labels.reshape(-1), table, mesh)
         rows = tables.physical(lists.items.reshape(len(labels), -1), table, mesh)
         of_lists = softmax.Targets(rows, lists.weights.reshape(rows.shape))
         targets = softmax.mixture(labels, of_lists, list_weight)
-        total = softmax.cross_entropy(users, items, targets, constants.real, recommender.scale, mesh)
+        total = softmax.cross_entropy(users, items, targets, real, recommender.scale, mesh)
         return total / jnp.maximum((labels >= 0).sum(), 1)
 
     return WholeTable(loss)

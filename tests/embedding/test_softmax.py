@@ -51,6 +51,14 @@ def test_values_and_gradients_are_the_plain_ones(monkeypatch, mesh, kind, chunk)
         np.testing.assert_allclose(mine, theirs, rtol=1e-5, atol=2e-6 * np.abs(theirs).max())
 
 
+@pytest.mark.parametrize("mesh", [(1, 1), (4, 2)], ids=str)
+def test_without_padding_no_mask_is_needed(mesh):
+    users, items, labels, _, _ = case(real=P)
+    targets, mesh, everything = softmax.one_label(labels), make_mesh(*mesh), jnp.ones(P, bool)
+    both = [jax.grad(cross_entropy, (0, 1))(users, items, targets, real, SCALE, mesh) for real in (None, everything)]
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5), *both)
+
+
 def test_a_shard_of_padding_and_a_batch_without_labels_are_no_nan():
     users, items, _, _, real = case(real=20)  # with eight devices, seven hold nothing but padding
     mesh, labels = make_mesh(8, 1), jnp.full(T, -1)
