@@ -105,7 +105,14 @@ def _batches(name: str, folder: str) -> tuple[list[Any], int]:
     from rexjax.stages import prepare
 
     place, moment, length, size = SETS[name]
-    data = Data(source="files", path=str(Path(folder) / place), columns=Columns(time=moment), text=(), length=length)
+    data = Data(
+        source="files",
+        path=str(Path(folder) / place),
+        columns=Columns(time=moment),
+        text=(),
+        strict=False,
+        length=length,
+    )
     with tempfile.TemporaryDirectory() as work:
         card = prepare.run(Config(workdir="", data=data), Path(work), {})
         log = histories.read(Path(work))
