@@ -114,7 +114,7 @@ class TestCompiled:
         assert found.kinds["table_slots"] == 2 * found.kinds["table"]
         assert found.kinds["dense_slots"] == 2 * found.kinds["dense"] + 3 * 4  # and three counters
         assert found.kinds["catalogue"] == 1000 * (8 * 4 + 1) / 4 + 1000 * 4
-        assert found.kinds["batch"] == 5 * 8 * 8 * 4 / 4
+        assert found.kinds["batch"] == (5 + 2) * 8 * 8 * 4 / 4  # five numbers and two times a position
 
     def test_which_programs(self, tiny):
         assert programs.names(tiny) == ("teacher", "distill", "retrieval")
