@@ -8,11 +8,28 @@ import hashlib
 import importlib.util
 import json
 import typing
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from rexjax.errors import UserError
+
+
+def _check_range(part: Any, what: str, needed: str, fits: Callable[[Any], bool], *names: str) -> None:
+    """Values of another type are left to ``check``, which names them."""
+    for name in names:
+        value = getattr(part, name)
+        if isinstance(value, int | float) and not fits(value):
+            raise UserError(f"{what} has {name}={value}: set {name} to {needed}")
+
+
+def _check_least(part: Any, what: str, least: int, *names: str) -> None:
+    _check_range(part, what, f"{least} or more", lambda value: value >= least, *names)
+
+
+def _check_dropout(part: Any, what: str) -> None:
+    _check_range(part, what, "a share from 0 to below 1", lambda value: 0 <= value < 1, "dropout")
 
 
 @dataclass(frozen=True)
@@ -158,9 +175,9 @@ class Training:
     """Stop after so many validations without a better NDCG@10."""
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch", "validate_every", "validate_users", "patience"):
-            if getattr(self, name) < 1:
-                raise UserError(f"training has {name}={getattr(self, name)}: set {name} to 1 or more")
+        _check_least(self, "training", 1, "epochs", "batch", "validate_every", "validate_users", "patience")
+        _check_least(self, "training", 0, "learning_rate", "warmup", "weight_decay")
+        _check_least(self, "training", -1, "decay_steps")
 
 
 @dataclass(frozen=True)
@@ -177,7 +194,7 @@ class Teacher:
     """Transformer blocks of SASRec; with gated residuals and SwiGLU (LiGR, eSASRec); HSTU's pointwise attention."""
     time: Literal["none", "history", "query"] = "none"
     """What attention is told: the order alone; the times of the history's events; with 'query', also when the next
-    one happens, as if the question were asked at that moment (a figure of its own: see the README)."""
+    one happens, as if the question were asked at that moment (not to be compared with figures without it)."""
     dropout: float = 0.3
     """Dropped share of activations."""
     fusion: Literal["add", "gated", "text"] = "add"
@@ -193,6 +210,11 @@ class Teacher:
     """Models of this kind, from seeds of their own, whose scores are averaged: one wide teacher in several parts."""
     training: Training = field(default_factory=Training)
     """How it is trained; each member likewise."""
+
+    def __post_init__(self) -> None:
+        _check_least(self, "teacher", 1, "width", "layers", "heads", "negatives", "members")
+        _check_least(self, "teacher", 0, "temperature")
+        _check_dropout(self, "teacher")
 
 
 @dataclass(frozen=True)
@@ -215,6 +237,11 @@ class Student:
     """Weight of the teacher's lists in the loss; the labels weigh the rest."""
     training: Training = field(default_factory=Training)
     """How it is trained; the control is trained likewise."""
+
+    def __post_init__(self) -> None:
+        _check_least(self, "student", 1, "width", "kernels", "hidden", "list_length")
+        _check_dropout(self, "student")
+        _check_range(self, "student", "more than 0", lambda value: value > 0, "temperature")
 
 
 @dataclass(frozen=True)

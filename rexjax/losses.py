@@ -3,6 +3,8 @@
 Scores are logits of all V rows or of candidates; labels are ids or a distribution over them.
 """
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 
@@ -49,19 +51,6 @@ def sampled_softmax(
     return mean(jax.nn.logsumexp(everything, -1) - positive, where)
 
 
-def bce(
-    scores: jax.Array,
-    labels: jax.Array,
-    *,
-    where: jax.Array | None = None,
-    positive: jax.Array,
-    sampled: jax.Array,
-    log_expected: jax.Array,
-) -> jax.Array:
-    """Binary cross-entropy of the label and M samples (SASRec: Kang & McAuley 2018); arguments as above."""
-    return _binary(1.0, scores, labels, where, positive, sampled)
-
-
 def gbce(
     scores: jax.Array,
     labels: jax.Array,
@@ -70,16 +59,15 @@ def gbce(
     positive: jax.Array,
     sampled: jax.Array,
     log_expected: jax.Array,
+    calibration: float = 0.75,
 ) -> jax.Array:
-    """Generalised binary cross-entropy, calibration t = 0.75 (gSASRec: Petrov & Macdonald 2023).
+    """Generalised binary cross-entropy over the label and M samples (gSASRec: Petrov & Macdonald 2023).
 
-    The label's probability is raised to β = α (t (1 - 1/α) + 1/α), where α is the share of all items that is drawn.
+    Arguments as above. The label's probability is raised to β = α (t (1 - 1/α) + 1/α), where α is the share of all
+    items that is drawn and t the ``calibration``; t = 0 is binary cross-entropy (SASRec: Kang & McAuley 2018).
     """
     share = jnp.minimum(jnp.exp(log_expected[0]), 1.0)
-    return _binary(share * (0.75 * (1 - 1 / share) + 1 / share), scores, labels, where, positive, sampled)
-
-
-def _binary(power, scores, labels, where, positive, sampled) -> jax.Array:
+    power = share * (calibration * (1 - 1 / share) + 1 / share)
     negative = jnp.where(sampled == labels[..., None], 0, jax.nn.softplus(scores)).sum(-1)
     return mean((power * jax.nn.softplus(-positive) + negative) / (len(sampled) + 1), where)
 
@@ -98,7 +86,7 @@ def bpr(
     return mean(losses.mean(-1), where)
 
 
-SAMPLED = {"sampled_softmax": sampled_softmax, "gbce": gbce, "bce": bce, "bpr": bpr}
+SAMPLED = {"sampled_softmax": sampled_softmax, "gbce": gbce, "bce": partial(gbce, calibration=0.0), "bpr": bpr}
 """Losses over the label and samples, by their names in a config."""
 
 

@@ -1,7 +1,7 @@
 """Progress bars with rate and time left, on standard error, silent when nobody looks."""
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 from rich.console import Console
@@ -28,13 +28,15 @@ class _Rate(ProgressColumn):
         return Text(f"{task.speed:,.0f}/s" if task.speed else "", style="progress.data.speed")
 
 
-def track(things: Iterable[T], description: str, total: int | None = None, *, size: int = 1) -> Iterator[T]:
+def track(
+    things: Iterable[T], description: str, total: int | None = None, *, size: int | Callable[[T], int] = 1
+) -> Iterator[T]:
     """Yields ``things`` while the first process shows a bar on standard error, where that is a terminal.
 
-    ``total`` counts units, not things: each thing is worth ``size`` units.
+    ``total`` counts units, not things: each thing is worth ``size`` units, or as many as ``size`` says of it.
     """
-    if total is None and hasattr(things, "__len__"):
-        total = len(things) * size  # type: ignore[arg-type]
+    if total is None and hasattr(things, "__len__") and not callable(size):
+        total = len(things) * size
     columns = (TextColumn("{task.description:<28}"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeElapsedColumn())
     console = Console(stderr=True)
     seen = processes.first() and sys.stderr.isatty()
@@ -42,4 +44,4 @@ def track(things: Iterable[T], description: str, total: int | None = None, *, si
         task = bar.add_task(description, total=total)
         for thing in things:
             yield thing
-            bar.advance(task, size)
+            bar.advance(task, size(thing) if callable(size) else size)

@@ -18,8 +18,8 @@ from rexjax import config as configs
 from rexjax.config import Config, Teacher
 from rexjax.errors import UserError
 
-START = {"width": 32, "layers": 1}
-"""What the first teacher has less of than the config's."""
+WIDTH, LAYERS = 32, 1
+"""Of the first teacher, at most."""
 
 
 class Trial(NamedTuple):
@@ -29,7 +29,7 @@ class Trial(NamedTuple):
     """What was changed about the best one before it."""
     teacher: dict[str, Any]
     ndcg: float
-    """On validation, NDCG@10 of the best epoch."""
+    """On validation, NDCG@10 of the best epoch; 0 where training failed."""
     seconds: float
     kept: bool
     """It was the best so far."""
@@ -53,7 +53,7 @@ def run(config: Config, trials: int, say: Callable[[str], None]) -> list[Trial]:
     known = _read(folder / "trials.jsonl")
     found: list[Trial] = []
     best = None
-    teacher = replace(config.teacher, **START)
+    teacher = replace(config.teacher, width=min(WIDTH, config.teacher.width), layers=LAYERS)
     waiting = iter([("start small", teacher)])
     tried = set()
     while len(found) < trials:
@@ -65,7 +65,7 @@ def run(config: Config, trials: int, say: Callable[[str], None]) -> list[Trial]:
             continue
         tried.add(key)
         if key not in known:
-            known[key] = _train(replace(config, teacher=teacher), folder / key, inputs)
+            known[key] = _train(replace(config, teacher=teacher), folder / key, inputs, first=best is None, say=say)
             with (folder / "trials.jsonl").open("a") as file:
                 file.write(json.dumps({"key": key} | known[key]) + "\n")
         kept = best is None or known[key]["ndcg"] > best.ndcg
@@ -106,12 +106,26 @@ def changes(teacher: Teacher, last: str = "") -> Iterator[tuple[str, Teacher]]:
             yield name, changed
 
 
-def _train(config: Config, folder: Path, inputs: dict[str, artifacts.Artifact]) -> dict[str, float]:
+def _train(
+    config: Config,
+    folder: Path,
+    inputs: dict[str, artifacts.Artifact],
+    *,
+    first: bool,
+    say: Callable[[str], None],
+) -> dict[str, float]:
+    """A change that fails (its loss became NaN, its heads do not fit the mesh) is worth nothing; the first may not."""
     from rexjax.stages import teacher
 
     started = time.monotonic()
     folder.mkdir(exist_ok=True)
-    ndcg = teacher.run(config, folder, inputs)["valid_ndcg@10"]
+    try:
+        ndcg = teacher.run(config, folder, inputs)["valid_ndcg@10"]
+    except UserError as error:
+        if first:
+            raise
+        say(f"failed: {error}")
+        ndcg = 0.0
     shutil.rmtree(folder)
     return {"ndcg": ndcg, "seconds": time.monotonic() - started}
 

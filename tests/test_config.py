@@ -122,3 +122,21 @@ def test_a_config_comes_back_from_json():
 def test_training_refuses_what_cannot_be_counted(name):
     with pytest.raises(UserError, match=f"{name}=0: set {name} to 1 or more"):
         Training(**{name: 0})
+
+
+@pytest.mark.parametrize(
+    "kind, change, words",
+    [
+        (Training, {"decay_steps": -2}, "set decay_steps to -1 or more"),
+        (Training, {"learning_rate": -0.1}, "set learning_rate to 0 or more"),
+        (Teacher, {"heads": 0}, "set heads to 1 or more"),
+        (Teacher, {"members": 0}, "set members to 1 or more"),
+        (Teacher, {"temperature": -0.1}, "set temperature to 0 or more"),
+        (Teacher, {"dropout": 1.0}, "set dropout to a share from 0 to below 1"),
+        (Student, {"dropout": -0.1}, "set dropout to a share from 0 to below 1"),
+        (Student, {"temperature": 0.0}, "set temperature to more than 0"),
+    ],
+)
+def test_models_refuse_what_they_cannot_be(kind, change, words):
+    with pytest.raises(UserError, match=words):
+        kind(**change)

@@ -29,7 +29,7 @@ def test_yields_everything_in_order_and_is_silent_without_a_terminal(things, cap
 
 
 @pytest.mark.parametrize(
-    "total, size, shown", [(None, 1, "3/3"), (None, 4, "12/12"), (10, 4, "12/10"), (30, 10, "30/30")]
+    "total, size, shown", [(None, 1, "3/3"), (None, 4, "12/12"), (10, 4, "12/10"), (30, 10, "30/30"), (6, int, "6/6")]
 )
 def test_a_terminal_sees_a_bar_in_units(monkeypatch, total, size, shown):
     screen = terminal(monkeypatch)

@@ -60,6 +60,26 @@ def test_it_goes_on_where_it_was(config, trained):
     assert len(trained) == 4 + 1 + 2
 
 
+def test_a_trial_that_fails_does_not_end_the_search(config, trained, monkeypatch):
+    good = stage.run
+
+    def run(config, folder, inputs):
+        if config.teacher.training.learning_rate > 1e-3 or config.teacher.width == 64:
+            raise UserError("the loss of teacher became NaN")
+        return good(config, folder, inputs)
+
+    monkeypatch.setattr(stage, "run", run)
+    said = []
+    found = sweep.run(config, 9, said.append)
+    assert {trial.ndcg for trial in found if trial.change in ("wider", "faster")} == {0.0}
+    assert (
+        any(trial.kept for trial in found[2:]) and len(found) == 9 and "failed: the loss of teacher became NaN" in said
+    )
+    with pytest.raises(UserError, match="NaN"):
+        fast = replace(config.teacher, training=replace(config.teacher.training, learning_rate=1.0))
+        sweep.run(replace(config, workdir=config.workdir + "2", teacher=fast), 2, quiet)
+
+
 def test_a_real_trial_leaves_a_picture_and_no_checkpoints(config):
     (trial,) = sweep.run(replace(config, teacher=replace(config.teacher, heads=2)), 1, quiet)
     assert 0 <= trial.ndcg <= 1 and trial.teacher["width"] == 32

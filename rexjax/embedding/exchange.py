@@ -88,8 +88,6 @@ def fetch(read: Callable[[jax.Array], Any], unique: jax.Array, wire: Wire) -> tu
     """
     if wire.shards == 1:
         return read(unique), jnp.int32(1)
-    if wire.kind == "all_gather":
-        return _fetch_from_all(read, unique, wire), jnp.int32(1)
     transport = _TRANSPORTS[wire.kind]
 
     def serve(part: Round, results: Any) -> Any:
@@ -118,33 +116,16 @@ def deliver(
     if wire.shards == 1:
         return write(carry, unique, values), jnp.int32(1)
 
-    def accept(carry: Any, rows: jax.Array, arrived: jax.Array) -> Any:
+    transport = _TRANSPORTS[wire.kind]
+
+    def accept(part: Round, carry: Any) -> Any:
+        way = transport(part, unique, wire)
+        rows, arrived = way.wanted(), way.out(values)
         distinct = dedupe(rows, wire.rows)
         sums = jnp.zeros_like(arrived).at[distinct.inverse].add(jnp.where(_column(rows < wire.rows, 2), arrived, 0))
         return write(carry, distinct.ids, sums)
 
-    if wire.kind == "all_gather":
-        everybody = jax.lax.all_gather(values, wire.axes, tiled=True)
-        return accept(carry, _wanted_by_all(unique, wire), everybody), jnp.int32(1)
-
-    def turn(part: Round, carry: Any) -> Any:
-        way = _TRANSPORTS[wire.kind](part, unique, wire)
-        return accept(carry, way.wanted(), way.out(values))
-
-    return _rounds(unique, turn, carry, wire)
-
-
-def _wanted_by_all(unique: jax.Array, wire: Wire) -> jax.Array:
-    """int32 [S * n]: the local rows that all devices ask for, R where they lie elsewhere."""
-    local = jax.lax.all_gather(unique, wire.axes, tiled=True) - jax.lax.axis_index(wire.axes) * wire.rows
-    return jnp.where((local >= 0) & (local < wire.rows), local, wire.rows)
-
-
-def _fetch_from_all(read: Callable[[jax.Array], Any], unique: jax.Array, wire: Wire) -> Any:
-    """Each device answers for its rows, the sum of all answers (one and zeros) goes to those who asked."""
-    rows = _wanted_by_all(unique, wire)
-    own = lambda x: jnp.where(_column(rows < wire.rows, x.ndim), x, 0)  # noqa: E731
-    return jax.tree.map(lambda x: jax.lax.psum_scatter(own(x), wire.axes, tiled=True), read(rows))
+    return _rounds(unique, accept, carry, wire)
 
 
 class Padded:
@@ -235,7 +216,35 @@ class Ragged:
         )
 
 
-_TRANSPORTS = {"all_to_all": Padded, "ragged_all_to_all": Ragged}
+class Gathered:
+    """All in one round: everybody's ids go to all, [S * n], and each device answers for its own rows."""
+
+    def __init__(self, part: Round, unique: jax.Array, wire: Wire):
+        self.wire = wire
+        local = self.out(unique) - jax.lax.axis_index(wire.axes) * wire.rows
+        self.own = (local >= 0) & (local < wire.rows)
+        self.rows = jnp.where(self.own, local, wire.rows)
+
+    @staticmethod
+    def cut(unique: jax.Array, low: jax.Array, start: jax.Array, end: jax.Array, wire: Wire) -> jax.Array:
+        """int32 [S]: up to which row of each shard this round goes: the last."""
+        return jnp.full_like(low, wire.rows)
+
+    def wanted(self) -> jax.Array:
+        """int32 [S * n]: the local rows that all devices ask for; R where they lie elsewhere."""
+        return self.rows
+
+    def out(self, values: jax.Array) -> jax.Array:
+        """Values [n, …] of this device's ids, as ``wanted`` lists them everywhere."""
+        return jax.lax.all_gather(values, self.wire.axes, tiled=True)
+
+    def back(self, answers: jax.Array, results: jax.Array) -> jax.Array:
+        """Answers [S * n, …] to ``wanted``; the sum over devices, one answer and zeros, goes to those who asked."""
+        own = jnp.where(_column(self.own, answers.ndim), answers, 0)
+        return jax.lax.psum_scatter(own, self.wire.axes, tiled=True)
+
+
+_TRANSPORTS = {"all_to_all": Padded, "ragged_all_to_all": Ragged, "all_gather": Gathered}
 
 
 def _rounds(unique: jax.Array, body: Callable[[Round, Any], Any], carry: Any, wire: Wire) -> tuple[Any, jax.Array]:

@@ -1,11 +1,24 @@
 """Layers that several models share."""
 
+from typing import NamedTuple
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 _BUCKET = 0.301  # natural log of neighbouring time buckets' ratio, as in HSTU: 35 % more time is the next bucket
 _BUCKETS = 80  # enough for int32
+
+
+class Row(NamedTuple):
+    """What a history encoder must know of packed rows besides the items' vectors, see ``rexjax.data.batches.Batch``."""
+
+    segments: jax.Array
+    """int32 [B, L], 0 is padding."""
+    positions: jax.Array
+    """int32 [B, L]."""
+    times: jax.Array | None = None
+    """int32 [B, L, 2], for encoders that read them."""
 
 
 def _kernel(*axes: str) -> nn.initializers.Initializer:

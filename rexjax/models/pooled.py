@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from rexjax.models.layers import Dropout, causal_mask
+from rexjax.models.layers import Dropout, Row, causal_mask
 
 
 class PooledEncoder(nn.Module):
@@ -20,23 +20,15 @@ class PooledEncoder(nn.Module):
     """The longest history, L."""
 
     @nn.compact
-    def __call__(
-        self,
-        x: jax.Array,
-        segments: jax.Array,
-        positions: jax.Array,
-        times: jax.Array | None,
-        deterministic: bool,
-        last: int | None = None,
-    ) -> jax.Array:
-        """Item vectors float32 [B, L, D], segments and positions int32 [B, L] → user vectors float32 [B, L, D].
+    def __call__(self, x: jax.Array, row: Row, deterministic: bool, last: int | None = None) -> jax.Array:
+        """Item vectors float32 [B, L, D] → user vectors float32 [B, L, D].
 
-        ``times`` are not read. With ``last`` only those of the last Q positions, [B, Q, D], in O(Q L D).
+        With ``last`` only those of the last Q positions, [B, Q, D], in O(Q L D).
         """
         decay = self.param("decay", _profiles, (self.kernels, self.length))
         queries = last or x.shape[1]
-        age = positions[:, -queries:, None] - positions[:, None, :]  # of item m as seen from query q
-        weights = jnp.exp(jnp.take(decay, age, axis=1, mode="clip")) * causal_mask(segments)[:, -queries:]
+        age = row.positions[:, -queries:, None] - row.positions[:, None, :]  # of item m as seen from query q
+        weights = jnp.exp(jnp.take(decay, age, axis=1, mode="clip")) * causal_mask(row.segments)[:, -queries:]
         weights = weights / jnp.maximum(weights.sum(-1, keepdims=True), 1e-9)
         pooled = jnp.einsum("kbqm,bmd->bqkd", weights, x)
         flat = pooled.reshape(*pooled.shape[:2], -1)

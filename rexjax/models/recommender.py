@@ -16,7 +16,7 @@ from rexjax.embedding.bags import Feature
 from rexjax.embedding.optimizers import OPTIMIZERS, schedule
 from rexjax.embedding.table import Table
 from rexjax.models.items import ItemEncoder
-from rexjax.models.layers import normalize
+from rexjax.models.layers import Row, normalize
 from rexjax.models.pooled import PooledEncoder
 from rexjax.models.sequential import Ensemble, SequentialEncoder, member_name
 
@@ -30,17 +30,6 @@ class Served(NamedTuple):
     """float32 [N, D] (or rows quantised by ``rexjax.compression``)."""
     history: Any
     """Parameters of the history encoder."""
-
-
-class Row(NamedTuple):
-    """What an encoder must know of packed rows, see ``rexjax.data.batches.Batch``."""
-
-    segments: jax.Array
-    """int32 [B, L], 0 is padding."""
-    positions: jax.Array
-    """int32 [B, L]."""
-    times: jax.Array | None
-    """int32 [B, L, 2]."""
 
 
 @dataclass(frozen=True)
@@ -61,10 +50,10 @@ class Recommender:
         item_key, history_key = jax.random.split(key)
         width, length = self.items.width, self.history.length
         vectors, ones = jnp.zeros((1, length, width)), jnp.ones((1, length), jnp.int32)
-        times = jnp.zeros((1, length, 2), jnp.int32)
+        row = Row(ones, ones, jnp.zeros((1, length, 2), jnp.int32))
         return {
             "items": self.items.init(item_key, vectors[0, :1], jnp.zeros((1, text_width))).get("params", {}),
-            "history": self.history.init(history_key, vectors, ones, ones, times, True)["params"],
+            "history": self.history.init(history_key, vectors, row, True)["params"],
         }
 
     def table(self, rows: int, config: Training, sparse: bool, features: tuple[Feature, ...] = ()) -> Table:
@@ -94,14 +83,14 @@ class Recommender:
         return normalize(vectors) if self.cosine else vectors
 
     def user_vectors(
-        self, history: Any, vectors: jax.Array, batch: Any, key: jax.Array | None = None, last: int | None = None
+        self, history: Any, vectors: jax.Array, row: Any, key: jax.Array | None = None, last: int | None = None
     ) -> jax.Array:
         """User vectors at the positions of packed rows.
 
         Args:
             history: parameters of the history encoder.
             vectors: float32 [B, L, D], the items' vectors.
-            batch: has ``segments`` and ``positions``, int32 [B, L], and ``times``, int32 [B, L, 2].
+            row: what the encoder must know of them, a ``Row`` or a ``Batch``.
             key: for dropout; none without it.
             last: only at the last Q positions.
 
@@ -109,8 +98,7 @@ class Recommender:
             float32 [B, L, D] or [B, Q, D].
         """
         rngs = None if key is None else {"dropout": key}
-        arrays = vectors, batch.segments, batch.positions, batch.times
-        users = self.history.apply({"params": history}, *arrays, key is None, last, rngs=rngs)
+        users = self.history.apply({"params": history}, vectors, row, key is None, last, rngs=rngs)
         return normalize(users) if self.cosine else users
 
     def encode(self, history: Any, vectors: jax.Array, mask: jax.Array, times: jax.Array | None = None) -> jax.Array:

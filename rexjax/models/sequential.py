@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from rexjax.models.layers import BLOCKS, Dropout, RelativeBias, causal_mask, normalize
+from rexjax.models.layers import BLOCKS, Dropout, RelativeBias, Row, causal_mask, normalize
 
 
 class SequentialEncoder(nn.Module):
@@ -24,26 +24,18 @@ class SequentialEncoder(nn.Module):
     """What attention knows of time: "none"; of the "history" alone; or also when the "query" is asked."""
 
     @nn.compact
-    def __call__(
-        self,
-        x: jax.Array,
-        segments: jax.Array,
-        positions: jax.Array,
-        times: jax.Array | None,
-        deterministic: bool,
-        last: int | None = None,
-    ) -> jax.Array:
-        """Item vectors float32 [B, L, D], segments and positions int32 [B, L] → user vectors float32 [B, L, D].
+    def __call__(self, x: jax.Array, row: Row, deterministic: bool, last: int | None = None) -> jax.Array:
+        """Item vectors float32 [B, L, D] → user vectors float32 [B, L, D].
 
-        ``times`` int32 [B, L, 2] are each event's own and that of the event asked for after it, in the log's unit;
-        they are read if ``time`` says so. With ``last`` only the last Q positions, [B, Q, D]: the last block then
+        ``row.times`` are each event's own and that of the event asked for after it, in the log's unit; they are read
+        if ``time`` says so. With ``last`` only the last Q positions, [B, Q, D]: the last block then
         spends nothing on the others.
         """
         table = nn.with_logical_partitioning(nn.initializers.normal(0.02), (None, "embed"))
         table = self.param("positions", table, (self.length, x.shape[-1]))
-        x = x * jnp.sqrt(x.shape[-1]) + jnp.take(table, positions, axis=0, mode="clip")
+        x = x * jnp.sqrt(x.shape[-1]) + jnp.take(table, row.positions, axis=0, mode="clip")
         x = Dropout(self.dropout)(x, deterministic)
-        mask, bias = causal_mask(segments), self._bias(positions, times)
+        mask, bias = causal_mask(row.segments), self._bias(row)
         block = BLOCKS[self.block]
         for layer in range(self.layers):
             queries = last if last and layer == self.layers - 1 else mask.shape[1]
@@ -51,15 +43,15 @@ class SequentialEncoder(nn.Module):
             x = block(self.heads, self.dropout)(x, mask[:, -queries:], cut, deterministic)
         return nn.LayerNorm()(x)
 
-    def _bias(self, positions: jax.Array, times: jax.Array | None) -> jax.Array | None:
+    def _bias(self, row: Row) -> jax.Array | None:
         """Shared by all blocks; HSTU always has one."""
         if self.block != "hstu" and self.time == "none":
             return None
         ages = None
         if self.time != "none":
-            asked = times[..., int(self.time == "query")]
-            ages = asked[:, :, None] - times[:, None, :, 0]
-        return RelativeBias(self.heads, self.length)(positions[:, :, None] - positions[:, None, :], ages)
+            asked = row.times[..., int(self.time == "query")]
+            ages = asked[:, :, None] - row.times[:, None, :, 0]
+        return RelativeBias(self.heads, self.length)(row.positions[:, :, None] - row.positions[:, None, :], ages)
 
 
 class Ensemble(nn.Module):
@@ -78,20 +70,12 @@ class Ensemble(nn.Module):
         return self.member.length
 
     @nn.compact
-    def __call__(
-        self,
-        x: jax.Array,
-        segments: jax.Array,
-        positions: jax.Array,
-        times: jax.Array | None,
-        deterministic: bool,
-        last: int | None = None,
-    ) -> jax.Array:
+    def __call__(self, x: jax.Array, row: Row, deterministic: bool, last: int | None = None) -> jax.Array:
         """As ``SequentialEncoder``, with M * D instead of D."""
         found = []
         for number, part in enumerate(jnp.split(x, self.members, axis=-1)):
             encoder = self.member.clone(name=member_name(number), parent=self)
-            found.append(encoder(part, segments, positions, times, deterministic, last))
+            found.append(encoder(part, row, deterministic, last))
         return jnp.concatenate([normalize(users) for users in found] if self.cosine else found, -1)
 
 

@@ -19,9 +19,9 @@ _HEAD, _TAIL = "['head']", "['tail']"
 
 def writer(shapes: TrainState, table: Table, mesh: Mesh) -> Callable[[TrainState], TrainState]:
     """Jits the way from a state (``shapes`` is abstract, with shardings) to what is saved."""
+    unpad = lambda x: order.unpad(x, table.rows, mesh)  # noqa: E731
     where = lambda x: {"head": x.sharding, "tail": replicated(mesh)}  # noqa: E731
     kept = lambda x: {name: where(x)[name] for name in jax.eval_shape(unpad, x)}  # noqa: E731
-    unpad = lambda x: order.unpad(x, table.rows, mesh)  # noqa: E731
     out = jax.tree.map(lambda x: x.sharding, shapes)._replace(table=jax.tree.map(kept, shapes.table))
     run = lambda state: state._replace(table=jax.tree.map(unpad, state.table))  # noqa: E731
     return jax.jit(run, out_shardings=out)

@@ -137,39 +137,45 @@ def _run_epoch(
     steps: int | None,
     mesh: jax.sharding.Mesh,
 ) -> tuple[state.TrainState, dict[str, float], int]:
-    """One pass over the data; ``steps``, the number of steps of the epoch before, is only for the bar.
+    """One pass over the data; ``steps``, the number of steps of the epoch before, is only for the bar."""
+    started, targets, found = time.monotonic(), 0.0, []
 
-    While one stretch is with the devices the next one is made, and no more wait: on emulated CPU devices a long queue
-    of collectives can block for ever (XLA then aborts the process).
-    """
-    started, done, under_way, targets = time.monotonic(), [], None, 0.0
-    for part in stretches(track(task.epoch(epoch), f"{task.name}, epoch {epoch + 1}", steps), mesh):
+    def done() -> Iterator[tuple[Stretch, dict[str, jax.Array]]]:
+        """While one stretch is with the devices the next one is made, and no more wait: on emulated CPU devices a long
+        queue of collectives can block for ever (XLA then aborts the process)."""
+        nonlocal current
+        under_way = None
+        for part in stretches(task.epoch(epoch), mesh):
+            if under_way:
+                yield under_way
+            current, metrics = run(current, part.placed, len(part.steps), constants)
+            under_way = part, metrics
         if under_way:
-            done.append(_finish(task.name, epoch, done, *under_way))
-        current, metrics = run(current, part.placed, len(part.steps), constants)
-        under_way, targets = (part, metrics), targets + part.targets
-    if not under_way:
+            yield under_way
+
+    size = lambda pair: len(pair[0].steps)  # noqa: E731
+    for part, metrics in track(done(), f"{task.name}, epoch {epoch + 1}", steps, size=size):
+        metrics = {key: np.asarray(value)[: len(part.steps)] for key, value in jax.device_get(metrics).items()}
+        _refuse_nan(task.name, epoch, sum(len(m["loss"]) for m in found), part, metrics["loss"])
+        found.append(metrics)
+        targets += part.targets
+    if not found:
         raise UserError("no history has anything to predict in its training part: see --data.split and --data.targets")
-    done.append(_finish(task.name, epoch, done, *under_way))
     jax.block_until_ready(current)
-    values = {name: np.concatenate([metrics[name] for metrics in done]) for name in done[0]}
+    values = {name: np.concatenate([metrics[name] for metrics in found]) for name in found[0]}
     means = {name: float(value.mean()) for name, value in values.items()}
     seconds, targets = time.monotonic() - started, processes.mean(targets)
     return current, means | {"seconds": seconds, "targets_per_second": targets / seconds}, len(values["loss"])
 
 
-def _finish(
-    name: str, epoch: int, before: list[Any], part: Stretch, metrics: dict[str, jax.Array]
-) -> dict[str, np.ndarray]:
-    """The metrics of a stretch's steps, when they are done."""
-    found = {key: np.asarray(value)[: len(part.steps)] for key, value in jax.device_get(metrics).items()}
-    if np.isnan(found["loss"]).any():
-        step = int(np.isnan(found["loss"]).argmax())
-        items = part.steps[step][0].items
-        first = ", ".join(map(str, items[items >= 0][:8]))
-        raise UserError(
-            f"the loss of {name} became NaN in step {sum(len(m['loss']) for m in before) + step + 1} of epoch "
-            f"{epoch + 1}, whose batch begins with the items {first} (dense ids): lower its learning rate (the last "
-            "checkpoint is kept, and the run goes on there)"
-        )
-    return found
+def _refuse_nan(name: str, epoch: int, before: int, part: Stretch, losses: np.ndarray) -> None:
+    """``losses`` [M] are those of a stretch that follows ``before`` steps of its epoch."""
+    if not np.isnan(losses).any():
+        return
+    step = int(np.isnan(losses).argmax())
+    items = part.steps[step][0].items
+    first = ", ".join(map(str, items[items >= 0][:8]))
+    raise UserError(
+        f"the loss of {name} became NaN in step {before + step + 1} of epoch {epoch + 1}, whose batch begins with the "
+        f"items {first} (dense ids): lower its learning rate (the last checkpoint is kept, and the run goes on there)"
+    )

@@ -61,29 +61,31 @@ def of_teacher(recommender: Recommender, config: Teacher) -> Objective:
 
 def full_softmax(recommender: Recommender) -> Objective:
     """Cross-entropy of the next item over the whole catalogue."""
-
-    def loss(params, batch, lists, constants, key, table, mesh):
-        users, items = _users_and_items(recommender, params, batch, constants, key, table, mesh)
-        real = constants.real if tables.padded(table, mesh) > table.rows else None
-        labels = tables.physical(batch.labels.reshape(-1), table, mesh)
-        targets = softmax.one_label(labels)
-        total = softmax.cross_entropy(users, items, targets, real, recommender.scale, mesh)
-        return total / jnp.maximum((labels >= 0).sum(), 1)
-
-    return WholeTable(loss)
+    return _over_all_items(recommender, lambda labels, *_: softmax.one_label(labels))
 
 
 def distilled(recommender: Recommender, list_weight: float) -> Objective:
     """Cross-entropy to ``list_weight`` parts of the teacher's list and the rest of the label."""
 
-    def loss(params, batch, lists, constants, key, table, mesh):
-        users, items = _users_and_items(recommender, params, batch, constants, key, table, mesh)
-        real = constants.real if tables.padded(table, mesh) > table.rows else None
-        labels = tables.physical(batch.labels.reshape(-1), table, mesh)
+    def targets(labels, lists, table, mesh):
         rows = tables.physical(lists.items.reshape(len(labels), -1), table, mesh)
-        of_lists = softmax.Targets(rows, lists.weights.reshape(rows.shape))
-        targets = softmax.mixture(labels, of_lists, list_weight)
-        total = softmax.cross_entropy(users, items, targets, real, recommender.scale, mesh)
+        return softmax.mixture(labels, softmax.Targets(rows, lists.weights.reshape(rows.shape)), list_weight)
+
+    return _over_all_items(recommender, targets)
+
+
+def _over_all_items(recommender: Recommender, targets: Callable[..., softmax.Targets]) -> Objective:
+    """The mean over labels; ``targets(labels [T] as the table lies, lists, table, mesh)``."""
+
+    def loss(params, batch, lists, constants, key, table, mesh):
+        items = recommender.item_vectors(params, constants.text)
+        vectors = tables.look_up(items, batch.items, table, mesh)
+        users = recommender.user_vectors(params["history"], vectors, batch, key)
+        users = users.reshape(-1, users.shape[-1])
+        labels = tables.physical(batch.labels.reshape(-1), table, mesh)
+        wanted = targets(labels, lists, table, mesh)
+        real = constants.real if tables.padded(table, mesh) > table.rows else None
+        total = softmax.cross_entropy(users, items, wanted, real, recommender.scale, mesh)
         return total / jnp.maximum((labels >= 0).sum(), 1)
 
     return WholeTable(loss)
@@ -113,11 +115,3 @@ def sampled(recommender: Recommender, kind: str, negatives: int) -> Objective:
         )
 
     return NamedRows(tuple(map(Feature, ("history", "labels", "sampled"))), draw, loss)
-
-
-def _users_and_items(recommender, params, batch, constants, key, table, mesh):
-    """User vectors [B * L, D] and item vectors [P, D], as the table lies."""
-    items = recommender.item_vectors(params, constants.text)
-    vectors = tables.look_up(items, batch.items, table, mesh)
-    users = recommender.user_vectors(params["history"], vectors, batch, key)
-    return users.reshape(-1, users.shape[-1]), items

@@ -11,10 +11,10 @@ from jax.sharding import Mesh
 from rexjax.data.batches import Batch
 from rexjax.mesh import place_batches
 
+STEPS = 16
+"""Of one stretch, at most: few enough for a bar that moves, and the host needs no time of its own between two."""
 BYTES = 1 << 26
-"""Batches of one stretch together, on this process. An epoch that is smaller lies on the devices whole."""
-LEAST = 8
-"""Steps for which a program is compiled: this many, twice as many, and so on; a stretch may be shorter than that."""
+"""Batches of one stretch together, on this process, at most."""
 
 
 class Stretch(NamedTuple):
@@ -23,7 +23,7 @@ class Stretch(NamedTuple):
     steps: list[tuple[Batch, Any]]
     """On the host: this process's rows of each batch, and lists."""
     placed: Any
-    """On the devices: the same as [M, B, …], padded to M steps."""
+    """On the devices: the same as [M, B, …], M for all stretches alike, padded."""
 
     @property
     def targets(self) -> float:
@@ -35,20 +35,18 @@ class Stretch(NamedTuple):
 def stretches(steps: Iterable[tuple[Batch, Any]], mesh: Mesh) -> Iterator[Stretch]:
     """Cuts the steps of an epoch into stretches."""
     gathered: list[tuple[Batch, Any]] = []
-    most = 0
+    size = 0
     for step in steps:
-        most = most or max(1, BYTES // sum(np.asarray(x).nbytes for x in jax.tree.leaves(step)))
+        size = size or min(STEPS, max(1, BYTES // sum(np.asarray(x).nbytes for x in jax.tree.leaves(step))))
         gathered.append(step)
-        if len(gathered) == most:
-            yield Stretch(gathered, _place(gathered, most, mesh))
+        if len(gathered) == size:
+            yield Stretch(gathered, _place(gathered, size, mesh))
             gathered = []
     if gathered:
-        yield Stretch(gathered, _place(gathered, most, mesh))
+        yield Stretch(gathered, _place(gathered, size, mesh))
 
 
-def _place(steps: list[tuple[Batch, Any]], most: int, mesh: Mesh) -> Any:
-    size = min(most, LEAST << max(-(-len(steps) // LEAST) - 1, 0).bit_length())
-
+def _place(steps: list[tuple[Batch, Any]], size: int, mesh: Mesh) -> Any:
     def stack(*arrays: Any) -> np.ndarray:
         whole = np.zeros((size, *np.shape(arrays[0])), np.asarray(arrays[0]).dtype)
         whole[: len(arrays)] = arrays

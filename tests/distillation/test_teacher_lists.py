@@ -9,6 +9,7 @@ from rexjax.data.histories import Histories
 from rexjax.distillation import teacher_lists
 from rexjax.mesh import make_mesh
 from rexjax.models import recommender
+from rexjax.models.layers import Row
 
 N, L, B, K = 25, 8, 8, 6
 MODEL = recommender.teacher(Teacher(width=8, layers=1, heads=2, dropout=0.5), L)
@@ -42,7 +43,7 @@ def written(tmp_path_factory):
         begin = max(first, stop - 1 - L)
         history = np.full((1, L), -1, np.int32)  # positions count from the end of the whole training history
         history[0, L - (stop - 1 - begin) :] = histories.items[begin : stop - 1]
-        row = recommender.Row((history >= 0).astype(np.int32), np.arange(L, dtype=np.int32)[None], None)
+        row = Row((history >= 0).astype(np.int32), np.arange(L, dtype=np.int32)[None])
         scores = np.asarray(encode(history, row))[0].astype(np.float64) @ np.asarray(served.items, np.float64).T
         for event in range(begin, stop - 1):
             weights = np.exp(scores[L - (stop - 1 - event)])

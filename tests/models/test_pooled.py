@@ -4,6 +4,7 @@ import jax
 import numpy as np
 import pytest
 
+from rexjax.models.layers import Row
 from rexjax.models.pooled import PooledEncoder
 
 L, D, K = 12, 6, 3
@@ -13,7 +14,7 @@ ENCODER = PooledEncoder(kernels=K, hidden=10, dropout=0.5, length=L)
 @cache
 def params():
     ones = np.ones((1, L), np.int32)
-    found = ENCODER.init(jax.random.key(0), np.zeros((1, L, D), np.float32), ones, ones, None, True)["params"]
+    found = ENCODER.init(jax.random.key(0), np.zeros((1, L, D), np.float32), Row(ones, ones), True)["params"]
     leaves, tree = jax.tree.flatten(jax.tree.map(np.asarray, found))
     rng = np.random.default_rng(1)
     return jax.tree.unflatten(tree, [x + 0.3 * rng.normal(size=x.shape).astype(np.float32) for x in leaves])
@@ -21,11 +22,11 @@ def params():
 
 @cache
 def _apply(last):
-    return jax.jit(lambda params, *arrays: ENCODER.apply({"params": params}, *arrays, True, last))
+    return jax.jit(lambda params, x, *row: ENCODER.apply({"params": params}, x, Row(*row), True, last))
 
 
 def encode(x, segments, positions, last=None):
-    return np.asarray(_apply(last)(params(), x, segments, positions, None))
+    return np.asarray(_apply(last)(params(), x, segments, positions))
 
 
 def alone(items: np.ndarray):
@@ -95,7 +96,7 @@ def test_last_is_the_end_of_the_whole_output(last, length):
 
 def test_profiles_start_as_decays_with_half_lives_from_one_item_to_the_whole_history():
     ones = np.ones((1, L), np.int32)
-    decay = np.exp(ENCODER.init(jax.random.key(0), np.zeros((1, L, D)), ones, ones, None, True)["params"]["decay"])
+    decay = np.exp(ENCODER.init(jax.random.key(0), np.zeros((1, L, D)), Row(ones, ones), True)["params"]["decay"])
     expected = [0.5 ** (np.arange(L) / half_life) for half_life in (1, np.sqrt(L), L)]
     np.testing.assert_allclose(decay, expected, rtol=1e-5)
 
@@ -108,8 +109,9 @@ def test_padding_alone_is_finite():
 
 def test_dropout_only_where_it_is_asked_for():
     row = alone(np.ones((L, D), np.float32))
-    noisy = [
-        np.asarray(ENCODER.apply({"params": params()}, *row, None, False, rngs={"dropout": jax.random.key(k)}))
-        for k in (0, 1)
-    ]
+    x, *rest = row
+    apply = lambda k: ENCODER.apply(  # noqa: E731
+        {"params": params()}, x, Row(*rest), False, rngs={"dropout": jax.random.key(k)}
+    )
+    noisy = [np.asarray(apply(k)) for k in (0, 1)]
     assert np.abs(noisy[0] - noisy[1]).max() > 1e-3

@@ -10,6 +10,7 @@ from jax.sharding import PartitionSpec as P
 from rexjax.config import Rows, Student, Teacher, Training
 from rexjax.embedding.optimizers import RowWiseAdagrad
 from rexjax.models import layers, recommender
+from rexjax.models.layers import Row
 
 N, W, L, D = 20, 5, 10, 8
 MODELS = {
@@ -80,7 +81,7 @@ def test_encode_needs_no_padding(name, shorter):
 def test_encode_is_the_last_of_the_user_vectors(name):
     model, served = MODELS[name], recommender.serve(MODELS[name], parameters(name), text(), N)
     vectors, mask = recommender.gather(served.items, histories(L, 4, 1))
-    row = recommender.Row(mask.astype(jnp.int32), jnp.broadcast_to(jnp.arange(L), mask.shape), None)
+    row = Row(mask.astype(jnp.int32), jnp.broadcast_to(jnp.arange(L), mask.shape))
     every = model.user_vectors(served.history, vectors, row)
     np.testing.assert_allclose(model.encode(served.history, vectors, mask), every[:, -1], rtol=0, atol=1e-5)
 
@@ -97,7 +98,7 @@ def test_the_students_users_are_unit_vectors_and_its_scores_scaled():
 def test_dropout_needs_a_key(name):
     model, params = MODELS[name], parameters(name)
     vectors, mask = recommender.gather(model.item_vectors(params, text()), histories(L, L))
-    row = recommender.Row(mask.astype(jnp.int32), jnp.broadcast_to(jnp.arange(L), mask.shape), None)
+    row = Row(mask.astype(jnp.int32), jnp.broadcast_to(jnp.arange(L), mask.shape))
     plain, one, other = (
         model.user_vectors(params["history"], vectors, row, k) for k in (None, *map(jax.random.key, (0, 1)))
     )

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from rexjax.models.layers import time_bucket
+from rexjax.models.layers import Row, time_bucket
 from rexjax.models.sequential import SequentialEncoder
 
 L, D = 12, 8
@@ -23,8 +23,8 @@ every_kind = pytest.mark.parametrize("kind", KINDS)
 
 @cache
 def params(kind: str):
-    ones, times = np.ones((1, L), np.int32), np.zeros((1, L, 2), np.int32)
-    found = ENCODERS[kind].init(jax.random.key(0), np.zeros((1, L, D), np.float32), ones, ones, times, True)["params"]
+    ones, x = np.ones((1, L), np.int32), np.zeros((1, L, D), np.float32)
+    found = ENCODERS[kind].init(jax.random.key(0), x, Row(ones, ones, np.zeros((1, L, 2), np.int32)), True)["params"]
     leaves, tree = jax.tree.flatten(jax.tree.map(np.asarray, nn.unbox(found)))
     rng = np.random.default_rng(1)  # positions, times and norms that matter
     return jax.tree.unflatten(tree, [x + 0.3 * rng.normal(size=x.shape).astype(np.float32) for x in leaves])
@@ -32,7 +32,7 @@ def params(kind: str):
 
 @cache
 def _apply(kind: str, last):
-    return jax.jit(lambda params, *arrays: ENCODERS[kind].apply({"params": params}, *arrays, True, last))
+    return jax.jit(lambda params, x, *row: ENCODERS[kind].apply({"params": params}, x, Row(*row), True, last))
 
 
 def encode(kind: str, x, segments, positions, times, last=None):
@@ -114,7 +114,10 @@ def test_last_is_the_end_of_the_whole_output(kind, last, length):
 @every_kind
 def test_dropout_only_where_it_is_asked_for(kind):
     row = alone(np.random.default_rng(6).normal(size=(L, D)).astype(np.float32))
-    apply = lambda k: ENCODERS[kind].apply({"params": params(kind)}, *row, False, rngs={"dropout": jax.random.key(k)})  # noqa: E731
+    x, *rest = row
+    apply = lambda k: ENCODERS[kind].apply(  # noqa: E731
+        {"params": params(kind)}, x, Row(*rest), False, rngs={"dropout": jax.random.key(k)}
+    )
     assert np.abs(np.asarray(apply(0)) - np.asarray(apply(1))).max() > 1e-3
     np.testing.assert_array_equal(encode(kind, *row), encode(kind, *row))
 
