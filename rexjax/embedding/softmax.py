@@ -116,7 +116,8 @@ def _own_rows(rows: jax.Array, size: int) -> tuple[jax.Array, jax.Array]:
 def _scan_chunks(fn: Any, carry: jax.Array, parts: Any) -> tuple[jax.Array, Any]:
     """``fn(carry, part)`` for chunks of tokens; tokens that fill the last one are zeros."""
     tokens = len(parts[0])
-    chunk = min(tokens, max(LEAST_TOKENS, CHUNK_LOGITS // len(carry)))
+    most = max(LEAST_TOKENS, CHUNK_LOGITS // len(carry))
+    chunk = -(-tokens // -(-tokens // most))  # evenly: next to no padding
     cut = lambda x: jnp.pad(x, [(0, -tokens % chunk)] + [(0, 0)] * (x.ndim - 1)).reshape(-1, chunk, *x.shape[1:])  # noqa: E731
     carry, found = jax.lax.scan(fn, carry, jax.tree.map(cut, parts))
     return carry, jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:tokens], found)

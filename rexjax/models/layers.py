@@ -1,5 +1,6 @@
 """Layers that several models share."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import flax.linen as nn
@@ -26,9 +27,10 @@ def _kernel(*axes: str) -> nn.initializers.Initializer:
 
 
 class Dropout(nn.Module):
-    """Zeros a share of the activations, to within 1/512, and scales the rest up (Srivastava et al. 2014).
+    """Zeros a share of the activations and scales the rest up (Srivastava et al. 2014).
 
-    Eight random bits an activation: on a CPU a third of the time that Flax's 32 take.
+    Which ones is a hash of their place and the key: a dozen integer operations that fuse into the product, where JAX's
+    own generator writes its bits to memory first (on a CPU 0.3 against 4.6 ms for 1.3 million activations).
     """
 
     rate: float
@@ -37,15 +39,46 @@ class Dropout(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, deterministic: bool) -> jax.Array:
         """Any shape."""
-        kept = round(256 * (1 - self.rate))
-        if deterministic or kept == 256:
+        if deterministic or not self.rate:
             return x
-        bits = jax.random.bits(self.make_rng("dropout"), x.shape, jnp.uint8)
-        return jnp.where(bits < kept, x * (256 / kept), 0)
+        first, second = jax.random.key_data(self.make_rng("dropout"))[:2]
+        place = jax.lax.iota(jnp.uint32, x.size).reshape(x.shape)
+        kept = _scatter_bits(_scatter_bits(place ^ first) ^ second) < jnp.uint32(2**32 * (1 - self.rate))
+        return jnp.where(kept, x / (1 - self.rate), 0)
+
+
+def _scatter_bits(x: jax.Array) -> jax.Array:
+    """A bijection of uint32 whose every output bit depends on all input bits ("lowbias32": Wellons 2018)."""
+    x = (x ^ (x >> 16)) * jnp.uint32(0x7FEB352D)
+    x = (x ^ (x >> 15)) * jnp.uint32(0x846CA68B)
+    return x ^ (x >> 16)
+
+
+QUERIES = 64
+"""Attention takes at most so many queries at a time, with the keys before the last of them: of long rows it computes
+little more than the half that causality leaves (on a CPU, L = 200: 7.0 against 13.0 ms, forward and backward)."""
+
+Attend = Callable[[jax.Array, jax.Array, jax.Array, jax.Array, jax.Array | None], jax.Array]
+"""Queries [B, Q, H, D / H], keys and values [B, L, H, D / H], mask bool [B, Q, L], bias [B, H, Q, L] or None →
+[B, Q, H, D / H]."""
+
+
+def attend_causally(
+    attend: Attend, q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array, bias: jax.Array | None
+) -> jax.Array:
+    """``attend`` for the last Q of L positions, without the keys that lie later than all of a chunk's queries."""
+    queries, length = q.shape[1], k.shape[1]
+    size = -(-queries // -(-queries // QUERIES))
+    found = []
+    for start in range(0, queries, size):
+        own, seen = slice(start, start + size), length - queries + min(start + size, queries)
+        part = None if bias is None else bias[:, :, own, :seen]
+        found.append(attend(q[:, own], k[:, :seen], v[:, :seen], mask[:, own, :seen], part))
+    return jnp.concatenate(found, 1)
 
 
 class Attention(nn.Module):
-    """Multi-head attention (Vaswani et al. 2017)."""
+    """Multi-head causal attention (Vaswani et al. 2017)."""
 
     heads: int
     """H; divides the width."""
@@ -56,20 +89,22 @@ class Attention(nn.Module):
     def __call__(
         self, x: jax.Array, context: jax.Array, mask: jax.Array, bias: jax.Array | None, deterministic: bool
     ) -> jax.Array:
-        """float32 [B, Q, D] attends to context [B, L, D] where mask (bool [B, Q, L]) allows it.
+        """float32 [B, Q, D], the last Q positions, attend to context [B, L, D] where mask (bool [B, Q, L]) allows it.
 
-        ``bias`` float32 [B, H, Q, L] is added to the scores.
+        ``bias`` float32 [B, H, Q, L] is added to the scores. Nothing is seen that lies later.
         """
         width = x.shape[-1]
         head = (self.heads, width // self.heads)
-        axes = _kernel("embed", "heads", "head")
+        axes, drop = _kernel("embed", "heads", "head"), Dropout(self.dropout)
         project = lambda name, of: nn.DenseGeneral(head, use_bias=False, kernel_init=axes, name=name)(of)  # noqa: E731
-        q, k, v = project("q", x), project("k", context), project("v", context)
-        scores = jnp.einsum("bqhd,blhd->bhql", q, k) / jnp.sqrt(head[1])
-        scores = scores if bias is None else scores + bias
-        weights = nn.softmax(jnp.where(mask[:, None], scores, jnp.finfo(scores.dtype).min))
-        weights = Dropout(self.dropout)(weights, deterministic)
-        mixed = jnp.einsum("bhql,blhd->bqhd", weights, v)
+
+        def attend(q, k, v, mask, bias):
+            scores = jnp.einsum("bqhd,blhd->bhql", q, k) / jnp.sqrt(head[1])
+            scores = scores if bias is None else scores + bias
+            weights = nn.softmax(jnp.where(mask[:, None], scores, jnp.finfo(scores.dtype).min))
+            return jnp.einsum("bhql,blhd->bqhd", drop(weights, deterministic), v)
+
+        mixed = attend_causally(attend, project("q", x), project("k", context), project("v", context), mask, bias)
         return nn.DenseGeneral(width, axis=(-2, -1), kernel_init=_kernel("heads", "head", "embed"), name="out")(mixed)
 
 
@@ -89,7 +124,8 @@ class Block(nn.Module):
         attended = Attention(self.heads, self.dropout)(context[:, -queries:], context, mask, bias, deterministic)
         x = x[:, -queries:] + drop(attended, deterministic)
         hidden = nn.Dense(4 * x.shape[-1], kernel_init=_kernel("embed", "mlp"), name="up")(nn.LayerNorm()(x))
-        hidden = nn.Dense(x.shape[-1], kernel_init=_kernel("mlp", "embed"), name="down")(nn.gelu(hidden))
+        hidden = drop(nn.gelu(hidden), deterministic)
+        hidden = nn.Dense(x.shape[-1], kernel_init=_kernel("mlp", "embed"), name="down")(hidden)
         return x + drop(hidden, deterministic)
 
 
@@ -138,10 +174,14 @@ class HstuBlock(nn.Module):
         context = nn.LayerNorm()(x)
         own = context[:, -queries:]
         q, k, v = project("q", own), project("k", context), project("v", context)
-        scores = jnp.einsum("bqhd,blhd->bhql", q, k)
-        scores = scores if bias is None else scores + bias
-        weights = nn.silu(scores) * (mask / jnp.maximum(mask.sum(-1, keepdims=True), 1))[:, None]
-        mixed = jnp.einsum("bhql,blhd->bqhd", weights, v)
+
+        def attend(q, k, v, mask, bias):
+            scores = jnp.einsum("bqhd,blhd->bhql", q, k)
+            scores = scores if bias is None else scores + bias
+            weights = nn.silu(scores) * (mask / jnp.maximum(mask.sum(-1, keepdims=True), 1))[:, None]
+            return jnp.einsum("bhql,blhd->bqhd", weights, v)
+
+        mixed = attend_causally(attend, q, k, v, mask, bias)
         mixed = nn.LayerNorm(reduction_axes=(-2, -1), feature_axes=(-2, -1))(mixed) * project("gate", own)
         mixed = Dropout(self.dropout)(mixed, deterministic)
         out = nn.DenseGeneral(width, axis=(-2, -1), kernel_init=_kernel("heads", "head", "embed"), name="out")
