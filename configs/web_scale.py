@@ -20,6 +20,7 @@ def get_config() -> Config:
             width=128,
             layers=4,
             heads=4,
+            activations="bfloat16",
             loss="sampled_softmax",
             negatives=8192,
             training=Training(batch=4096, rows=rows, epochs=3),

@@ -191,11 +191,13 @@ def _spell(value: Any) -> str:
 
 
 def _print_encoding(metrics: dict[str, Any]) -> None:
-    out.print(
-        f"text vectors: {metrics['width']} wide after {metrics['reduction']}, which keeps "
-        f"{metrics['explained_variance']:.1%} of the variance; {metrics['items_without_text']} items without text",
-        highlight=False,
-    )
+    for name, part in metrics["parts"].items():
+        if part["width"]:
+            out.print(
+                f"{name}: vectors {part['width']} wide after {metrics['reduction']}, which keeps "
+                f"{part['explained_variance']:.1%} of the variance; {part['items_without']} items without",
+                highlight=False,
+            )
 
 
 def _publish(workdir: Path, artifact: artifacts.Artifact, config: Config) -> None:

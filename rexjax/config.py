@@ -124,8 +124,11 @@ class Encode:
     """Folder of a BERT-layout model in Hugging Face format; '' is all-MiniLM-L6-v2 from the package rexjax[minilm]."""
     vectors: str = ""
     """A .npy file with one row per line of the items file, instead of a model."""
+    more: tuple[str, ...] = ()
+    """What else is known of the items, besides their text: NAME=FILE.npy each, such as image=clip.npy, one row per line
+    of the items file, zeros where an item has none. Reduced like the text, and projected beside it."""
     width: int = 128
-    """Width after reduction."""
+    """Width after reduction, of each."""
     reduction: Literal["pca", "whiten", "select", "none"] = "pca"
     """PCA; PCA whitening; the columns of largest variance; none."""
 
@@ -197,6 +200,8 @@ class Teacher:
     one happens, as if the question were asked at that moment (not to be compared with figures without it)."""
     dropout: float = 0.3
     """Dropped share of activations."""
+    activations: Literal["float32", "bfloat16"] = "float32"
+    """bfloat16 halves the bytes of activations and is what TPUs multiply; rows, parameters and sums stay float32."""
     fusion: Literal["add", "gated", "text"] = "add"
     """An item's vector: its row + its projected text; a learned mixture of the two; its text alone."""
     temperature: float = 0.0

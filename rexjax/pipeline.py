@@ -166,15 +166,28 @@ def _external(stage: str, config: Config) -> dict[str, str]:
 
         return {path.name: artifacts.file_hash(path) for path in external_files(config.data)}
     if stage == "encode":
+        found = {}
         if config.encode.vectors:
-            path = Path(config.encode.vectors)
-            if not path.is_file():
-                raise UserError(f"no file {path}: --encode.vectors names a .npy file with a row per item")
-            return {"vectors": artifacts.file_hash(path)}
-        from rexjax.encoders.loading import default_model_folder
+            found["vectors"] = _vectors_hash(config.encode.vectors)
+        elif config.data.text:
+            from rexjax.encoders.loading import default_model_folder
 
-        folder = Path(config.encode.model) if config.encode.model else default_model_folder()
-        if not folder.is_dir():
-            raise UserError(f"no folder {folder}: --encode.model names a folder with config.json and model.safetensors")
-        return {"model": artifacts.file_hash(folder)}
+            folder = Path(config.encode.model) if config.encode.model else default_model_folder()
+            if not folder.is_dir():
+                raise UserError(
+                    f"no folder {folder}: --encode.model names a folder with config.json and model.safetensors"
+                )
+            found["model"] = artifacts.file_hash(folder)
+        for named in config.encode.more:
+            name, _, path = named.partition("=")
+            found[f"more {name}"] = _vectors_hash(path)
+        return found
     return {}
+
+
+def _vectors_hash(path: str) -> str:
+    if not Path(path).is_file():
+        raise UserError(
+            f"no file {path or '(none)'}: --encode.vectors and --encode.more name .npy files, a row per item"
+        )
+    return artifacts.file_hash(Path(path))

@@ -77,6 +77,12 @@ def attend_causally(
     return jnp.concatenate(found, 1)
 
 
+def _scores(q: jax.Array, k: jax.Array, bias: jax.Array | None, scale: float = 1.0) -> jax.Array:
+    """float32 [B, H, Q, L], whatever the activations are kept in."""
+    scores = scale * jnp.einsum("bqhd,blhd->bhql", q, k, preferred_element_type=jnp.float32)
+    return scores if bias is None else scores + bias
+
+
 class Attention(nn.Module):
     """Multi-head causal attention (Vaswani et al. 2017)."""
 
@@ -99,9 +105,8 @@ class Attention(nn.Module):
         project = lambda name, of: nn.DenseGeneral(head, use_bias=False, kernel_init=axes, name=name)(of)  # noqa: E731
 
         def attend(q, k, v, mask, bias):
-            scores = jnp.einsum("bqhd,blhd->bhql", q, k) / jnp.sqrt(head[1])
-            scores = scores if bias is None else scores + bias
-            weights = nn.softmax(jnp.where(mask[:, None], scores, jnp.finfo(scores.dtype).min))
+            scores = _scores(q, k, bias, 1 / head[1] ** 0.5)
+            weights = nn.softmax(jnp.where(mask[:, None], scores, jnp.finfo(scores.dtype).min)).astype(v.dtype)
             return jnp.einsum("bhql,blhd->bqhd", drop(weights, deterministic), v)
 
         mixed = attend_causally(attend, project("q", x), project("k", context), project("v", context), mask, bias)
@@ -176,10 +181,8 @@ class HstuBlock(nn.Module):
         q, k, v = project("q", own), project("k", context), project("v", context)
 
         def attend(q, k, v, mask, bias):
-            scores = jnp.einsum("bqhd,blhd->bhql", q, k)
-            scores = scores if bias is None else scores + bias
-            weights = nn.silu(scores) * (mask / jnp.maximum(mask.sum(-1, keepdims=True), 1))[:, None]
-            return jnp.einsum("bhql,blhd->bqhd", weights, v)
+            weights = nn.silu(_scores(q, k, bias)) * (mask / jnp.maximum(mask.sum(-1, keepdims=True), 1))[:, None]
+            return jnp.einsum("bhql,blhd->bqhd", weights.astype(v.dtype), v)
 
         mixed = attend_causally(attend, q, k, v, mask, bias)
         mixed = nn.LayerNorm(reduction_axes=(-2, -1), feature_axes=(-2, -1))(mixed) * project("gate", own)

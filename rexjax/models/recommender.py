@@ -44,6 +44,9 @@ class Recommender:
     """User and item vectors are normalised."""
     scale: float
     """Scores are multiplied by it in the loss (1 / temperature)."""
+    activations: str = "float32"
+    """In which the history encoder computes; parameters, norms' statistics, attention's softmax and what comes out are
+    float32."""
 
     def init(self, key: jax.Array, text_width: int) -> Params:
         """Dense parameters boxed with their logical axes, for text vectors of W; the item rows are no part of them."""
@@ -98,7 +101,8 @@ class Recommender:
             float32 [B, L, D] or [B, Q, D].
         """
         rngs = None if key is None else {"dropout": key}
-        users = self.history.apply({"params": history}, vectors, row, key is None, last, rngs=rngs)
+        history, vectors = jax.tree.map(lambda x: x.astype(self.activations), (history, vectors))
+        users = self.history.apply({"params": history}, vectors, row, key is None, last, rngs=rngs).astype(jnp.float32)
         return normalize(users) if self.cosine else users
 
     def encode(self, history: Any, vectors: jax.Array, mask: jax.Array, times: jax.Array | None = None) -> jax.Array:
@@ -119,7 +123,8 @@ def member(config: Teacher, length: int) -> Recommender:
     history = SequentialEncoder(config.layers, config.heads, config.dropout, length, config.block, config.time)
     cosine = config.temperature > 0
     scale = 1 / config.temperature if cosine else 1.0
-    return Recommender(ItemEncoder(config.width, config.fusion), history, cosine=cosine, scale=scale)
+    items = ItemEncoder(config.width, config.fusion)
+    return Recommender(items, history, cosine=cosine, scale=scale, activations=config.activations)
 
 
 def teacher(config: Teacher, length: int) -> Recommender:
@@ -129,7 +134,7 @@ def teacher(config: Teacher, length: int) -> Recommender:
         return one
     history = Ensemble(one.history, config.members, one.cosine)
     items = ItemEncoder(config.members * config.width, config.fusion)
-    return Recommender(items, history, cosine=False, scale=one.scale / config.members)
+    return Recommender(items, history, cosine=False, scale=one.scale / config.members, activations=one.activations)
 
 
 def side_by_side(members: list[Served]) -> Served:

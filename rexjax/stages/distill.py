@@ -29,7 +29,7 @@ def run(config: Config, folder: Path, artifacts: dict[str, Artifact]) -> dict[st
     """
     settings = config.student.training
     log = inputs.prepared(artifacts["prepare"])
-    catalogue = inputs.catalogue(log, inputs.text_vectors(artifacts["encode"]))
+    catalogue = inputs.catalogue(log, inputs.content_vectors(artifacts["encode"]))
     mesh = make_mesh(config.mesh.data, config.mesh.model)
     if settings.batch % mesh.shape["data"]:
         raise UserError(

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from rexjax.artifacts import Artifact
-from rexjax.config import Config
+from rexjax.config import Config, Encode
 from rexjax.encoders import loading, reduce, text
 from rexjax.errors import UserError
 from rexjax.mesh import make_mesh
@@ -15,42 +15,57 @@ from rexjax.stages import inputs
 
 
 def run(config: Config, folder: Path, artifacts: dict[str, Artifact]) -> dict[str, Any]:
-    """Writes ``vectors.npy`` (float32 [N, W]) into ``folder``.
+    """Writes ``vectors.npy`` (float32 [N, W]) into ``folder``: the text's columns first, then those of ``encode.more``.
 
     Returns:
-        Provenance (model, pooling, hashes), width, explained variance, items without text; for items without any text
-        columns, width 0.
+        For each part by its name: provenance (model, pooling, hashes), width, explained variance, items without; without
+        any text columns the text has width 0.
     """
+    settings = config.encode
     items = inputs.titles(artifacts["prepare"])
-    if not config.data.text:
-        np.save(folder / "vectors.npy", np.zeros((len(items["text"]), 0), np.float32))
-        return {"width": 0, "items_without_text": len(items["text"])}
-    if config.encode.vectors:
-        raw, provenance = _precomputed(Path(config.encode.vectors), items["row"], artifacts["prepare"])
-    else:
-        model = loading.load_model(Path(config.encode.model) if config.encode.model else loading.default_model_folder())
-        raw = text.encode_texts(
-            model, items["text"], folder / "shards", mesh=make_mesh(config.mesh.data, config.mesh.model)
-        )
-        provenance = text.provenance(model, items["text"])
-    reduction = reduce.fit(raw, config.encode.width, config.encode.reduction)
-    vectors = np.asarray(reduce.apply(reduction, raw))
-    np.save(folder / "vectors.npy", vectors)
+    parts = {"text": _text(config, items, folder, artifacts)} if config.data.text else {}
+    for named in settings.more:
+        name, _, path = named.partition("=")
+        if not name or not path or name in parts:
+            raise UserError(f"--encode.more {named}: give each a name of its own and a file, NAME=FILE.npy")
+        raw, provenance = _precomputed(Path(path), items["row"], artifacts["prepare"])
+        parts[name] = raw / np.maximum(np.linalg.norm(raw, axis=1, keepdims=True), 1e-12), provenance
+    reduced, metrics = [np.zeros((len(items["text"]), 0), np.float32)], {"text": {"width": 0}}
+    for name, (raw, provenance) in parts.items():
+        raw = np.asarray(raw, np.float32)
+        width = settings.width if name == "text" else _width(raw.shape[1], settings)
+        reduction = reduce.fit(raw, width, settings.reduction)
+        reduced.append(np.asarray(reduce.apply(reduction, raw)))
+        metrics[name] = {
+            "provenance": provenance,
+            "width": reduced[-1].shape[1],
+            "explained_variance": float(reduction.explained),
+            "items_without": int((~np.any(raw, axis=1)).sum()),
+        }
+    np.save(folder / "vectors.npy", np.concatenate(reduced, 1))
     shutil.rmtree(folder / "shards", ignore_errors=True)
-    return {
-        "provenance": provenance,
-        "width": vectors.shape[1],
-        "reduction": config.encode.reduction,
-        "explained_variance": float(reduction.explained),
-        "items_without_text": int((~np.any(raw, axis=1)).sum()),
-    }
+    return {"reduction": settings.reduction, "parts": metrics}
+
+
+def _text(
+    config: Config, items: dict[str, list[Any]], folder: Path, artifacts: dict[str, Artifact]
+) -> tuple[np.ndarray, dict[str, Any]]:
+    """float32 [N, W] before reduction, and where it is from."""
+    if config.encode.vectors:
+        return _precomputed(Path(config.encode.vectors), items["row"], artifacts["prepare"])
+    model = loading.load_model(Path(config.encode.model) if config.encode.model else loading.default_model_folder())
+    mesh = make_mesh(config.mesh.data, config.mesh.model)
+    return text.encode_texts(model, items["text"], folder / "shards", mesh=mesh), text.provenance(model, items["text"])
+
+
+def _width(own: int, settings: Encode) -> int:
+    """Of another part than the text, which decides the setting."""
+    return own if settings.reduction == "none" else min(own, settings.width)
 
 
 def _precomputed(path: Path, rows: list[int], prepare: Artifact) -> tuple[np.ndarray, dict[str, Any]]:
     """Vectors by line of the items file, brought into the order of dense ids."""
     if prepare.metrics["catalogue_rows"] is None:
-        raise UserError(
-            "--encode.vectors has a row per line of the items file, and this log has none: see --data.items"
-        )
+        raise UserError(f"{path.name} has a row per line of the items file, and this log has none: see --data.items")
     vectors = text.read_vectors(path, prepare.metrics["catalogue_rows"])
     return np.asarray(vectors[np.asarray(rows)], np.float32), {"vectors": path.name, "shape": list(vectors.shape)}

@@ -48,7 +48,7 @@ def run(config: Config, folder: Path, artifacts: dict[str, Artifact]) -> dict[st
     models: dict[str, Any] = {}
     per_user: dict[str, dict[str, np.ndarray]] = {}
     for name, model in _models(config, artifacts, log).items():
-        results = {part: _quality(name, model, asked[part], ks) for part in asked}
+        results = {part: rank(name, model, asked[part], ks) for part in asked}
         quality = {part: result.means for part, result in results.items()}
         quality["test"]["coverage@10"] = _coverage(model, asked["test"], log.items)
         models[name] = {"quality": quality, "cost": _cost(model, config, log.items)}
@@ -75,7 +75,8 @@ def _models(config: Config, artifacts: dict[str, Artifact], log: inputs.Prepared
     student = recommender.student(config.student, config.data.length)
     teacher = recommender.teacher(config.teacher, config.data.length)
     distilled, compressed = artifacts["distill"].folder, artifacts["compress"].folder
-    text = inputs.text_vectors(artifacts["encode"])
+    encoded = artifacts["encode"]
+    text = inputs.content_vectors(encoded)[:, : encoded.metrics["parts"]["text"]["width"]]
     return {
         "popularity": scorer.popularity(log.popularity),
         **({"text_cosine": scorer.text_cosine(text)} if text.shape[1] else {}),
@@ -93,7 +94,8 @@ def _encoder(model: Scorer) -> Callable[..., jax.Array]:
     return lambda histories, times: encode(model.served, histories, times)
 
 
-def _quality(name: str, model: Scorer, asked: Requests, ks: tuple[int, ...]) -> ranking.Result:
+def rank(name: str, model: Scorer, asked: Requests, ks: tuple[int, ...]) -> ranking.Result:
+    """Full ranking of a model's answers, whatever its rows are kept in."""
     items = model.served.items
     items = dequantize(items) if isinstance(items, QuantizedRows) else items
     return ranking.evaluate(_encoder(model), items, asked, ks=ks, description=f"ranking, {name}")

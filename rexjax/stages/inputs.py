@@ -53,8 +53,8 @@ def titles(artifact: Artifact) -> dict[str, list[Any]]:
     return pq.read_table(artifact.folder / "items.parquet").to_pydict()
 
 
-def text_vectors(artifact: Artifact) -> np.ndarray:
-    """float32 [N, W] from stage encode."""
+def content_vectors(artifact: Artifact) -> np.ndarray:
+    """float32 [N, W] from stage encode: of the text, and whatever else is known of the items."""
     return np.load(artifact.folder / "vectors.npy")
 
 

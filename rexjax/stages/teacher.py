@@ -28,7 +28,7 @@ def run(config: Config, folder: Path, artifacts: dict[str, Artifact]) -> dict[st
     """
     teacher, settings = config.teacher, config.teacher.training
     log = inputs.prepared(artifacts["prepare"])
-    catalogue = inputs.catalogue(log, inputs.text_vectors(artifacts["encode"]))
+    catalogue = inputs.catalogue(log, inputs.content_vectors(artifacts["encode"]))
     mesh = make_mesh(config.mesh.data, config.mesh.model)
     _check(config, mesh.shape, log.items)
     if teacher.time != "none" and (log.histories.times == log.histories.times[0]).all():

@@ -54,6 +54,27 @@ def test_a_query_that_may_look_at_nothing_is_finite():
     assert np.isfinite(found).all()
 
 
+@pytest.mark.parametrize("length, queries", [(5, 5), (5, 2), (7, 3), (8, 8), (1, 1)])
+def test_attention_in_chunks_equals_attention_at_once(length, queries, monkeypatch):
+    rng = np.random.default_rng(3)
+    q, k, v = (rng.normal(size=(B, n, H, 4)).astype(np.float32) for n in (queries, length, length))
+    mask = layers.causal_mask(rng.integers(1, 3, (B, length)).astype(np.int32))[:, -queries:]
+    bias = rng.normal(size=(B, H, queries, length)).astype(np.float32)
+    widths = []
+
+    def attend(q, k, v, mask, bias):
+        widths.append(k.shape[1])
+        scores = np.einsum("bqhd,blhd->bhql", q, k) + bias
+        return np.einsum("bhql,blhd->bqhd", softmax(np.where(mask[:, None], scores, -np.inf)), v)
+
+    whole = attend(q, k, v, np.asarray(mask), bias)
+    monkeypatch.setattr(layers, "QUERIES", 3)
+    found = layers.attend_causally(attend, q, k, v, np.asarray(mask), bias)
+    np.testing.assert_allclose(found, whole, rtol=0, atol=1e-6)
+    assert widths[-1] == length and sorted(widths[1:]) == widths[1:]
+    assert len(widths) - 1 == -(-queries // 3)
+
+
 @pytest.mark.parametrize("kind", layers.BLOCKS)
 def test_block_returns_the_queries_of_the_mask(kind):
     x = np.random.default_rng(1).normal(size=(B, L, D)).astype(np.float32)
@@ -84,7 +105,18 @@ def test_dropout_drops_its_share_and_keeps_the_mean(rate):
     assert abs((found == 0).mean() - rate) < 0.005 and abs(found.mean() - 1) < 0.02
     np.testing.assert_allclose(found[found > 0], 1 / (1 - rate), rtol=0.02)
     np.testing.assert_array_equal(found, apply(0))
-    assert (found != apply(1)).any()
+    assert (found != apply(1)).mean() > rate * (1 - rate)  # 2 r (1 - r) where keys are independent
+
+
+def test_dropout_is_independent_of_neighbours():
+    drop, x = layers.Dropout(0.5), np.ones((64, 8, 1024), np.float32)
+    dropped = np.asarray(drop.apply({}, x, False, rngs={"dropout": jax.random.key(0)})) == 0
+    deviation = 0.5 / np.sqrt(dropped.size)  # of a mean of that many coins
+    for axis in range(3):
+        same = dropped == np.roll(dropped, 1, axis)
+        assert abs(same.mean() - 0.5) < 5 * deviation
+    counts = dropped.reshape(-1, 1024).sum(1)
+    assert abs(counts.var() / 256 - 1) < 0.25  # binomial: 1024 / 4
 
 
 def test_no_dropout_needs_no_key():

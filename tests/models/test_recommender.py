@@ -1,5 +1,7 @@
-from functools import cache
+from dataclasses import replace
+from functools import cache, partial
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -143,3 +145,22 @@ def test_members_side_by_side_score_the_mean_of_their_scores(temperature):
     users = whole.encode(served.history, *recommender.gather(served.items, asked))
     assert users.shape == (3, 3 * D)
     np.testing.assert_allclose(whole.scale * users @ served.items.T, sum(scores) / 3, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("block", ["sasrec", "gated", "hstu"])
+def test_bfloat16_activations_are_near_and_parameters_stay(block):
+    config = Teacher(width=D, layers=2, heads=2, block=block)
+    exact, half = (recommender.teacher(replace(config, activations=kind), L) for kind in ("float32", "bfloat16"))
+    dense = nn.unbox(exact.init(jax.random.key(0), W))
+    vectors, mask = recommender.gather(np.random.default_rng(0).normal(size=(N, D)).astype(np.float32), histories(L, 4))
+
+    def loss(model, history):
+        users = model.encode(history, vectors, mask)
+        return jnp.sum(users**2), users
+
+    (_, a), gradient = jax.value_and_grad(partial(loss, exact), has_aux=True)(dense["history"])
+    (_, b), halved = jax.value_and_grad(partial(loss, half), has_aux=True)(dense["history"])
+    assert b.dtype == np.float32 and {x.dtype for x in jax.tree.leaves(halved)} == {np.dtype("float32")}
+    np.testing.assert_allclose(a, b, rtol=0, atol=0.05)
+    assert np.abs(np.asarray(a) - np.asarray(b)).max() > 1e-5  # it did compute in bfloat16
+    chex.assert_trees_all_equal_shapes(gradient, halved)

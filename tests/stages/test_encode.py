@@ -35,18 +35,40 @@ def test_vectors_by_line_come_into_the_order_of_dense_ids(tmp_path):
     expected = VECTORS[LINES] / np.linalg.norm(VECTORS[LINES], axis=1, keepdims=True)
     np.testing.assert_allclose(found / np.linalg.norm(found, axis=1, keepdims=True), expected, rtol=1e-5)
     assert found.dtype == np.float32
-    assert metrics["provenance"] == {"vectors": "vectors.npy", "shape": [5, 6]}
-    assert metrics["explained_variance"] == pytest.approx(1)
+    assert metrics["parts"]["text"]["provenance"] == {"vectors": "vectors.npy", "shape": [5, 6]}
+    assert metrics["parts"]["text"]["explained_variance"] == pytest.approx(1)
 
 
 def test_vectors_are_reduced_and_those_without_text_counted(tmp_path):
     vectors = VECTORS.copy()
     vectors[LINES[2]] = 0
     metrics, found = run(tmp_path, vectors, width=1)
-    assert found.shape == (4, 1) and metrics["width"] == 1
-    assert metrics["items_without_text"] == 1
-    assert 0 < metrics["explained_variance"] < 1
+    assert found.shape == (4, 1) and metrics["parts"]["text"]["width"] == 1
+    assert metrics["parts"]["text"]["items_without"] == 1
+    assert 0 < metrics["parts"]["text"]["explained_variance"] < 1
     np.testing.assert_array_equal(found[2], 0)
+
+
+@pytest.mark.parametrize("reduction, width, wide", [("pca", 2, 2), ("pca", 4, 3), ("none", 6, 3)])
+def test_more_vectors_stand_beside_the_text_under_their_name(tmp_path, reduction, width, wide):
+    image = np.random.default_rng(1).normal(size=(5, 3)).astype(np.float32)
+    image[LINES[1]] = 0  # this item has none
+    np.save(tmp_path / "image.npy", image)
+    more = (f"image={tmp_path / 'image.npy'}",)
+    metrics, found = run(tmp_path, VECTORS, width=width, reduction=reduction, more=more)
+    assert list(metrics["parts"]) == ["text", "image"]
+    assert metrics["parts"]["image"]["width"] == wide and metrics["parts"]["image"]["items_without"] == 1
+    assert found.shape == (4, width + wide)
+    np.testing.assert_array_equal(found[1, width:], 0)
+    if reduction == "none":
+        lengths = np.linalg.norm(image[LINES], axis=1, keepdims=True)
+        np.testing.assert_allclose(found[:, width:], image[LINES] / np.maximum(lengths, 1e-12), rtol=1e-5)
+
+
+@pytest.mark.parametrize("more", ["image", "=image.npy", "image=", "text=image.npy", "a=absent.npy"])
+def test_more_vectors_that_have_no_name_or_file_are_refused(tmp_path, more):
+    with pytest.raises(UserError, match="NAME=FILE.npy|cannot be read"):
+        run(tmp_path, VECTORS, width=2, more=(more,))
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,7 @@ def test_what_the_data_cannot_give_is_refused(finished, tmp_path, monkeypatch, c
     read = inputs.prepared
     timeless = lambda log: log._replace(histories=log.histories._replace(times=np.zeros_like(log.histories.times)))  # noqa: E731
     monkeypatch.setattr(inputs, "prepared", lambda artifact: timeless(read(artifact)))
-    monkeypatch.setattr(inputs, "text_vectors", lambda artifact: np.zeros((40, 0), np.float32))
+    monkeypatch.setattr(inputs, "content_vectors", lambda artifact: np.zeros((40, 0), np.float32))
     with pytest.raises(UserError, match=words):
         teacher.run(config, tmp_path, finished.artifacts)
 
@@ -99,7 +99,7 @@ def test_a_shop_without_text_learns_by_sampled_softmax_and_named_rows(finished, 
     )
     outcomes = pipeline.run(config, tuple(pipeline.BY_NAME), update=False, say=lambda line: None)
     metrics = {outcome.stage: outcome.artifact.metrics for outcome in outcomes}
-    assert metrics["encode"]["width"] == 0
+    assert metrics["encode"]["parts"]["text"]["width"] == 0
     curve = metrics["teacher"]["curve"]
     assert len(curve) == 2 and all(np.isfinite(point["loss"]) and point["exchange_rounds"] == 1 for point in curve)
     assert "text_cosine" not in json.loads((tmp_path / "run" / "evaluate" / "metrics.json").read_text())["models"]

@@ -1,0 +1,145 @@
+"""The teacher alone, from several seeds, with and without what is claimed to help it.
+
+    python -m benchmarks.teachers beauty movielens --seeds 0 1 2 --data FOLDER --json benchmarks/results/teachers.json
+
+Each seed is trained with the config's own settings, its best epoch chosen on validation, and ranked on test: the whole
+catalogue, seen items filtered. ``--without text`` trains each seed again without the items' text and gives the
+difference, paired over users, overall and for targets among the rarest fifth of the items. ``--split global_time``
+holds out what lies behind two moments instead of each user's last two items. What is in the file already is not run
+again.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks import record
+from rexjax import config as configs
+from rexjax import pipeline
+from rexjax.config import Config
+from rexjax.evaluation import requests, significance
+from rexjax.models import recommender
+from rexjax.retrieval import scorer
+from rexjax.stages import evaluate, inputs, teacher
+
+SETS = {
+    "beauty": ("configs/amazon.py", "amazon-beauty"),
+    "sports": ("configs/amazon.py", "amazon-sports"),
+    "toys": ("configs/amazon.py", "amazon-toys"),
+    "movielens": ("configs/movielens.py", "ml-1m"),
+    "online_retail": ("configs/online_retail.py", "online_retail"),
+    "quickstart": ("configs/quickstart.py", ""),
+}
+RUNS = Path("runs/teachers")
+_METRICS = ("ndcg@10", "recall@10")
+
+
+def main() -> None:
+    """Trains, ranks, writes and prints."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("sets", nargs="+", choices=sorted(SETS), help="which logs")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="one training each")
+    parser.add_argument("--without", choices=["", "text"], default="", help="train each seed again without it")
+    parser.add_argument("--time", choices=["none", "history", "query"], default="", help="as --teacher.time")
+    parser.add_argument("--split", choices=["leave_one_out", "global_time"], default="", help="as --data.split")
+    parser.add_argument("--data", default=os.environ.get("REXJAX_DATA", ""), help="folder of the benchmark data sets")
+    parser.add_argument("--json", default="", help="where to write the rows")
+    flags = parser.parse_args()
+    path = Path(flags.json) if flags.json else None
+    rows = json.loads(path.read_text())["rows"] if path and path.exists() else []
+    for name in flags.sets:
+        variant = _Variant(name, flags.time, flags.split, flags.data)
+        for seed in flags.seeds:
+            ours = variant.test(seed, text=True)
+            fixed = {"dataset": name, "case": variant.label, "seed": seed, "commit": _commit()}
+            found = [fixed | {"metric": f"{part} {key}", "ours": value} for part, key, value in ours.figures()]
+            if flags.without:
+                found += [fixed | row for row in _difference(ours, variant.test(seed, text=False))]
+            for row in found:
+                print(row, flush=True)
+            keys = {(row["dataset"], row["case"], row["seed"], row["metric"]) for row in found}
+            rows = [
+                row for row in rows if (row["dataset"], row["case"], row["seed"], row["metric"]) not in keys
+            ] + found
+            record.write(flags.json, rows, ("jax", "flax", "optax", "numpy"))
+
+
+class _Tested:
+    """One teacher on test (and validation), by user."""
+
+    def __init__(self, results: dict[str, Any], rare: np.ndarray, seconds: float) -> None:
+        self.results, self.rare, self.seconds = results, rare, seconds
+
+    def figures(self) -> list[tuple[str, str, float]]:
+        means = [(part, key, self.results[part].means[key]) for part in self.results for key in _METRICS]
+        return [*means, ("training", "seconds", self.seconds)]
+
+
+class _Variant:
+    """One log with one choice of split and time."""
+
+    def __init__(self, name: str, moment: str, split: str, data: str) -> None:
+        file, folder = SETS[name]
+        config = configs.load(file)
+        log = replace(config.data, path=str(Path(data) / folder) if folder else "", split=split or config.data.split)
+        model = replace(config.teacher, time=moment or config.teacher.time)
+        self.name, self.config = name, replace(config, data=log, teacher=model)
+        self.label = f"{log.split}, time {model.time}"
+
+    def test(self, seed: int, *, text: bool) -> _Tested:
+        """Trains (or goes on) in a folder of its own, and ranks."""
+        config = self.config if text else replace(self.config, data=replace(self.config.data, text=()))
+        place = RUNS / self.name / config.data.split / ("text" if text else "ids")
+        config = replace(config, workdir=str(place))
+        made = pipeline.run(config, ("prepare", "encode"), update=True, say=print)
+        artifacts = {outcome.stage: outcome.artifact for outcome in made}
+        folder = place / f"teacher {config.teacher.time} {seed}"
+        folder.mkdir(exist_ok=True)
+        key = configs.digest(configs.as_dict(config.teacher) | {"inputs": [a.hash for a in artifacts.values()]})
+        done = folder / f"{key}.json"
+        if not done.exists():
+            started = time.monotonic()
+            teacher.run(replace(config, seed=seed), folder, artifacts)
+            done.write_text(json.dumps({"seconds": time.monotonic() - started}))
+        return _rank(config, artifacts, folder, json.loads(done.read_text())["seconds"])
+
+
+def _rank(config: Config, artifacts: dict[str, Any], folder: Path, seconds: float) -> _Tested:
+    log = inputs.prepared(artifacts["prepare"])
+    model = recommender.teacher(config.teacher, config.data.length)
+    model = scorer.model(model, inputs.served(folder / "model"))
+    results, asked = {}, {}
+    for part in ("valid", "test"):
+        asked[part], _ = requests.build(log.histories, part, items=log.items, length=config.data.length)
+        results[part] = evaluate.rank(f"teacher, {part}", model, asked[part], (10,))
+    rank = np.empty(log.items, int)
+    rank[np.argsort(log.popularity, kind="stable")] = np.arange(log.items)
+    first = asked["test"].target_items[asked["test"].target_offsets[:-1]]
+    return _Tested(results, rank[first] < log.items // 5, seconds)
+
+
+def _difference(ours: _Tested, other: _Tested) -> list[dict[str, Any]]:
+    rows = []
+    for case, users in (("all targets", slice(None)), ("rarest fifth of items", ours.rare)):
+        for key in _METRICS:
+            a, b = (tested.results["test"].per_user[key][users] for tested in (ours, other))
+            interval = significance.paired_bootstrap(a, b, seed=0)
+            row = {"metric": f"test {key}, {case}", "ours": float(a.mean()), "users": len(a)}
+            row |= {"peer_name": "without text", "peer": float(b.mean()), "difference": interval.difference}
+            rows.append(row | {"interval": [interval.low, interval.high]})
+    return rows
+
+
+def _commit() -> str:
+    return subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+
+
+if __name__ == "__main__":
+    main()
