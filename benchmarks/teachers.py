@@ -64,11 +64,13 @@ def main() -> None:
                 found += [fixed | row for row in _difference(ours, variant.test(seed, text=False))]
             for row in found:
                 print(row, flush=True)
-            keys = {(row["dataset"], row["case"], row["seed"], row["metric"]) for row in found}
-            rows = [
-                row for row in rows if (row["dataset"], row["case"], row["seed"], row["metric"]) not in keys
-            ] + found
+            keys = {_key(row) for row in found}
+            rows = [row for row in rows if _key(row) not in keys] + found
             record.write(flags.json, rows, ("jax", "flax", "optax", "numpy"))
+
+
+def _key(row: dict[str, Any]) -> tuple[Any, ...]:
+    return tuple(row[name] for name in ("dataset", "case", "seed", "metric"))
 
 
 class _Tested:

@@ -18,8 +18,8 @@ def run(config: Config, folder: Path, artifacts: dict[str, Artifact]) -> dict[st
     """Writes ``vectors.npy`` (float32 [N, W]) into ``folder``: the text's columns first, then those of ``encode.more``.
 
     Returns:
-        For each part by its name: provenance (model, pooling, hashes), width, explained variance, items without. Without
-        text columns the text has width 0.
+        For each part by its name: provenance (model, pooling, hashes), width, explained variance, items without.
+        Without text columns the text has width 0.
     """
     settings = config.encode
     items = inputs.titles(artifacts["prepare"])
