@@ -14,7 +14,7 @@ from rexjax.config import Config, Data, Encode, Student, Teacher, Training
 
 
 def get_config() -> Config:
-    """All ratings are interactions; leave-one-out; histories of 200. Not trained to the end."""
+    """All ratings are interactions; leave-one-out; histories of 200. Chosen on validation: blocks, width."""
     return Config(
         workdir="runs/movielens",
         data=Data(
@@ -25,6 +25,19 @@ def get_config() -> Config:
             length=200,
         ),
         encode=Encode(width=64),
-        teacher=Teacher(width=64, dropout=0.2, training=Training(epochs=15, batch=16, validate_every=3, patience=2)),
+        teacher=Teacher(
+            width=128,
+            block="hstu",
+            dropout=0.2,
+            training=Training(
+                epochs=16,
+                batch=16,
+                learning_rate=2e-3,
+                decay_steps=-1,
+                validate_every=4,
+                validate_users=10_000,
+                patience=9,
+            ),
+        ),
         student=Student(width=32, training=Training(epochs=9, batch=16, validate_every=3, patience=2)),
     )
