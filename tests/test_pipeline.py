@@ -114,12 +114,16 @@ def test_a_run_killed_before_its_work_was_published_publishes_it_later(config, r
     assert outcomes[0].skipped and outcomes[0].artifact.folder.name == "prepare"
 
 
-def test_a_file_outside_that_changed_is_read_again(config, ran):
+@pytest.mark.parametrize("changed", ["vectors.npy", "image.npy"])
+def test_a_file_outside_that_changed_is_read_again(config, ran, tmp_path, changed):
+    image = tmp_path / "image.npy"
+    np.save(image, np.zeros((2, 2), np.float32))
+    config = dataclasses.replace(config, encode=dataclasses.replace(config.encode, more=(f"image={image}",)))
     run(config)
     ran.clear()
-    np.save(config.encode.vectors, np.ones((2, 2), np.float32))
+    np.save(tmp_path / changed, np.ones((2, 2), np.float32))
     run(config)
-    assert ran[0] == "encode" and "prepare" not in ran
+    assert ran[0] == "encode"
 
 
 @pytest.mark.parametrize("damage", ["truncate", "remove", "manifest"])
@@ -167,6 +171,7 @@ def test_a_stage_whose_inputs_are_not_there_is_refused(config, ran):
     [
         (Encode(vectors="nowhere.npy"), "no file nowhere.npy: --encode.vectors"),
         (Encode(model="nowhere"), "no folder nowhere: --encode.model"),
+        (Encode(more=("image=nowhere.npy",)), "no file nowhere.npy: .* --encode.more name .npy"),
     ],
 )
 def test_files_that_are_not_there_are_named_before_anything_is_removed(config, ran, tmp_path, encode, words):
