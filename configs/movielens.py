@@ -27,7 +27,7 @@ def get_config() -> Config:
         encode=Encode(width=64),
         teacher=Teacher(
             width=128,
-            block="hstu",
+            blocks=("hstu",),
             dropout=0.2,
             training=Training(
                 epochs=16,

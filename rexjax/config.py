@@ -193,8 +193,9 @@ class Teacher:
     """Transformer blocks."""
     heads: int = 2
     """Attention heads."""
-    block: Literal["sasrec", "gated", "hstu"] = "sasrec"
-    """Transformer blocks of SASRec; with gated residuals and SwiGLU (LiGR, eSASRec); HSTU's pointwise attention."""
+    blocks: tuple[Literal["sasrec", "gated", "hstu"], ...] = ("sasrec",)
+    """Transformer blocks of SASRec; with gated residuals and SwiGLU (LiGR, eSASRec); HSTU's pointwise attention. Several
+    kinds: --teacher.members take them in turn (unlike members err differently, and their mean gains more)."""
     time: Literal["none", "history", "query"] = "none"
     """What attention is told: the order alone; the times of the history's events; with 'query', also when the next
     one happens, as if the question were asked at that moment (not to be compared with figures without it)."""
@@ -220,6 +221,11 @@ class Teacher:
         _check_least(self, "teacher", 1, "width", "layers", "heads", "negatives", "members")
         _check_least(self, "teacher", 0, "temperature")
         _check_dropout(self, "teacher")
+        if not 1 <= len(self.blocks) <= self.members:
+            raise UserError(
+                f"teacher has blocks of {len(self.blocks)} kinds and members={self.members}: each member has blocks of "
+                f"one kind, so set members to {max(1, len(self.blocks))} or more"
+            )
 
 
 @dataclass(frozen=True)

@@ -118,9 +118,10 @@ class Recommender:
         return self.user_vectors(history, vectors, whole, last=1)[:, 0]
 
 
-def member(config: Teacher, length: int) -> Recommender:
+def member(config: Teacher, length: int, number: int = 0) -> Recommender:
     """What is trained as teacher: a transformer; scores are dot products, or cosines where there is a temperature."""
-    history = SequentialEncoder(config.layers, config.heads, config.dropout, length, config.block, config.time)
+    block = config.blocks[number % len(config.blocks)]
+    history = SequentialEncoder(config.layers, config.heads, config.dropout, length, block, config.time)
     cosine = config.temperature > 0
     scale = 1 / config.temperature if cosine else 1.0
     items = ItemEncoder(config.width, config.fusion)
@@ -129,10 +130,11 @@ def member(config: Teacher, length: int) -> Recommender:
 
 def teacher(config: Teacher, length: int) -> Recommender:
     """The whole teacher: one member, or several side by side whose scores are averaged (see ``side_by_side``)."""
-    one = member(config, length)
+    members = [member(config, length, number) for number in range(config.members)]
+    one = members[0]
     if config.members == 1:
         return one
-    history = Ensemble(one.history, config.members, one.cosine)
+    history = Ensemble(tuple(member.history for member in members), one.cosine)
     items = ItemEncoder(config.members * config.width, config.fusion)
     return Recommender(items, history, cosine=False, scale=one.scale / config.members, activations=one.activations)
 

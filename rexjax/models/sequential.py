@@ -57,24 +57,23 @@ class SequentialEncoder(nn.Module):
 class Ensemble(nn.Module):
     """Encoders trained apart, side by side: vectors [..., M * D] are those of M members, and so are scores' sums."""
 
-    member: SequentialEncoder
-    """What each one is."""
-    members: int
-    """M."""
+    members: tuple[SequentialEncoder, ...]
+    """M of them, of one width."""
     cosine: bool
     """Each member's user vectors are normalised."""
 
     @property
     def length(self) -> int:
         """The longest history, L."""
-        return self.member.length
+        return self.members[0].length
 
     @nn.compact
     def __call__(self, x: jax.Array, row: Row, deterministic: bool, last: int | None = None) -> jax.Array:
         """As ``SequentialEncoder``, with M * D instead of D."""
         found = []
-        for number, part in enumerate(jnp.split(x, self.members, axis=-1)):
-            encoder = self.member.clone(name=member_name(number), parent=self)
+        parts = jnp.split(x, len(self.members), axis=-1)
+        for number, (member, part) in enumerate(zip(self.members, parts, strict=True)):
+            encoder = member.clone(name=member_name(number), parent=self)
             found.append(encoder(part, row, deterministic, last))
         return jnp.concatenate([normalize(users) for users in found] if self.cosine else found, -1)
 

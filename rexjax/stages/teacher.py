@@ -35,14 +35,14 @@ def run(config: Config, folder: Path, artifacts: dict[str, Artifact]) -> dict[st
         raise UserError(f"--teacher.time {teacher.time}: all interactions of this log have the same time; use none")
     if teacher.fusion != "add" and not catalogue.text.shape[1]:
         raise UserError(f"--teacher.fusion {teacher.fusion} needs the items' text, and --data.text names no column")
-    model = recommender.member(teacher, config.data.length)
     batches = inputs.epochs(log, config, settings.batch, mesh)
     settings = inputs.with_decay(settings, batches)
-    validate = inputs.validator(log, config, model, catalogue.text, settings.validate_users)
     summaries, members = [], []
     for number in range(teacher.members):
         name = "teacher" if teacher.members == 1 else f"teacher {number + 1}"
+        model = recommender.member(teacher, config.data.length, number)
         objective = objectives.of_teacher(model, teacher)
+        validate = inputs.validator(log, config, model, catalogue.text, settings.validate_users)
         task = Task(name, model, objective, lambda n: ((batch, None) for batch in batches(n)), validate, catalogue)
         seed = config.seed + number * MEMBER_SEEDS
         fitted = fit(task, settings, seed=seed, mesh=mesh, folder=folder, wandb_project=config.wandb)

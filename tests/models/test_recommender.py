@@ -129,13 +129,15 @@ def test_normalize_and_its_gradient_at_zero():
     assert np.isfinite(gradient).all()
 
 
-@pytest.mark.parametrize("temperature", [0.0, 0.1])
-def test_members_side_by_side_score_the_mean_of_their_scores(temperature):
-    config = Teacher(width=D, layers=1, heads=2, temperature=temperature, members=3)
-    one, whole = recommender.member(config, L), recommender.teacher(config, L)
+@pytest.mark.parametrize("temperature, blocks", [(0.0, ("sasrec",)), (0.1, ("sasrec",)), (0.0, ("hstu", "sasrec"))])
+def test_members_side_by_side_score_the_mean_of_their_scores(temperature, blocks):
+    config = Teacher(width=D, layers=1, heads=2, temperature=temperature, members=3, blocks=blocks)
+    whole = recommender.teacher(config, L)
     members, scores = [], []
     asked = histories(L, 4, 1)
     for seed in range(3):
+        one = recommender.member(config, L, seed)
+        assert one.history.block == blocks[seed % len(blocks)]
         params = nn.unbox(one.init(jax.random.key(seed), W))
         params |= {"rows": 0.5 * jax.random.normal(jax.random.key(10 + seed), (N, D))}
         members.append(recommender.serve(one, params, text(), N))
@@ -149,7 +151,7 @@ def test_members_side_by_side_score_the_mean_of_their_scores(temperature):
 
 @pytest.mark.parametrize("block", ["sasrec", "gated", "hstu"])
 def test_bfloat16_activations_are_near_and_parameters_stay(block):
-    config = Teacher(width=D, layers=2, heads=2, block=block)
+    config = Teacher(width=D, layers=2, heads=2, blocks=(block,))
     exact, half = (recommender.teacher(replace(config, activations=kind), L) for kind in ("float32", "bfloat16"))
     dense = nn.unbox(exact.init(jax.random.key(0), W))
     vectors, mask = recommender.gather(np.random.default_rng(0).normal(size=(N, D)).astype(np.float32), histories(L, 4))

@@ -70,11 +70,11 @@ def test_what_the_data_cannot_give_is_refused(finished, tmp_path, monkeypatch, c
 @pytest.mark.parametrize(
     "change",
     [
-        {"block": "hstu", "time": "query", "fusion": "gated", "temperature": 0.1},
-        {"block": "gated", "time": "history", "loss": "gbce", "negatives": 8},
-        {"members": 2, "temperature": 0.2},
+        {"blocks": ("hstu",), "time": "query", "fusion": "gated", "temperature": 0.1},
+        {"blocks": ("gated",), "time": "history", "loss": "gbce", "negatives": 8},
+        {"members": 2, "temperature": 0.2, "blocks": ("hstu", "sasrec"), "activations": "bfloat16"},
     ],
-    ids=["hstu", "gated", "two members"],
+    ids=["hstu", "gated", "two members of two kinds"],
 )
 def test_other_teachers_learn_teach_and_are_evaluated(finished, tmp_path, change):
     config = replace(finished.config, teacher=replace(finished.config.teacher, **change))
