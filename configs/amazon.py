@@ -25,9 +25,10 @@ def get_config() -> Config:
         encode=Encode(width=384, reduction="none"),
         teacher=Teacher(
             width=128,
+            blocks=("hstu", "sasrec"),
             dropout=0.5,
             members=4,
-            training=Training(epochs=20, batch=48, decay_steps=-1, validate_every=5, patience=9),
+            training=Training(epochs=25, batch=48, decay_steps=-1, validate_every=5, validate_users=30_000, patience=9),
         ),
         student=Student(width=48, hidden=96, training=Training(epochs=30, batch=48, validate_every=2, patience=3)),
     )
