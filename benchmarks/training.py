@@ -190,7 +190,8 @@ def _torch(name: str, folder: str) -> dict[str, float]:
             share = DROPOUT if self.training else 0.0
             mixed = functional.scaled_dot_product_attention(*parts, is_causal=True, dropout_p=share)
             x = x + functional.dropout(self.out(mixed.transpose(1, 2).reshape(x.shape)), DROPOUT)
-            hidden = self.down(functional.gelu(self.up(self.norms[1](x)), approximate="tanh"))
+            hidden = functional.dropout(functional.gelu(self.up(self.norms[1](x)), approximate="tanh"), DROPOUT)
+            hidden = self.down(hidden)
             return x + functional.dropout(hidden, DROPOUT)
 
     class SasRec(nn.Module):
