@@ -8,28 +8,11 @@ import hashlib
 import importlib.util
 import json
 import typing
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from rexjax.errors import UserError
-
-
-def _check_range(part: Any, what: str, needed: str, fits: Callable[[Any], bool], *names: str) -> None:
-    """Values of another type are left to ``check``, which names them."""
-    for name in names:
-        value = getattr(part, name)
-        if isinstance(value, int | float) and not fits(value):
-            raise UserError(f"{what} has {name}={value}: set {name} to {needed}")
-
-
-def _check_least(part: Any, what: str, least: int, *names: str) -> None:
-    _check_range(part, what, f"{least} or more", lambda value: value >= least, *names)
-
-
-def _check_dropout(part: Any, what: str) -> None:
-    _check_range(part, what, "a share from 0 to below 1", lambda value: 0 <= value < 1, "dropout")
+from rexjax.errors import UserError, check_least, check_range, check_share
 
 
 @dataclass(frozen=True)
@@ -178,9 +161,9 @@ class Training:
     """Stop after so many validations without a better NDCG@10."""
 
     def __post_init__(self) -> None:
-        _check_least(self, "training", 1, "epochs", "batch", "validate_every", "validate_users", "patience")
-        _check_least(self, "training", 0, "learning_rate", "warmup", "weight_decay")
-        _check_least(self, "training", -1, "decay_steps")
+        check_least(self, "training", 1, "epochs", "batch", "validate_every", "validate_users", "patience")
+        check_least(self, "training", 0, "learning_rate", "warmup", "weight_decay")
+        check_least(self, "training", -1, "decay_steps")
 
 
 @dataclass(frozen=True)
@@ -218,9 +201,9 @@ class Teacher:
     """How it is trained; each member likewise."""
 
     def __post_init__(self) -> None:
-        _check_least(self, "teacher", 1, "width", "layers", "heads", "negatives", "members")
-        _check_least(self, "teacher", 0, "temperature")
-        _check_dropout(self, "teacher")
+        check_least(self, "teacher", 1, "width", "layers", "heads", "negatives", "members")
+        check_least(self, "teacher", 0, "temperature")
+        check_share(self, "teacher", "dropout")
         if not 1 <= len(self.blocks) <= self.members:
             raise UserError(
                 f"teacher has blocks of {len(self.blocks)} kinds and members={self.members}: each member has blocks of "
@@ -250,9 +233,9 @@ class Student:
     """How it is trained; the control is trained likewise."""
 
     def __post_init__(self) -> None:
-        _check_least(self, "student", 1, "width", "kernels", "hidden", "list_length")
-        _check_dropout(self, "student")
-        _check_range(self, "student", "more than 0", lambda value: value > 0, "temperature")
+        check_least(self, "student", 1, "width", "kernels", "hidden", "list_length")
+        check_share(self, "student", "dropout")
+        check_range(self, "student", "more than 0", lambda value: value > 0, "temperature")
 
 
 @dataclass(frozen=True)

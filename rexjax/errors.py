@@ -1,4 +1,7 @@
-"""The one exception that means: the user can mend this."""
+"""The one exception that means: the user can mend this. And checks of settings that raise it."""
+
+from collections.abc import Callable
+from typing import Any
 
 
 class UserError(Exception):
@@ -6,3 +9,21 @@ class UserError(Exception):
 
     The command line prints the message without a traceback and exits with code 2. Nothing already written is lost.
     """
+
+
+def check_range(part: Any, what: str, needed: str, fits: Callable[[Any], bool], *names: str) -> None:
+    """Raises UserError for the first of these attributes of ``part`` that is a number and does not fit."""
+    for name in names:
+        value = getattr(part, name)
+        if isinstance(value, int | float) and not fits(value):
+            raise UserError(f"{what} has {name}={value}: set {name} to {needed}")
+
+
+def check_least(part: Any, what: str, least: int, *names: str) -> None:
+    """Each is ``least`` or more."""
+    check_range(part, what, f"{least} or more", lambda value: value >= least, *names)
+
+
+def check_share(part: Any, what: str, *names: str) -> None:
+    """Each is in [0, 1)."""
+    check_range(part, what, "a share from 0 to below 1", lambda value: 0 <= value < 1, *names)
