@@ -5,8 +5,8 @@
 Each seed is trained with the config's own settings, its best epoch chosen on validation, and ranked on test: the whole
 catalogue, seen items filtered. ``--without text`` trains each seed again without the items' text and gives the
 difference, paired over users, overall and for targets among the rarest fifth of the items. ``--split global_time``
-holds out what lies behind two moments instead of each user's last two items. What is in the file already is not run
-again.
+holds out what lies behind two moments instead of each user's last two items. A teacher that is trained already is only
+ranked again.
 """
 
 import argparse
@@ -22,7 +22,7 @@ import numpy as np
 
 from benchmarks import record
 from rexjax import config as configs
-from rexjax import pipeline
+from rexjax import pipeline, sweep
 from rexjax.config import Config
 from rexjax.evaluation import requests, significance
 from rexjax.models import recommender
@@ -102,13 +102,13 @@ class _Variant:
         config = replace(config, workdir=str(place))
         made = pipeline.run(config, ("prepare", "encode"), update=True, say=print)
         artifacts = {outcome.stage: outcome.artifact for outcome in made}
-        folder = place / f"teacher {config.teacher.time} {seed}"
+        seeded = replace(config, seed=seed)
+        folder = place / f"teacher {sweep.trial_key(seeded, config.teacher, artifacts)}"
         folder.mkdir(exist_ok=True)
-        key = configs.digest(configs.as_dict(config.teacher) | {"inputs": [a.hash for a in artifacts.values()]})
-        done = folder / f"{key}.json"
+        done = folder / "done.json"
         if not done.exists():
             started = time.monotonic()
-            teacher.run(replace(config, seed=seed), folder, artifacts)
+            teacher.run(seeded, folder, artifacts)
             done.write_text(json.dumps({"seconds": time.monotonic() - started}))
         return _rank(config, artifacts, folder, json.loads(done.read_text())["seconds"])
 

@@ -115,6 +115,16 @@ class Encode:
     reduction: Literal["pca", "whiten", "select", "none"] = "pca"
     """PCA; PCA whitening; the columns of largest variance; none."""
 
+    def __post_init__(self) -> None:
+        names = ["text", *(named.partition("=")[0] for named in self.more)]
+        for named in self.more:
+            if not all(named.partition("=")) or names.count(named.partition("=")[0]) > 1:
+                raise UserError(f"--encode.more {named}: give each a name of its own and a file, NAME=FILE.npy")
+
+    def more_files(self) -> dict[str, Path]:
+        """``more`` by name."""
+        return {name: Path(file) for name, _, file in (named.partition("=") for named in self.more)}
+
 
 @dataclass(frozen=True)
 class Rows:
@@ -205,10 +215,9 @@ class Teacher:
         check_least(self, "teacher", 0, "temperature")
         check_share(self, "teacher", "dropout")
         if not 1 <= len(self.blocks) <= self.members:
-            raise UserError(
-                f"teacher has blocks of {len(self.blocks)} kinds and members={self.members}: each member has blocks of "
-                f"one kind, so set members to {max(1, len(self.blocks))} or more"
-            )
+            least = max(1, len(self.blocks))
+            found = f"teacher has blocks of {len(self.blocks)} kinds and members={self.members}"
+            raise UserError(f"{found}: set members to {least} or more")
 
 
 @dataclass(frozen=True)

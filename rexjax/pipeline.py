@@ -168,7 +168,7 @@ def _external(stage: str, config: Config) -> dict[str, str]:
     if stage == "encode":
         found = {}
         if config.encode.vectors:
-            found["vectors"] = _vectors_hash(config.encode.vectors)
+            found["vectors"] = _vectors_hash(Path(config.encode.vectors))
         elif config.data.text:
             from rexjax.encoders.loading import default_model_folder
 
@@ -178,16 +178,12 @@ def _external(stage: str, config: Config) -> dict[str, str]:
                     f"no folder {folder}: --encode.model names a folder with config.json and model.safetensors"
                 )
             found["model"] = artifacts.file_hash(folder)
-        for named in config.encode.more:
-            name, _, path = named.partition("=")
-            found[f"more {name}"] = _vectors_hash(path)
-        return found
+        more = {f"more {name}": _vectors_hash(path) for name, path in config.encode.more_files().items()}
+        return found | more
     return {}
 
 
-def _vectors_hash(path: str) -> str:
-    if not Path(path).is_file():
-        raise UserError(
-            f"no file {path or '(none)'}: --encode.vectors and --encode.more name .npy files, a row per item"
-        )
-    return artifacts.file_hash(Path(path))
+def _vectors_hash(path: Path) -> str:
+    if not path.is_file():
+        raise UserError(f"no file {path}: --encode.vectors and --encode.more name .npy files with a row per item")
+    return artifacts.file_hash(path)

@@ -60,7 +60,7 @@ def run(config: Config, trials: int, say: Callable[[str], None]) -> list[Trial]:
         change, teacher = next(waiting, ("", None))
         if teacher is None:
             break
-        key = _key(config, teacher, inputs)
+        key = trial_key(config, teacher, inputs)
         if key in tried:
             continue
         tried.add(key)
@@ -130,7 +130,8 @@ def _train(
     return {"ndcg": ndcg, "seconds": time.monotonic() - started}
 
 
-def _key(config: Config, teacher: Teacher, inputs: dict[str, artifacts.Artifact]) -> str:
+def trial_key(config: Config, teacher: Teacher, inputs: dict[str, artifacts.Artifact]) -> str:
+    """Of all that decides how a teacher is trained: a folder of this name is this teacher's."""
     parts = {"teacher": configs.as_dict(teacher), "seed": config.seed, "length": config.data.length}
     return configs.digest(parts | {"inputs": [inputs[name].hash for name in sorted(inputs)]})
 

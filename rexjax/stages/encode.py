@@ -24,11 +24,8 @@ def run(config: Config, folder: Path, artifacts: dict[str, Artifact]) -> dict[st
     settings = config.encode
     items = inputs.titles(artifacts["prepare"])
     parts = {"text": _text(config, items, folder, artifacts)} if config.data.text else {}
-    for named in settings.more:
-        name, _, path = named.partition("=")
-        if not name or not path or name in parts:
-            raise UserError(f"--encode.more {named}: give each a name of its own and a file, NAME=FILE.npy")
-        raw, provenance = _precomputed(Path(path), items["row"], artifacts["prepare"])
+    for name, path in settings.more_files().items():
+        raw, provenance = _precomputed(path, items["row"], artifacts["prepare"])
         parts[name] = raw / np.maximum(np.linalg.norm(raw, axis=1, keepdims=True), 1e-12), provenance
     reduced, metrics = [np.zeros((len(items["text"]), 0), np.float32)], {"text": {"width": 0}}
     for name, (raw, provenance) in parts.items():
