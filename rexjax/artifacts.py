@@ -13,8 +13,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rexjax.config import differences, digest
 from rexjax.errors import UserError
+from rexjax.settings import differences, digest
 
 FORMAT = 1
 _PACKAGES = ("rexjax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "tensorflow-datasets", "duckdb")

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from rexjax import artifacts, pipeline
+from rexjax import artifacts, pipeline, settings
 from rexjax import config as configs
 from rexjax.config import Config
 from rexjax.errors import UserError
@@ -76,7 +76,7 @@ def _run(command: str, arguments: list[str]) -> None:
     update = "--update" in arguments
     arguments = [argument for argument in arguments if argument != "--update"]
     config = _parse(command, arguments)
-    configs.check(config)
+    settings.check(config)
     processes.start()
     keep_compiled_programs()
     names = tuple(pipeline.BY_NAME) if command == "run" else (command,)
@@ -130,7 +130,7 @@ def _plan(arguments: list[str]) -> None:
     parser.add_argument("--json", type=Path)
     flags, rest = parser.parse_known_args(arguments)
     config = _parse("plan", rest)
-    configs.check(config)
+    settings.check(config)
     if flags.topology is None:
         raise UserError("a plan needs a topology: pass --topology, such as --topology v5p:2x2x1")
     made = plan.make(config, topology.parse(flags.topology, flags.slices), flags.items)
@@ -155,7 +155,7 @@ def _sweep(arguments: list[str]) -> None:
     parser.add_argument("--trials", type=int, default=20)
     flags, rest = parser.parse_known_args(arguments)
     config = _parse("sweep", rest)
-    configs.check(config)
+    settings.check(config)
     keep_compiled_programs()
     trials = sweep.run(config, flags.trials, _say)
     table = Table(title="Teachers, by validation NDCG@10")
@@ -203,7 +203,7 @@ def _print_encoding(metrics: dict[str, Any]) -> None:
 def _publish(workdir: Path, artifact: artifacts.Artifact, config: Config) -> None:
     """Copies metrics and report to the top of the workdir and prints the table."""
     result = artifact.metrics
-    artifacts.write_json(workdir / "metrics.json", {"config_hash": configs.digest(config)} | result)
+    artifacts.write_json(workdir / "metrics.json", {"config_hash": settings.digest(config)} | result)
     shutil.copy(artifact.folder / "report.html", workdir / "report.html")
     _print_models(result["models"], config.evaluate.exclude_seen)
     _print_savings(result)

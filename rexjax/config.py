@@ -3,16 +3,13 @@
 Every key has its help text beneath it: ``rexjax STAGE CONFIG --help`` prints it, ``--stage.key value`` overrides it.
 """
 
-import dataclasses
-import hashlib
 import importlib.util
-import json
-import typing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from rexjax.errors import UserError, check_least, check_range, check_share
+from rexjax.settings import check
 
 
 @dataclass(frozen=True)
@@ -333,68 +330,3 @@ def load(path: str | Path) -> Config:
         raise UserError(f"{path}: get_config() returned {type(config).__name__}, not rexjax.config.Config")
     check(config)
     return config
-
-
-def check(config: Any, prefix: str = "") -> None:
-    """Compares each value in a dataclass with its annotation; UserError names the first key that does not fit."""
-    hints = typing.get_type_hints(type(config))
-    for f in dataclasses.fields(config):
-        value, hint, name = getattr(config, f.name), hints[f.name], prefix + f.name
-        if dataclasses.is_dataclass(hint):
-            if not isinstance(value, hint):
-                raise UserError(f"config key {name} must be a {hint.__name__}, not {value!r}")
-            check(value, name + ".")
-        elif not _fits(value, hint):
-            raise UserError(f"config key {name} is {value!r}, which is not {_spell(hint)}")
-
-
-def _fits(value: Any, hint: Any) -> bool:
-    origin = typing.get_origin(hint)
-    if origin is Literal:
-        return value in typing.get_args(hint)
-    if origin is tuple:
-        return isinstance(value, tuple) and all(_fits(v, typing.get_args(hint)[0]) for v in value)
-    if hint is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
-    if hint is int:
-        return isinstance(value, int) and not isinstance(value, bool)
-    return isinstance(value, hint)
-
-
-def _spell(hint: Any) -> str:
-    if typing.get_origin(hint) is Literal:
-        return "one of " + ", ".join(map(str, typing.get_args(hint)))
-    return getattr(hint, "__name__", str(hint)) if typing.get_origin(hint) is None else str(hint)
-
-
-def as_dict(config: Any) -> dict[str, Any]:
-    """A config (or part of one) as plain JSON values."""
-    return json.loads(json.dumps(dataclasses.asdict(config)))
-
-
-def from_dict(kind: type, values: dict[str, Any]) -> Any:
-    """The inverse of ``as_dict`` for a dataclass of this file."""
-    hints, found = typing.get_type_hints(kind), {}
-    for name, value in values.items():
-        if dataclasses.is_dataclass(hints[name]):
-            value = from_dict(hints[name], value)
-        found[name] = tuple(value) if isinstance(value, list) else value
-    return kind(**found)
-
-
-def digest(value: Any) -> str:
-    """The first 16 hex digits of the SHA-256 of ``value`` (a config, or plain JSON values) in canonical form."""
-    plain = as_dict(value) if dataclasses.is_dataclass(value) else value
-    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:
-    """The keys at which two configs (as dicts) differ, each as 'key: old -> new'."""
-    found = []
-    for key in sorted(old.keys() | new.keys()):
-        a, b = old.get(key), new.get(key)
-        if isinstance(a, dict) and isinstance(b, dict):
-            found += differences(a, b, f"{prefix}{key}.")
-        elif a != b:
-            found.append(f"{prefix}{key}: {a!r} -> {b!r}")
-    return found

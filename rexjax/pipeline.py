@@ -8,8 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rexjax import artifacts, processes
-from rexjax import config as configs
+from rexjax import artifacts, processes, settings
 from rexjax.artifacts import Artifact
 from rexjax.config import Config
 from rexjax.errors import UserError
@@ -151,12 +150,12 @@ def _make(
 def _at(config: Config, key: str) -> Any:
     """The part of the config under a dotted key, as plain JSON values."""
     value = operator.attrgetter(key)(config)
-    return configs.as_dict(value) if dataclasses.is_dataclass(value) else value
+    return settings.as_dict(value) if dataclasses.is_dataclass(value) else value
 
 
 def _identity(config: Config) -> dict[str, Any]:
     """What a workdir belongs to: where it lies, on which devices it was made and who is told do not count."""
-    return {key: value for key, value in configs.as_dict(config).items() if key not in ("workdir", "mesh", "wandb")}
+    return {key: value for key, value in settings.as_dict(config).items() if key not in ("workdir", "mesh", "wandb")}
 
 
 def _external(stage: str, config: Config) -> dict[str, str]:

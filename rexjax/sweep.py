@@ -13,8 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rexjax import artifacts, pipeline
-from rexjax import config as configs
+from rexjax import artifacts, pipeline, settings
 from rexjax.config import Config, Teacher
 from rexjax.errors import UserError
 
@@ -69,7 +68,7 @@ def run(config: Config, trials: int, say: Callable[[str], None]) -> list[Trial]:
             with (folder / "trials.jsonl").open("a") as file:
                 file.write(json.dumps({"key": key} | known[key]) + "\n")
         kept = best is None or known[key]["ndcg"] > best.ndcg
-        trial = Trial(change, configs.as_dict(teacher), known[key]["ndcg"], known[key]["seconds"], kept)
+        trial = Trial(change, settings.as_dict(teacher), known[key]["ndcg"], known[key]["seconds"], kept)
         found.append(trial)
         say(f"trial {len(found)}, {change}: NDCG@10 {trial.ndcg:.4f} in {trial.seconds:.0f} s" + " *" * kept)
         if kept:
@@ -132,8 +131,8 @@ def _train(
 
 def trial_key(config: Config, teacher: Teacher, inputs: dict[str, artifacts.Artifact]) -> str:
     """Of all that decides how a teacher is trained: a folder of this name is this teacher's."""
-    parts = {"teacher": configs.as_dict(teacher), "seed": config.seed, "length": config.data.length}
-    return configs.digest(parts | {"inputs": [inputs[name].hash for name in sorted(inputs)]})
+    parts = {"teacher": settings.as_dict(teacher), "seed": config.seed, "length": config.data.length}
+    return settings.digest(parts | {"inputs": [inputs[name].hash for name in sorted(inputs)]})
 
 
 def _read(path: Path) -> dict[str, dict[str, float]]:

@@ -1,9 +1,8 @@
-import dataclasses
-
 import pytest
 
 from rexjax import config as configs
-from rexjax.config import Config, Data, Mesh, Shop, Student, Teacher, Training
+from rexjax import settings
+from rexjax.config import Config, Student, Teacher, Training
 from rexjax.errors import UserError
 
 HEAD = "from rexjax.config import *\ndef get_config():\n    return "
@@ -65,7 +64,7 @@ def test_a_file_that_is_no_config_is_refused(tmp_path, name, content, words):
 
 
 def test_integers_are_good_floats():
-    configs.check(Config(workdir="w", student=Student(dropout=0)))
+    settings.check(Config(workdir="w", student=Student(dropout=0)))
 
 
 def test_every_key_is_explained():
@@ -80,42 +79,6 @@ def test_every_key_is_explained():
                 if isinstance(line, ast.AnnAssign):
                     below = node.body[at + 1] if at + 1 < len(node.body) else None
                     assert isinstance(below, ast.Expr), f"{node.name}.{line.target.id} has no help text"
-
-
-def test_a_digest_follows_every_value_and_nothing_else():
-    a = Config(workdir="w")
-    assert configs.digest(a) == configs.digest(Config(workdir="w")) == configs.digest(configs.as_dict(a))
-    others = [dataclasses.replace(a, seed=1), dataclasses.replace(a, data=Data(length=51)), Config(workdir="v")]
-    others += [dataclasses.replace(a, teacher=Teacher(training=Training(epochs=31)))]
-    assert len({configs.digest(config) for config in [a, *others]}) == 5
-    assert configs.digest({"x": 1, "y": 2}) == configs.digest({"y": 2, "x": 1})
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "expected"),
-    [
-        ({}, {}, []),
-        ({"a": 1}, {"a": 1}, []),
-        ({"a": 1}, {"a": 2}, ["a: 1 -> 2"]),
-        ({"a": {"b": 1, "c": 2}}, {"a": {"b": 1, "c": 3}}, ["a.c: 2 -> 3"]),
-        ({"a": 1}, {"b": 1}, ["a: 1 -> None", "b: None -> 1"]),
-    ],
-)
-def test_differences_name_the_keys(old, new, expected):
-    assert configs.differences(old, new) == expected
-
-
-def test_a_config_survives_json():
-    config = Config(workdir="w", mesh=Mesh(data=2))
-    plain = configs.as_dict(config)
-    assert plain["evaluate"]["k"] == [1, 5, 10, 20]
-    assert plain["mesh"] == {"data": 2, "model": 1}
-    assert configs.differences(plain, configs.as_dict(config)) == []
-
-
-def test_a_config_comes_back_from_json():
-    config = Config("w", data=Data(text=("a", "b"), shop=Shop(users=7, items=50, interactions=99)), seed=3)
-    assert configs.from_dict(Config, configs.as_dict(config)) == config
 
 
 @pytest.mark.parametrize("name", ["epochs", "batch", "validate_every", "validate_users", "patience"])

@@ -8,9 +8,10 @@ import os
 import sys
 from typing import Any, NamedTuple
 
-from rexjax.config import Config, as_dict, from_dict
+from rexjax.config import Config
 from rexjax.errors import UserError
 from rexjax.planning.topology import Topology
+from rexjax.settings import as_dict, from_dict
 
 
 class Request(NamedTuple):

@@ -15,9 +15,10 @@ import pyarrow.parquet as pq
 import safetensors.numpy
 from flax import traverse_util
 
-from rexjax import config as configs
+from rexjax import settings
 from rexjax.artifacts import write_json
 from rexjax.compression.quantize import QuantizedRows
+from rexjax.config import Student
 from rexjax.errors import UserError
 from rexjax.models import recommender
 from rexjax.models.recommender import Served
@@ -49,7 +50,7 @@ class Recommendation(NamedTuple):
     """Cosine, or the share of all training interactions where popularity had to answer."""
 
 
-def write(folder: Path, served: Served, student: configs.Student, length: int, popularity: np.ndarray) -> None:
+def write(folder: Path, served: Served, student: Student, length: int, popularity: np.ndarray) -> None:
     """Writes ``rows.safetensors``, ``popularity.npy`` and ``index.json``; the id map lies beside them already.
 
     Args:
@@ -61,14 +62,13 @@ def write(folder: Path, served: Served, student: configs.Student, length: int, p
     """
     safetensors.numpy.save_file(flatten(served), folder / "rows.safetensors")
     np.save(folder / "popularity.npy", popularity)
-    write_json(folder / "index.json", {"length": length, "student": configs.as_dict(student)})
+    write_json(folder / "index.json", {"length": length, "student": settings.as_dict(student)})
 
 
 def read(folder: Path) -> Index:
     """Reads what ``write`` left (the caller has checked its hashes)."""
     about = json.loads((folder / "index.json").read_text())
-    training = configs.Training(**about["student"].pop("training"))
-    student = configs.Student(**about["student"], training=training)
+    student = settings.from_dict(Student, about["student"])
     served = unflatten(safetensors.numpy.load_file(folder / "rows.safetensors"))
     items = pq.read_table(folder / "items.parquet").to_pydict()
     popularity = np.load(folder / "popularity.npy", allow_pickle=False)

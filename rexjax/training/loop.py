@@ -10,11 +10,12 @@ import jax
 import numpy as np
 
 from rexjax import processes
-from rexjax.config import Training, as_dict
+from rexjax.config import Training
 from rexjax.data.batches import Batch
 from rexjax.errors import UserError
 from rexjax.models.recommender import Params, Recommender
 from rexjax.progress import track
+from rexjax.settings import as_dict
 from rexjax.training import checkpoint, disk, log, state
 from rexjax.training.catalogue import Catalogue, Constants, place
 from rexjax.training.objectives import Objective
