@@ -104,6 +104,9 @@ class Encode:
     """Folder of a BERT-layout model in Hugging Face format; '' is all-MiniLM-L6-v2 from the package rexjax[minilm]."""
     vectors: str = ""
     """A .npy file with one row per line of the items file, instead of a model."""
+    words: int = 0
+    """Width of a second view of the text beside the model's: its words themselves (TF-IDF, truncated SVD), which know a
+    brand or a shade by name; 0: none."""
     more: tuple[str, ...] = ()
     """What else is known of the items, besides their text: NAME=FILE.npy each, such as image=clip.npy, one row per line
     of the items file, zeros where an item has none. Reduced like the text, and projected beside it."""
@@ -113,7 +116,8 @@ class Encode:
     """PCA; PCA whitening; the columns of largest variance; none."""
 
     def __post_init__(self) -> None:
-        names = ["text", *(named.partition("=")[0] for named in self.more)]
+        check_least(self, "encode", 0, "words")
+        names = ["text", "words", *(named.partition("=")[0] for named in self.more)]
         for named in self.more:
             if not all(named.partition("=")) or names.count(named.partition("=")[0]) > 1:
                 raise UserError(f"--encode.more {named}: give each a name of its own and a file, NAME=FILE.npy")

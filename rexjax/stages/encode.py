@@ -9,13 +9,14 @@ import numpy as np
 from rexjax.artifacts import Artifact
 from rexjax.config import Config, Encode
 from rexjax.encoders import loading, reduce, text
+from rexjax.encoders.words import encode_words
 from rexjax.errors import UserError
 from rexjax.mesh import make_mesh
 from rexjax.stages import inputs
 
 
 def run(config: Config, folder: Path, artifacts: dict[str, Artifact]) -> dict[str, Any]:
-    """Writes ``vectors.npy`` (float32 [N, W]) into ``folder``: the text's columns first, then those of ``encode.more``.
+    """Writes ``vectors.npy`` (float32 [N, W]) into ``folder``: the text's columns first, then the words', then more.
 
     Returns:
         For each part by its name: provenance (model, pooling, hashes), width, explained variance, items without.
@@ -24,14 +25,15 @@ def run(config: Config, folder: Path, artifacts: dict[str, Artifact]) -> dict[st
     settings = config.encode
     items = inputs.titles(artifacts["prepare"])
     parts = {"text": _text(config, items, folder, artifacts)} if config.data.text else {}
+    if settings.words:
+        parts["words"] = _words(config, items)
     for name, path in settings.more_files().items():
         raw, provenance = _precomputed(path, items["row"], artifacts["prepare"])
         parts[name] = raw / np.maximum(np.linalg.norm(raw, axis=1, keepdims=True), 1e-12), provenance
     reduced, metrics = [np.zeros((len(items["text"]), 0), np.float32)], {"text": {"width": 0}}
     for name, (raw, provenance) in parts.items():
         raw = np.asarray(raw, np.float32)
-        width = settings.width if name == "text" else _width(raw.shape[1], settings)
-        reduction = reduce.fit(raw, width, settings.reduction)
+        reduction = reduce.fit(raw, *_reduction(name, raw.shape[1], settings))
         reduced.append(np.asarray(reduce.apply(reduction, raw)))
         metrics[name] = {
             "provenance": provenance,
@@ -55,9 +57,17 @@ def _text(
     return text.encode_texts(model, items["text"], folder / "shards", mesh=mesh), text.provenance(model, items["text"])
 
 
-def _width(own: int, settings: Encode) -> int:
-    """Of another part than the text, which decides the setting."""
-    return own if settings.reduction == "none" else min(own, settings.width)
+def _words(config: Config, items: dict[str, list[Any]]) -> tuple[np.ndarray, dict[str, Any]]:
+    if not config.data.text:
+        raise UserError("--encode.words needs the items' text, and --data.text names no column")
+    return encode_words(items["text"], config.encode.words)
+
+
+def _reduction(name: str, width: int, settings: Encode) -> tuple[int, str]:
+    """Width and method: the text decides the setting, more parts follow it as far as they can, words are reduced."""
+    if name == "words" or settings.reduction == "none" and name != "text":
+        return width, "none"
+    return settings.width if name == "text" else min(width, settings.width), settings.reduction
 
 
 def _precomputed(path: Path, rows: list[int], prepare: Artifact) -> tuple[np.ndarray, dict[str, Any]]:

@@ -9,7 +9,8 @@ import safetensors.numpy
 
 from rexjax.artifacts import Artifact
 from rexjax.cli import main
-from rexjax.config import Config, Encode
+from rexjax.config import Config, Data, Encode
+from rexjax.encoders import words
 from rexjax.errors import UserError
 from rexjax.stages import encode
 
@@ -17,14 +18,14 @@ LINES = [3, 0, 4, 1]  # dense id → line of an items file of five
 VECTORS = np.random.default_rng(0).normal(size=(5, 6)).astype(np.float32)
 
 
-def run(tmp_path, vectors, rows=5, **settings):
+def run(tmp_path, vectors, rows=5, titles="abcd", data=Data(), **settings):
     prepare, folder = tmp_path / "prepare", tmp_path / "encode"
     prepare.mkdir()
     folder.mkdir()
-    items = {"item": range(4), "item_id": list("abcd"), "row": LINES, "title": list("abcd"), "text": list("abcd")}
+    items = {"item": range(4), "item_id": list("abcd"), "row": LINES, "title": titles, "text": titles}
     pq.write_table(pa.table({name: list(column) for name, column in items.items()}), prepare / "items.parquet")
     np.save(tmp_path / "vectors.npy", vectors)
-    config = Config(workdir="", encode=Encode(vectors=str(tmp_path / "vectors.npy"), **settings))
+    config = Config(workdir="", data=data, encode=Encode(vectors=str(tmp_path / "vectors.npy"), **settings))
     metrics = encode.run(config, folder, {"prepare": Artifact(prepare, {"metrics": {"catalogue_rows": rows}})})
     return metrics, np.load(folder / "vectors.npy")
 
@@ -115,3 +116,19 @@ def test_a_model_that_is_not_whole_is_refused_by_the_command(tmp_path, capsys, s
     assert err.startswith("rexjax: ") and err.count("\n") == 1
     assert re.search(words, err)
     assert (tmp_path / "workdir" / "prepare" / "manifest.json").exists()
+
+
+def test_words_stand_between_the_text_and_more(tmp_path):
+    image = np.random.default_rng(1).normal(size=(5, 3)).astype(np.float32)
+    np.save(tmp_path / "image.npy", image)
+    titles = ["red lip stick", "red polish", "lip polish stick", "red stick"]
+    more = (f"image={tmp_path / 'image.npy'}",)
+    metrics, found = run(tmp_path, VECTORS, width=2, words=2, more=more, titles=titles)
+    assert list(metrics["parts"]) == ["text", "words", "image"] and found.shape == (4, 6)
+    assert metrics["parts"]["words"]["width"] == 2 and metrics["parts"]["words"]["provenance"]["words"] == 4
+    np.testing.assert_array_equal(found[:, 2:4], words.encode_words(titles, 2)[0])
+
+
+def test_words_without_text_are_refused(tmp_path):
+    with pytest.raises(UserError, match="--encode.words needs the items' text"):
+        run(tmp_path, VECTORS, width=2, words=2, data=Data(text=()))

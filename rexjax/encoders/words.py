@@ -1,0 +1,65 @@
+"""The words themselves: TF-IDF of an item's text, reduced by a truncated SVD (Deerwester et al. 1990, "Indexing by
+Latent Semantic Analysis").
+
+A language model says what a text is about; a brand, a shade or a size that it has hardly ever read it cannot tell from
+another. Here a word is a dimension of its own before the reduction, and a rare one weighs more than a frequent one.
+The matrix stays sparse: N × some twenty words.
+"""
+
+import hashlib
+import re
+from collections import Counter
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+from scipy.sparse.linalg import svds
+
+from rexjax.errors import UserError
+
+_WORD = re.compile(r"\w+")
+_LEAST_ITEMS = 2  # a word of one item alone says nothing of any other
+
+
+def encode_words(texts: list[str], width: int) -> tuple[np.ndarray, dict[str, Any]]:
+    """Word vectors of N texts: float32 [N, ``width``], zeros where a text shares no word with any other.
+
+    Inner products are those of TF-IDF vectors (logarithmic counts, L2-normalised) as far as ``width`` directions go.
+
+    Returns:
+        The vectors, largest direction first, and their provenance.
+
+    Raises:
+        UserError: the texts have too few words for ``width`` directions.
+    """
+    counts = [Counter(_WORD.findall(text.lower())) for text in texts]
+    items = Counter(word for count in counts for word in count)
+    vocabulary = sorted(word for word, number in items.items() if number >= _LEAST_ITEMS)
+    if width >= min(len(texts), len(vocabulary)):
+        raise UserError(
+            f"--encode.words {width}: {len(texts)} texts share {len(vocabulary)} words, so it must be below "
+            f"{min(len(texts), len(vocabulary))}"
+        )
+    weighed = _tf_idf(counts, items, {word: column for column, word in enumerate(vocabulary)})
+    start = np.random.default_rng(0).standard_normal(min(weighed.shape)).astype(np.float32)
+    left, values, right = svds(weighed, k=width, v0=start)
+    order = np.argsort(-values, kind="stable")
+    signs = np.sign(right[order, np.abs(right[order]).argmax(1)])  # an SVD leaves them open
+    vectors = (left[:, order] * (values[order] * signs)).astype(np.float32)
+    vectors[np.diff(weighed.indptr) == 0] = 0
+    explained = float((values.astype(np.float64) ** 2).sum() / weighed.multiply(weighed).sum())
+    digest = hashlib.sha256("\0".join(texts).encode()).hexdigest()
+    provenance = {"method": "TF-IDF, truncated SVD", "words": len(vocabulary), "texts_sha256": digest}
+    return vectors, provenance | {"explained": explained}
+
+
+def _tf_idf(counts: list[Counter[str]], items: Counter[str], columns: dict[str, int]) -> sparse.csr_matrix:
+    """float32 [N, words], (1 + log count) × log(N / items with the word), rows of length 1 (or 0)."""
+    kept = [[(columns[word], number) for word, number in count.items() if word in columns] for count in counts]
+    flat = np.array([pair for row in kept for pair in row], np.int64).reshape(-1, 2)
+    offsets = np.append(0, np.cumsum([len(row) for row in kept]))
+    share = np.array([items[word] for word in columns]) / len(counts)
+    values = ((1 + np.log(flat[:, 1])) * -np.log(share[flat[:, 0]])).astype(np.float32)
+    matrix = sparse.csr_matrix((values, flat[:, 0], offsets), (len(counts), len(columns)))
+    norms = np.sqrt(np.asarray(matrix.multiply(matrix).sum(1))).ravel()
+    return sparse.diags(1 / np.maximum(norms, 1e-12).astype(np.float32)).dot(matrix).tocsr()
