@@ -239,12 +239,17 @@ class Student:
     """Items in each of the teacher's lists."""
     list_weight: float = 0.8
     """Weight of the teacher's lists in the loss; the labels weigh the rest."""
+    rounds: int = 0
+    """Further rounds of lists over histories that did not happen; epochs take the rounds in turn, the log's first."""
+    replaced: float = 0.3
+    """Share of a further round's items that are drawn from what the teacher expected in their place."""
     training: Training = field(default_factory=Training)
     """How it is trained; the control is trained likewise."""
 
     def __post_init__(self) -> None:
         check_least(self, "student", 1, "width", "kernels", "hidden", "list_length")
-        check_share(self, "student", "dropout")
+        check_least(self, "student", 0, "rounds")
+        check_share(self, "student", "dropout", "replaced")
         check_range(self, "student", "more than 0", lambda value: value > 0, "temperature")
 
 

@@ -2,6 +2,11 @@
 
 Stored by the item's place in the log, so that any packing and any order of the histories finds its lists: int32 ids
 and float16 log-probabilities, 6 K bytes an interaction, read through memory maps.
+
+The log's own histories are those that the teacher knows by heart: there it says with too much confidence what did
+happen. So there may be further rounds of lists, over histories that might have happened: a share of the items is
+replaced by draws from what the teacher expected in their place (4 bytes an interaction more). The student then sees
+more histories than the log has, and what the teacher thinks where it cannot remember.
 """
 
 from collections.abc import Iterable
@@ -16,6 +21,8 @@ from rexjax.mesh import replicated, sharding
 from rexjax.models.recommender import Recommender, Served, gather
 from rexjax.progress import track
 from rexjax.training.objectives import Lists
+
+_CHUNK = 1 << 18  # lists in memory at a time
 
 
 def write(
@@ -34,7 +41,7 @@ def write(
         folder: where to.
         teacher: the model.
         served: its trained parameters.
-        batches: packed training histories.
+        batches: packed training histories (of the log, or altered).
         events: length of the log.
         list_length: K.
         mesh: batches lie over its "data" axis.
@@ -60,14 +67,42 @@ def write(
 
 
 class TeacherLists:
-    """Reads the lists that belong to a batch."""
+    """One round of lists, read batch by batch."""
 
     def __init__(self, folder: Path):
-        self._ids = np.load(folder / "list_ids.npy", mmap_mode="r")
-        self._logits = np.load(folder / "list_logits.npy", mmap_mode="r")
+        self.ids = np.load(folder / "list_ids.npy", mmap_mode="r")
+        self.logits = np.load(folder / "list_logits.npy", mmap_mode="r")
+        altered = folder / "items.npy"
+        self.items = np.load(altered, mmap_mode="r") if altered.exists() else None
 
-    def of(self, batch: Batch) -> Lists:
-        """Ids and probabilities (they sum to 1 over a list; 0 at padding) for each position of ``batch``."""
+    def of(self, batch: Batch) -> tuple[Batch, Lists]:
+        """``batch`` with the items of this round (labels stay what did happen), and its lists.
+
+        Their probabilities sum to 1 over a list and are 0 at padding.
+        """
         real = (batch.labels >= 0)[..., None]
-        weights = np.exp(self._logits[batch.events].astype(np.float32)) * real
-        return Lists(self._ids[batch.events], weights / np.maximum(weights.sum(-1, keepdims=True), 1e-9))
+        weights = np.exp(self.logits[batch.events].astype(np.float32)) * real
+        found = Lists(self.ids[batch.events], weights / np.maximum(weights.sum(-1, keepdims=True), 1e-9))
+        return (batch if self.items is None else with_items(batch, self.items)), found
+
+
+def with_items(batch: Batch, items: np.ndarray) -> Batch:
+    """``batch`` with the items of another log, int32 [E]."""
+    return batch._replace(items=np.where(batch.items < 0, -1, items[batch.events]))
+
+
+def alter(lists: TeacherLists, items: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
+    """The log int32 [E] with ``share`` of its items replaced by draws from the list of the event before.
+
+    An event before which there is no list stays: the first one of each user, and what is held out.
+    """
+    altered = items.copy()
+    chosen = 1 + np.flatnonzero(rng.random(len(items) - 1) < share)
+    for events in np.split(chosen, range(_CHUNK, len(chosen), _CHUNK)):
+        logits = lists.logits[events - 1].astype(np.float32)
+        cumulative = np.cumsum(np.exp(logits), 1)
+        draws = rng.random((len(events), 1)) * cumulative[:, -1:]
+        place = np.minimum((cumulative <= draws).sum(1), logits.shape[1] - 1)
+        listed = logits[:, -1] < 0  # the file is zeros where there is no list
+        altered[events[listed]] = lists.ids[events - 1, place][listed]
+    return altered

@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from rexjax import processes
 from rexjax.artifacts import Artifact
 from rexjax.config import Config
@@ -42,7 +44,10 @@ def run(config: Config, folder: Path, artifacts: dict[str, Artifact]) -> dict[st
     plain = inputs.epochs(log, config, settings.batch, mesh)
     settings = inputs.with_decay(settings, plain)
     runs = {
-        "student": (objectives.distilled(model, config.student.list_weight), _with_lists(plain, folder)),
+        "student": (
+            objectives.distilled(model, config.student.list_weight),
+            _with_lists(plain, folder, config.student.rounds),
+        ),
         "control": (objectives.full_softmax(model), lambda number: ((batch, None) for batch in plain(number))),
     }
     metrics: dict[str, Any] = {"content": {}}
@@ -58,34 +63,61 @@ def run(config: Config, folder: Path, artifacts: dict[str, Artifact]) -> dict[st
 
 
 def _write_lists(config: Config, folder: Path, teacher: Artifact, log: inputs.Prepared, mesh: Any) -> None:
-    student, done = config.student, folder / "lists_done"
+    """A folder for each round; the first is of the log's own histories."""
+    student = config.student
     if student.list_length > log.items:
         raise UserError(
             f"--student.list-length {student.list_length} is longer than the catalogue of {log.items} items"
         )
-    if done.exists():
-        return
-    size = config.teacher.training.batch
+    for number in range(1 + student.rounds):
+        place = _round(folder, number)
+        if not (place / "done").exists():
+            place.mkdir(parents=True, exist_ok=True)
+            _write_round(config, place, teacher, log, mesh, _altered(config, folder, number, log))
+            (place / "done").touch()
+
+
+def _altered(config: Config, folder: Path, number: int, log: inputs.Prepared) -> np.ndarray | None:
+    if not number:
+        return None
+    rng = np.random.default_rng([config.seed, number])
+    lists = teacher_lists.TeacherLists(_round(folder, 0))
+    return teacher_lists.alter(lists, log.histories.items, config.student.replaced, rng)
+
+
+def _write_round(
+    config: Config, place: Path, teacher: Artifact, log: inputs.Prepared, mesh: Any, altered: np.ndarray | None
+) -> None:
+    plain = batches.epoch(
+        log.source,
+        seed=0,
+        epoch=0,
+        batch=config.teacher.training.batch,
+        length=config.data.length,
+        targets=config.data.targets,
+        shuffle=False,
+    )
+    if altered is not None:
+        np.save(place / "items.npy", altered)
+        plain = (teacher_lists.with_items(batch, altered) for batch in plain)
     teacher_lists.write(
-        folder,
+        place,
         recommender.teacher(config.teacher, config.data.length),
         inputs.served(teacher.folder / "model"),
-        batches.epoch(
-            log.source,
-            seed=0,
-            epoch=0,
-            batch=size,
-            length=config.data.length,
-            targets=config.data.targets,
-            shuffle=False,
-        ),
+        plain,
         events=len(log.histories.items),
-        list_length=student.list_length,
+        list_length=config.student.list_length,
         mesh=mesh,
     )
-    done.touch()
 
 
-def _with_lists(plain: Callable[[int], Iterator[Batch]], folder: Path) -> Callable[[int], Iterator[tuple[Batch, Any]]]:
-    lists = teacher_lists.TeacherLists(folder)
-    return lambda number: ((batch, lists.of(batch)) for batch in plain(number))
+def _round(folder: Path, number: int) -> Path:
+    return folder / "lists" / str(number)
+
+
+def _with_lists(
+    plain: Callable[[int], Iterator[Batch]], folder: Path, rounds: int
+) -> Callable[[int], Iterator[tuple[Batch, Any]]]:
+    """Epochs take the rounds in turn."""
+    lists = [teacher_lists.TeacherLists(_round(folder, number)) for number in range(1 + rounds)]
+    return lambda number: (lists[number % len(lists)].of(batch) for batch in plain(number))

@@ -56,7 +56,7 @@ def test_lists_are_the_teachers_top_k_under_any_packing(written, shuffle, epoch)
     lists, probabilities = written
     visited = set()
     for batch in packed(shuffle, epoch):
-        found = lists.of(batch)
+        _, found = lists.of(batch)
         assert found.items.shape == found.weights.shape == (B, L, K) and found.weights.dtype == np.float32
         for row, column in np.argwhere(batch.labels >= 0):
             event = int(batch.events[row, column])
@@ -75,7 +75,7 @@ def test_lists_are_the_teachers_top_k_under_any_packing(written, shuffle, epoch)
 def test_weights_sum_to_one_and_are_zero_at_padding(written):
     some_padding = False
     for batch in packed(True):
-        sums = written[0].of(batch).weights.sum(-1)
+        sums = written[0].of(batch)[1].weights.sum(-1)
         real = batch.labels >= 0
         np.testing.assert_allclose(sums[real], 1.0, rtol=1e-5)
         np.testing.assert_array_equal(sums[~real], 0.0)
@@ -85,7 +85,47 @@ def test_weights_sum_to_one_and_are_zero_at_padding(written):
 
 def test_the_cache_is_six_bytes_an_entry(written):
     lists = written[0]
-    assert lists._ids.dtype == np.int32 and lists._logits.dtype == np.float16
-    assert isinstance(lists._ids, np.memmap)
+    assert lists.ids.dtype == np.int32 and lists.logits.dtype == np.float16
+    assert isinstance(lists.ids, np.memmap)
     events = len(log().items)
-    assert lists._ids.shape == lists._logits.shape == (events, K)
+    assert lists.ids.shape == lists.logits.shape == (events, K)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.4, 0.999])
+def test_altered_items_are_drawn_from_the_list_of_the_event_before(written, share):
+    lists, histories = written[0], log()
+    altered = teacher_lists.alter(lists, histories.items, share, np.random.default_rng(3))
+    moved = np.flatnonzero(altered != histories.items)
+    assert altered.dtype == np.int32 and histories.items is not altered
+    assert not set(moved) & set(histories.offsets[:-1])  # nothing stands before a user's first event
+    held_out = np.concatenate(
+        [np.arange(a, b) for a, b in zip(histories.valid_start, histories.offsets[1:], strict=True)]
+    )
+    assert not set(moved) & set(held_out)
+    for event in moved:
+        assert altered[event] in lists.ids[event - 1]
+    able = len(histories.items) - log().users - len(held_out)
+    assert (share - 0.25) * able < len(moved) <= (share + 0.15) * able
+
+
+def test_draws_follow_the_lists_probabilities(written):
+    lists, histories = written[0], log()
+    event = int(histories.offsets[3]) + 1
+    rng = np.random.default_rng(0)
+    found = [teacher_lists.alter(lists, histories.items, 0.999, rng)[event] for _ in range(2000)]
+    weights = np.exp(lists.logits[event - 1].astype(float))
+    shares = [np.mean(np.equal(found, item)) for item in lists.ids[event - 1]]
+    np.testing.assert_allclose(shares, weights / weights.sum(), atol=0.04)
+
+
+def test_a_round_of_altered_histories_is_read_with_its_items_and_the_logs_labels(written, tmp_path):
+    altered = teacher_lists.alter(written[0], log().items, 0.5, np.random.default_rng(1))
+    np.save(tmp_path / "items.npy", altered)
+    for name in ("list_ids.npy", "list_logits.npy"):
+        np.save(tmp_path / name, np.asarray(getattr(written[0], name.split("_")[1].split(".")[0])))
+    for batch in packed(True):
+        found, _ = teacher_lists.TeacherLists(tmp_path).of(batch)
+        real = batch.items >= 0
+        np.testing.assert_array_equal(found.items[real], altered[batch.events[real]])
+        np.testing.assert_array_equal(found.items < 0, ~real)
+        np.testing.assert_array_equal(found.labels, batch.labels)

@@ -10,7 +10,7 @@ from rexjax.stages import distill, inputs
 
 def test_every_training_position_has_a_list(finished):
     log = histories.read(finished.artifacts["prepare"].folder)
-    logits = np.load(finished.artifacts["distill"].folder / "list_logits.npy")
+    logits = np.load(finished.artifacts["distill"].folder / "lists" / "0" / "list_logits.npy")
     length = finished.config.data.length
     for user in range(log.users):
         last = log.valid_start[user] - 1  # only a label
@@ -31,3 +31,15 @@ def test_a_list_longer_than_the_catalogue_is_refused(finished, tmp_path):
     config = replace(finished.config, student=replace(finished.config.student, list_length=41))
     with pytest.raises(UserError, match="--student.list-length 41 is longer than the catalogue"):
         distill.run(config, tmp_path, finished.artifacts)
+
+
+def test_further_rounds_hold_lists_for_altered_histories(finished, tmp_path):
+    student = replace(finished.config.student, rounds=2, replaced=0.5)
+    distill.run(replace(finished.config, student=student), tmp_path, finished.artifacts)
+    log = histories.read(finished.artifacts["prepare"].folder)
+    read = lambda number, name: np.load(tmp_path / "lists" / str(number) / name)  # noqa: E731
+    first, second = read(1, "items.npy"), read(2, "items.npy")
+    assert (first != log.items).any() and (first != second).any()
+    assert (read(1, "list_logits.npy") != read(0, "list_logits.npy")).any()
+    whole = finished.artifacts["distill"].folder / "lists" / "0" / "list_ids.npy"
+    np.testing.assert_array_equal(read(0, "list_ids.npy"), np.load(whole))

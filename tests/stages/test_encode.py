@@ -18,14 +18,16 @@ LINES = [3, 0, 4, 1]  # dense id → line of an items file of five
 VECTORS = np.random.default_rng(0).normal(size=(5, 6)).astype(np.float32)
 
 
-def run(tmp_path, vectors, rows=5, titles="abcd", data=Data(), **settings):
+def run(tmp_path, vectors, rows=5, titles="abcd", columns=("title",), **settings):
     prepare, folder = tmp_path / "prepare", tmp_path / "encode"
     prepare.mkdir()
     folder.mkdir()
     items = {"item": range(4), "item_id": list("abcd"), "row": LINES, "title": titles, "text": titles}
     pq.write_table(pa.table({name: list(column) for name, column in items.items()}), prepare / "items.parquet")
     np.save(tmp_path / "vectors.npy", vectors)
-    config = Config(workdir="", data=data, encode=Encode(vectors=str(tmp_path / "vectors.npy"), **settings))
+    config = Config(
+        workdir="", data=Data(text=columns), encode=Encode(vectors=str(tmp_path / "vectors.npy"), **settings)
+    )
     metrics = encode.run(config, folder, {"prepare": Artifact(prepare, {"metrics": {"catalogue_rows": rows}})})
     return metrics, np.load(folder / "vectors.npy")
 
@@ -131,4 +133,4 @@ def test_words_stand_between_the_text_and_more(tmp_path):
 
 def test_words_without_text_are_refused(tmp_path):
     with pytest.raises(UserError, match="--encode.words needs the items' text"):
-        run(tmp_path, VECTORS, width=2, words=2, data=Data(text=()))
+        run(tmp_path, VECTORS, width=2, words=2, columns=())
