@@ -227,10 +227,16 @@ class Student:
 
     width: int = 32
     """Width of the item and user vectors: what serving pays for."""
+    encoder: Literal["pooled", "sasrec", "gated", "hstu"] = "pooled"
+    """What makes a history a user vector: pooling and a small MLP, without attention; or transformer blocks."""
     kernels: int = 4
-    """Learned recency profiles by which a history is pooled."""
+    """pooled: learned recency profiles by which a history is pooled."""
     hidden: int = 64
-    """Width of the one hidden layer on the pooled history."""
+    """pooled: width of the one hidden layer on the pooled history."""
+    layers: int = 1
+    """Others: transformer blocks."""
+    heads: int = 2
+    """Others: attention heads."""
     dropout: float = 0.1
     """Dropped share of activations."""
     temperature: float = 0.07
@@ -247,7 +253,9 @@ class Student:
     """How it is trained; the control is trained likewise."""
 
     def __post_init__(self) -> None:
-        check_least(self, "student", 1, "width", "kernels", "hidden", "list_length")
+        check_least(self, "student", 1, "width", "kernels", "hidden", "layers", "heads", "list_length")
+        if self.encoder != "pooled" and self.width % self.heads:
+            raise UserError(f"student has width={self.width} and heads={self.heads}: set heads to a divisor of width")
         check_least(self, "student", 0, "rounds")
         check_share(self, "student", "dropout", "replaced")
         check_range(self, "student", "more than 0", lambda value: value > 0, "temperature")

@@ -148,8 +148,10 @@ def side_by_side(members: list[Served]) -> Served:
 
 
 def student(config: Student, length: int) -> Recommender:
-    """The student: pooled history, cosine scores."""
-    history = PooledEncoder(config.kernels, config.hidden, config.dropout, length)
+    """The student: pooled history or a small transformer, cosine scores."""
+    history: nn.Module = PooledEncoder(config.kernels, config.hidden, config.dropout, length)
+    if config.encoder != "pooled":
+        history = SequentialEncoder(config.layers, config.heads, config.dropout, length, config.encoder)
     return Recommender(ItemEncoder(config.width), history, cosine=True, scale=1 / config.temperature)
 
 

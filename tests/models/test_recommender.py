@@ -18,6 +18,7 @@ N, W, L, D = 20, 5, 10, 8
 MODELS = {
     "teacher": recommender.teacher(Teacher(width=D, layers=1, heads=2), L),
     "student": recommender.student(Student(width=D, kernels=3, hidden=12), L),
+    "sequential_student": recommender.student(Student(width=D, encoder="hstu"), L),
 }
 
 

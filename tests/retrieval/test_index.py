@@ -12,35 +12,36 @@ from rexjax.models.recommender import Served
 from rexjax.retrieval import index, scorer
 
 N, L = 12, 5
-STUDENT = Student(width=8, kernels=2, hidden=6)
-MODEL = recommender.student(STUDENT, L)
+STUDENTS = {"pooled": Student(width=8, kernels=2, hidden=6), "sequential": Student(width=8, encoder="gated")}
 TITLES = ["Red Mug", "Blue Mug", "Tea Pot", "Kettle", *(f"Thing {n}" for n in range(4, N))]
 POPULARITY = np.asarray([3, 9, 1, 9, *range(N - 4)], np.int64)
 
 
-def float_served() -> Served:
-    params = recommender.nn.unbox(MODEL.init(jax.random.key(0), 3))
-    params["rows"] = 0.02 * jax.random.normal(jax.random.key(1), (N, MODEL.items.width))
+def float_served(model: recommender.Recommender) -> Served:
+    params = recommender.nn.unbox(model.init(jax.random.key(0), 3))
+    params["rows"] = 0.02 * jax.random.normal(jax.random.key(1), (N, model.items.width))
     text = np.random.default_rng(0).normal(size=(128, 3)).astype(np.float32)
-    return recommender.serve(MODEL, params, text, N)
+    return recommender.serve(model, params, text, N)
 
 
-@pytest.fixture(scope="module", params=["float32", "int8"])
+@pytest.fixture(scope="module", params=["float32 pooled", "int8 pooled", "int8 sequential"])
 def written(request, tmp_path_factory):
-    """An index read back from disk, and the model that was written."""
+    """An index read back from disk, and the model that was written with what it serves."""
     folder = tmp_path_factory.mktemp("index")
-    served = float_served() if request.param == "float32" else quantize_tree(float_served())
+    kind, student = request.param.split()
+    model = recommender.student(STUDENTS[student], L)
+    served = float_served(model) if kind == "float32" else quantize_tree(float_served(model))
     pq.write_table(pa.table({"item_id": [f"id{n}" for n in range(N)], "title": TITLES}), folder / "items.parquet")
-    index.write(folder, served, STUDENT, L, POPULARITY)
-    return index.read(folder), served
+    index.write(folder, served, STUDENTS[student], L, POPULARITY)
+    return index.read(folder), model, served
 
 
 @pytest.mark.parametrize("history", [[3], [0, 5, 2], [1, 2, 3, 4, 5, 6, 7]])
 def test_an_index_answers_as_the_model_did(written, history):
-    found, served = written
+    found, model, served = written
     padded = np.full((1, L), -1, np.int32)
     padded[0, -min(len(history), L) :] = history[-L:]
-    answer = jax.jit(scorer.answer(scorer.model(MODEL, served), 4))
+    answer = jax.jit(scorer.answer(scorer.model(model, served), 4))
     scores, ids = jax.device_get(answer(served, padded, np.asarray([history], np.int32)))
     got = index.recommend(found, history, 4)
     assert [(r.item_id, r.title) for r in got] == [(f"id{i}", TITLES[i]) for i in ids[0]]
@@ -91,7 +92,7 @@ def test_an_unknown_history_names_the_nearest_titles(written, name, hint):
 
 @pytest.mark.parametrize("make", [lambda s: s, quantize_tree], ids=["float32", "int8"])
 def test_unflatten_is_the_inverse_of_flatten(make):
-    served = make(float_served())
+    served = make(float_served(recommender.student(STUDENTS["pooled"], L)))
     leaves = index.flatten(served)
     assert all(type(leaf) is np.ndarray for leaf in leaves.values()) and len(leaves) == len(jax.tree.leaves(served))
     back = index.unflatten(leaves)
