@@ -22,7 +22,7 @@ def get_config() -> Config:
             strict=False,
             length=50,
         ),
-        encode=Encode(width=384, reduction="none"),
+        encode=Encode(width=384, words=768, reduction="none"),
         teacher=Teacher(
             width=128,
             blocks=("hstu", "sasrec"),
