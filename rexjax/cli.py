@@ -232,7 +232,7 @@ def _print_savings(result: dict[str, Any]) -> None:
     table = Table(title="Against the teacher: NDCG@10 kept, cost left")
     for name in ("step", "kept", "FLOPs/request", "bytes"):
         table.add_column(name, justify="left" if name == "step" else "right")
-    for name in ("teacher", "student", "student_pruned", "student_int8", "student_pruned_int8"):
+    for name in ("teacher", *(name for name in models if name.startswith("student") and name != "student_control")):
         kept = models[name]["quality"]["test"]["ndcg@10"] / max(teacher["quality"]["test"]["ndcg@10"], 1e-12)
         cost = models[name]["cost"]
         flops = teacher["cost"]["flops_per_request"] / max(cost["flops_per_request"], 1)

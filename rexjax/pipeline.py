@@ -45,12 +45,23 @@ STAGES = (
         "train the small student on the teacher's lists, and its control without",
         together=True,
     ),
-    Stage("compress", ("distill",), ("compress",), "prune and quantise the student"),
-    Stage("index", ("prepare", "compress"), ("data.length", "student"), "all that serving needs, in one folder"),
+    Stage(
+        "compress",
+        ("prepare", "distill"),
+        ("seed", "data.length", "data.targets", "student", "compress", "evaluate.exclude_seen"),
+        "fewer dimensions, fewer bits, trained to bear it",
+        together=True,
+    ),
+    Stage(
+        "index",
+        ("prepare", "compress"),
+        ("data.length", "student", "compress.served"),
+        "all that serving needs, in one folder",
+    ),
     Stage(
         "evaluate",
         ("prepare", "encode", "teacher", "distill", "compress"),
-        ("seed", "data.length", "teacher", "student", "evaluate"),
+        ("seed", "data.length", "teacher", "student", "compress.points", "evaluate"),
         "one evaluator for all models: quality, cost, report",
     ),
 )

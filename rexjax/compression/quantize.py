@@ -1,33 +1,95 @@
-"""int8 with one scale a row: four times smaller than float32, read as it is and scaled on the fly."""
+"""Rows in int8 or int4 with one scale each, read as they are and scaled on the fly.
+
+int8 is a quarter of float32, int4 an eighth (two numbers a byte). Of a row only the direction matters to a cosine, so
+the scale need not reach its largest entry: among a few it is the one with the least squared error.
+"""
 
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
+from rexjax.errors import UserError
+from rexjax.models.recommender import Served
+
+BITS = (8, 4)
+"""Of a number in a row."""
+_LEVELS = {8: 127, 4: 7}
+_REACH = {8: (1.0,), 4: (1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.65, 0.6)}  # scales tried, of the largest entry
+
 
 class QuantizedRows(NamedTuple):
-    """``values * scales`` along the last axis but one's rows; symmetric, so zero stays zero."""
+    """``numbers * scales`` along the last axis; symmetric, so zero stays zero."""
 
     values: jax.Array
-    """int8 [..., D], in [-127, 127]."""
+    """int8 [..., D], in [-127, 127]; or uint8 [..., D / 2], of int4 numbers in [-7, 7]: the first half of D in the low
+    four bits, the second in the high ones, each plus 8."""
     scales: jax.Array
     """float32 [..., 1]."""
 
 
-def quantize_rows(rows: jax.Array) -> QuantizedRows:
-    """float32 [..., D] → int8 with the scale max|row| / 127; an error of at most half a scale in each entry."""
-    scales = jnp.maximum(jnp.max(jnp.abs(rows), -1, keepdims=True), 1e-12) / 127
-    return QuantizedRows(jnp.round(rows / scales).astype(jnp.int8), scales.astype(jnp.float32))
+def quantize_rows(rows: jax.Array, bits: int = 8) -> QuantizedRows:
+    """float32 [..., D] → rows of int8 (an error of at most half a scale in each entry) or int4.
+
+    Raises:
+        UserError: int4 rows of an odd width.
+    """
+    if bits == 4 and rows.shape[-1] % 2:
+        raise UserError(f"int4 rows keep two numbers a byte, and {rows.shape[-1]} is odd: choose an even width")
+    numbers, scales = _round(rows, bits)
+    numbers = numbers.astype(jnp.int8)
+    return QuantizedRows(numbers if bits == 8 else _pack(numbers), scales)
+
+
+def straight_through(rows: jax.Array, bits: int) -> jax.Array:
+    """float32 [..., D] as ``quantize_rows`` would leave it; gradients pass as if nothing had been rounded (Bengio et
+    al. 2013), so that training can choose rows that bear it."""
+    numbers, scales = _round(jax.lax.stop_gradient(rows), bits)
+    return rows + jax.lax.stop_gradient(numbers * scales - rows)
+
+
+def _round(rows: jax.Array, bits: int) -> tuple[jax.Array, jax.Array]:
+    """Whole numbers as float32 [..., D] and scales [..., 1]."""
+    levels = _LEVELS[bits]
+    largest = jnp.maximum(jnp.max(jnp.abs(rows), -1, keepdims=True), 1e-12).astype(jnp.float32)
+    least, best = jnp.full_like(largest, jnp.inf), largest
+    for reach in _REACH[bits]:
+        scales = reach * largest / levels
+        error = jnp.sum((_numbers(rows, scales, levels) * scales - rows) ** 2, -1, keepdims=True)
+        best = jnp.where(error < least, reach * largest, best)
+        least = jnp.minimum(error, least)
+    return _numbers(rows, best / levels, levels), best / levels
+
+
+def _numbers(rows: jax.Array, scales: jax.Array, levels: int) -> jax.Array:
+    return jnp.clip(jnp.round(rows / scales), -levels, levels)
+
+
+def _pack(numbers: jax.Array) -> jax.Array:
+    low, high = jnp.split((numbers + 8).astype(jnp.uint8), 2, -1)
+    return low | high << 4
+
+
+def numbers(rows: QuantizedRows) -> jax.Array:
+    """float32 [..., D], before the scales."""
+    if rows.values.dtype != jnp.uint8:
+        return rows.values.astype(jnp.float32)
+    both = jnp.concatenate([rows.values & 15, rows.values >> 4], -1)
+    return both.astype(jnp.float32) - 8
 
 
 def dequantize(rows: QuantizedRows) -> jax.Array:
     """The float32 [..., D] that ``rows`` stands for."""
-    return rows.values.astype(jnp.float32) * rows.scales
+    return numbers(rows) * rows.scales
+
+
+def quantize(served: Served, bits: int) -> Served:
+    """Item rows in ``bits``; the history encoder's few matrices in int8."""
+    return Served(quantize_rows(served.items, bits), quantize_tree(served.history))
 
 
 def quantize_tree(tree: Any) -> Any:
-    """Quantises every matrix of ``tree`` (a row is a slice along the last axis); vectors stay float32."""
+    """Every matrix of ``tree`` in int8 (a row is a slice along the last axis); vectors stay float32."""
     return jax.tree.map(lambda leaf: quantize_rows(leaf) if jnp.ndim(leaf) >= 2 else leaf, tree)
 
 

@@ -86,6 +86,16 @@ class TeacherLists:
         return (batch if self.items is None else with_items(batch, self.items)), found
 
 
+def place(folder: Path, number: int) -> Path:
+    """The folder of a round; 0 is that of the log's own histories."""
+    return folder / "lists" / str(number)
+
+
+def read(folder: Path, rounds: int) -> list[TeacherLists]:
+    """All rounds, ``rounds`` besides the first."""
+    return [TeacherLists(place(folder, number)) for number in range(1 + rounds)]
+
+
 def with_items(batch: Batch, items: np.ndarray) -> Batch:
     """``batch`` with the items of another log, int32 [E]."""
     return batch._replace(items=np.where(batch.items < 0, -1, items[batch.events]))

@@ -166,6 +166,16 @@ def create(table: Table, key: jax.Array, mesh: Mesh) -> TableState:
     return jax.jit(made, out_shardings=shardings(table, mesh))(key)
 
 
+def of_rows(rows: jax.Array, table: Table, mesh: Mesh) -> TableState:
+    """A new table that begins at the V rows [V, D] on the host."""
+    spare = padded(table, mesh) - table.rows
+
+    def made(rows: jax.Array) -> TableState:
+        return _untouched(order.to_physical(jnp.pad(rows, ((0, spare), (0, 0))), mesh), table)
+
+    return jax.jit(made, out_shardings=shardings(table, mesh))(rows)
+
+
 def _untouched(rows: jax.Array, table: Table) -> TableState:
     """Rows [R, D] with new slots."""
     return join(Parts(rows.astype(table.dtype), table.optimizer.slots(*rows.shape)), table)

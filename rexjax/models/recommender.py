@@ -4,6 +4,7 @@ Teacher and student differ in their history encoder and in the scores (dot produ
 item table is no Linen parameter: modules only ever see rows of it, as ``params["rows"]``.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -47,6 +48,8 @@ class Recommender:
     activations: str = "float32"
     """In which the history encoder computes; parameters, norms' statistics, attention's softmax and what comes out are
     float32."""
+    rounding: Callable[[jax.Array], jax.Array] | None = None
+    """What item vectors go through last, where training is to know how they will be kept (``rexjax.compression``)."""
 
     def init(self, key: jax.Array, text_width: int) -> Params:
         """Dense parameters boxed with their logical axes, for text vectors of W; the item rows are no part of them."""
@@ -83,7 +86,8 @@ class Recommender:
     def item_vectors(self, params: Params, text: jax.Array) -> jax.Array:
         """Item vectors: params["rows"] [V, D] and text float32 [V, W] → float32 [V, D]."""
         vectors = self.items.apply({"params": params["items"]}, params["rows"], text)
-        return normalize(vectors) if self.cosine else vectors
+        vectors = normalize(vectors) if self.cosine else vectors
+        return self.rounding(vectors) if self.rounding else vectors
 
     def user_vectors(
         self, history: Any, vectors: jax.Array, row: Any, key: jax.Array | None = None, last: int | None = None

@@ -1,26 +1,26 @@
-"""Scores and top-k under jit, for rows in float32 or int8; seen items are excluded inside."""
+"""Scores and top-k under jit, for rows in float32, int8 or int4; seen items are excluded inside."""
 
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from rexjax.compression.quantize import QuantizedRows
+from rexjax.compression.quantize import QuantizedRows, dequantize, numbers
 from rexjax.models.recommender import gather
 
 
 def take(items: Any, histories: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Vectors of histories int32 [B, L] (-1 is padding) from rows [N, D]: float32 [B, L, D] and mask bool [B, L]."""
     if isinstance(items, QuantizedRows):
-        values, mask = gather(items.values, histories)
-        return values.astype(jnp.float32) * gather(items.scales, histories)[0], mask
+        scales, mask = gather(items.scales, histories)
+        return dequantize(QuantizedRows(gather(items.values, histories)[0], scales)), mask
     return gather(items, histories)
 
 
 def score(queries: jax.Array, items: Any) -> jax.Array:
-    """float32 [B, D] · rows [N, D] → float32 [B, N]; int8 rows are read as they are, their scales applied after."""
+    """float32 [B, D] · rows [N, D] → float32 [B, N]; quantised rows are read as they are, and scaled after."""
     if isinstance(items, QuantizedRows):
-        products = jnp.einsum("bd,nd->bn", queries, items.values.astype(jnp.float32), precision="highest")
+        products = jnp.einsum("bd,nd->bn", queries, numbers(items), precision="highest")
         return products * items.scales[:, 0]
     return jnp.einsum("bd,nd->bn", queries, items, precision="highest")
 

@@ -1,31 +1,83 @@
-"""Stage 5, compress: the student is pruned by magnitude and its rows and weights are quantised to int8."""
+"""Stage 5, compress: the student with fewer dimensions, in fewer bits, each point trained to bear its loss."""
 
+import shutil
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from rexjax import processes
 from rexjax.artifacts import Artifact
-from rexjax.compression import prune, quantize
+from rexjax.compression import points, prune
+from rexjax.compression.points import Point
 from rexjax.config import Config
+from rexjax.distillation import teacher_lists
 from rexjax.evaluation.cost import tree_bytes
+from rexjax.mesh import make_mesh
+from rexjax.models import recommender
+from rexjax.models.recommender import Served
 from rexjax.retrieval.index import flatten
 from rexjax.stages import inputs
+from rexjax.training import objectives
 from rexjax.training.checkpoint import save_tree
+from rexjax.training.loop import Task, fit
 
 
 def run(config: Config, folder: Path, artifacts: dict[str, Artifact]) -> dict[str, Any]:
-    """Writes ``pruned/`` (float32 with zeros) and ``int8/`` (the student, and the pruned one, quantised).
+    """Writes a student for each point of ``compress.points``, and ``pruned/`` (float32 with zeros), into ``folder``.
 
     Returns:
-        Sparsity, bytes before and after, digests.
+        Bytes before and after, validation NDCG@10 of what was trained, digests.
     """
+    chosen = [points.parse(name, config.student.width) for name in config.compress.points]
     student = inputs.served(artifacts["distill"].folder / "student")
-    pruned = prune.magnitude_prune(student, config.compress.sparsity)
-    int8 = quantize.quantize_tree(student)
-    pruned_int8 = quantize.quantize_tree(pruned)
-    trees = {"pruned": pruned, "int8": int8, "pruned_int8": pruned_int8}
-    content = {name: save_tree(folder / name, flatten(tree)) for name, tree in trees.items()}
+    made = {"pruned": prune.magnitude_prune(student, config.compress.sparsity)}
+    summaries = {}
+    for point in chosen:
+        small = points.narrowed(student, point, config.student.encoder)
+        if needs_training(point, config):
+            small, summaries[point.name] = train(config, point, small, folder, artifacts)
+        made[point.name] = points.quantized(small, point)
+    content = {name: save_tree(folder / name, flatten(served)) for name, served in made.items()}
+    if processes.first():
+        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     return {
         "sparsity": config.compress.sparsity,
-        "bytes": {"student": tree_bytes(student)} | {name: tree_bytes(tree) for name, tree in trees.items()},
+        "bytes": {"student": tree_bytes(student)} | {name: tree_bytes(served) for name, served in made.items()},
+        "training": summaries,
         "content": content,
     }
+
+
+def needs_training(point: Point, config: Config) -> bool:
+    """int8 alone loses nothing that training could bring back."""
+    return point.bits == 4 or point.width < config.student.width
+
+
+def train(
+    config: Config, point: Point, start: Served, folder: Path, artifacts: dict[str, Artifact]
+) -> tuple[Served, dict[str, Any]]:
+    """Goes on from ``start`` with the student's objective, items as the point would round them; and the summary."""
+    settings = config.compress.training
+    log = inputs.prepared(artifacts["prepare"])
+    mesh = make_mesh(config.mesh.data, config.mesh.model)
+    student = replace(config.student, width=point.width)
+    model = recommender.student(student, config.data.length)
+    model = replace(model, rounding=partial(points.rounded, point=point))
+    catalogue = inputs.catalogue(log, np.zeros((log.items, 0)))
+    batches = inputs.epochs(log, config, settings.batch, mesh)
+    rounds = teacher_lists.read(artifacts["distill"].folder, student.rounds)
+    task = Task(
+        point.name,
+        model,
+        objectives.distilled(model, student.list_weight),
+        lambda number: (rounds[number % len(rounds)].of(batch) for batch in batches(number)),
+        inputs.validator(log, config, model, catalogue.text, settings.validate_users),
+        catalogue,
+        start={"items": {}, "history": start.history, "rows": start.items},
+    )
+    settings = inputs.with_decay(settings, batches)
+    fitted = fit(task, settings, seed=config.seed, mesh=mesh, folder=folder, wandb_project=config.wandb)
+    return recommender.serve(replace(model, rounding=None), fitted.params, catalogue.text, log.items), fitted.summary

@@ -70,7 +70,7 @@ def _write_lists(config: Config, folder: Path, teacher: Artifact, log: inputs.Pr
             f"--student.list-length {student.list_length} is longer than the catalogue of {log.items} items"
         )
     for number in range(1 + student.rounds):
-        place = _round(folder, number)
+        place = teacher_lists.place(folder, number)
         if not (place / "done").exists():
             place.mkdir(parents=True, exist_ok=True)
             _write_round(config, place, teacher, log, mesh, _altered(config, folder, number, log))
@@ -81,7 +81,7 @@ def _altered(config: Config, folder: Path, number: int, log: inputs.Prepared) ->
     if not number:
         return None
     rng = np.random.default_rng([config.seed, number])
-    lists = teacher_lists.TeacherLists(_round(folder, 0))
+    lists = teacher_lists.TeacherLists(teacher_lists.place(folder, 0))
     return teacher_lists.alter(lists, log.histories.items, config.student.replaced, rng)
 
 
@@ -111,13 +111,9 @@ def _write_round(
     )
 
 
-def _round(folder: Path, number: int) -> Path:
-    return folder / "lists" / str(number)
-
-
 def _with_lists(
     plain: Callable[[int], Iterator[Batch]], folder: Path, rounds: int
 ) -> Callable[[int], Iterator[tuple[Batch, Any]]]:
     """Epochs take the rounds in turn."""
-    lists = [teacher_lists.TeacherLists(_round(folder, number)) for number in range(1 + rounds)]
+    lists = teacher_lists.read(folder, rounds)
     return lambda number: (lists[number % len(lists)].of(batch) for batch in plain(number))

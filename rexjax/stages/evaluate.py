@@ -1,6 +1,7 @@
 """Stage 7, evaluate: teacher, student, control, compressed students and two baselines before one evaluator."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rexjax.artifacts import Artifact, write_json
+from rexjax.compression import points
 from rexjax.compression.quantize import QuantizedRows, dequantize
 from rexjax.config import Config
 from rexjax.errors import UserError
@@ -21,12 +23,6 @@ from rexjax.retrieval.scorer import Scorer
 from rexjax.stages import inputs
 
 _BATCH = 64
-_COMPARED = (
-    ("student", "student_control"),
-    ("student", "teacher"),
-    ("student_int8", "student"),
-    ("teacher", "popularity"),
-)
 
 
 def run(config: Config, folder: Path, artifacts: dict[str, Artifact]) -> dict[str, Any]:
@@ -84,9 +80,14 @@ def _models(config: Config, artifacts: dict[str, Artifact], log: inputs.Prepared
         "student": scorer.model(student, inputs.served(distilled / "student")),
         "student_control": scorer.model(student, inputs.served(distilled / "control")),
         "student_pruned": scorer.model(student, inputs.served(compressed / "pruned")),
-        "student_int8": scorer.model(student, inputs.served(compressed / "int8")),
-        "student_pruned_int8": scorer.model(student, inputs.served(compressed / "pruned_int8")),
+        **{f"student_{name}": _at_point(name, config, compressed) for name in config.compress.points},
     }
+
+
+def _at_point(name: str, config: Config, compressed: Path) -> Scorer:
+    point = points.parse(name, config.student.width)
+    student = recommender.student(replace(config.student, width=point.width), config.data.length)
+    return scorer.model(student, inputs.served(compressed / name))
 
 
 def _encoder(model: Scorer) -> Callable[..., jax.Array]:
@@ -141,7 +142,8 @@ def _cost(model: Scorer, config: Config, items: int) -> dict[str, float]:
 
 def _comparisons(per_user: dict[str, dict[str, np.ndarray]], config: Config) -> list[dict[str, Any]]:
     rows = []
-    for a, b in _COMPARED:
+    smaller = [(f"student_{name}", "student") for name in config.compress.points]
+    for a, b in (("student", "student_control"), ("student", "teacher"), *smaller, ("teacher", "popularity")):
         values = per_user[a]["ndcg@10"], per_user[b]["ndcg@10"]
         interval = significance.paired_bootstrap(*values, config.seed, config.evaluate.resamples)
         rows.append({"name": f"{a} - {b}", "metric": "ndcg@10", **interval._asdict()})

@@ -1,10 +1,12 @@
 """Stage 6, index: all that serving needs, in one folder."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from rexjax.artifacts import Artifact
+from rexjax.compression import points
 from rexjax.config import Config
 from rexjax.evaluation.cost import tree_bytes
 from rexjax.retrieval import index
@@ -12,9 +14,10 @@ from rexjax.stages import inputs
 
 
 def run(config: Config, folder: Path, artifacts: dict[str, Artifact]) -> dict[str, Any]:
-    """Writes int8 rows, scales, encoder, id map and popularity fallback into ``folder``."""
+    """Writes the rows of the point to be served, encoder, id map and popularity fallback into ``folder``."""
     log = inputs.prepared(artifacts["prepare"])
-    served = inputs.served(artifacts["compress"].folder / "int8")
+    point = points.parse(config.compress.served, config.student.width)
+    served = inputs.served(artifacts["compress"].folder / point.name)
     shutil.copy(artifacts["prepare"].folder / "items.parquet", folder / "items.parquet")
-    index.write(folder, served, config.student, config.data.length, log.popularity)
+    index.write(folder, served, replace(config.student, width=point.width), config.data.length, log.popularity)
     return {"items": log.items, "bytes": tree_bytes(served)}

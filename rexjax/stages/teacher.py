@@ -6,6 +6,7 @@ from typing import Any
 
 from rexjax import processes
 from rexjax.artifacts import Artifact
+from rexjax.compression import points
 from rexjax.config import Config
 from rexjax.errors import UserError
 from rexjax.mesh import make_mesh
@@ -74,6 +75,8 @@ def _check(config: Config, shape: dict[str, int], items: int) -> None:
     ):
         if value > items:
             raise UserError(f"--{name} {value} is larger than the catalogue of {items} items")
+    for name in config.compress.points:
+        points.parse(name, config.student.width)
     if teacher.width % teacher.heads or teacher.heads % shape["model"]:
         raise UserError(
             f"--teacher.heads {teacher.heads} must divide --teacher.width {teacher.width} and be divided by "

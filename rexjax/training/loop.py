@@ -41,6 +41,8 @@ class Task(NamedTuple):
     """Validation metrics of parameters on the host, among them ndcg@10."""
     catalogue: Catalogue
     """Constants, on the host."""
+    start: Params | None = None
+    """Parameters to go on from, on the host; else they are drawn by the seed."""
 
 
 class Fitted(NamedTuple):
@@ -76,6 +78,7 @@ def fit(
     run_steps = make_run(make_step(task.objective, model, config, table, seed=seed, text_width=text_width, mesh=mesh))
     constants = place(task.catalogue, table, mesh)
     current = state.create(model, config, table, seed=seed, text_width=text_width, mesh=mesh)
+    current = state.with_params(current, task.start, table, mesh) if task.start else current
     abstract = state.abstract(model, config, table, text_width=text_width, mesh=mesh)
     about = abstract, table, mesh
     to_disk, from_disk = disk.writer(*about), disk.reader(*about)

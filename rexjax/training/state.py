@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from rexjax.config import Training
@@ -71,6 +72,14 @@ def _dense(
     """All of a state but its table, boxed with logical axes."""
     params = recommender.init(key, text_width)
     return jnp.zeros((), jnp.int32), params, optimizer(config).init(params)
+
+
+def with_params(state: TrainState, params: Params, table: Table, mesh: jax.sharding.Mesh) -> TrainState:
+    """A new ``state`` that begins at ``params``, as ``whole`` gives them but with the V rows alone."""
+    dense = {name: part for name, part in params.items() if name != "rows"}
+    copy = lambda old, new: jax.device_put(np.asarray(new), old.sharding, may_alias=False)  # noqa: E731
+    placed = jax.tree.map(copy, state.params, dense)  # steps donate it, and the caller keeps his
+    return state._replace(params=placed, table=tables.of_rows(params["rows"], table, mesh))
 
 
 def whole(state: TrainState, table: Table, mesh: jax.sharding.Mesh) -> Params:

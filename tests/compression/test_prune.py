@@ -2,9 +2,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as nn
 
+from rexjax.compression import prune
 from rexjax.compression.prune import magnitude_prune
+from rexjax.config import Student
 from rexjax.errors import UserError
+from rexjax.models import recommender
 from rexjax.models.recommender import Served
 
 
@@ -46,3 +50,40 @@ def test_sign_does_not_matter():
 def test_refuses_a_share_outside_zero_to_one(sparsity):
     with pytest.raises(UserError, match="--compress.sparsity must be at least 0 and below 1"):
         magnitude_prune({"x": jnp.ones((2, 2))}, sparsity)
+
+
+N, L, D = 30, 6, 8
+STUDENT = recommender.student(Student(width=D, kernels=3, hidden=12), L)
+
+
+def pooled() -> Served:
+    params = nn.unbox(STUDENT.init(jax.random.key(0), 0))
+    rows = jax.random.normal(jax.random.key(1), (N, D)) * jnp.arange(1.0, D + 1)
+    return recommender.serve(STUDENT, params | {"rows": rows}, np.zeros((N, 0), np.float32), N)
+
+
+def cosines(model: recommender.Recommender, served: Served) -> np.ndarray:
+    histories = np.random.default_rng(0).integers(0, N, (7, L)).astype(np.int32)
+    return np.asarray(model.encode(served.history, *recommender.gather(served.items, histories)) @ served.items.T)
+
+
+def test_a_turned_student_answers_as_before_and_its_first_dimensions_carry_most():
+    served = pooled()
+    turned = prune.by_importance(served)
+    np.testing.assert_allclose(cosines(STUDENT, turned), cosines(STUDENT, served), atol=2e-6)
+    weight = np.asarray((turned.items**2).sum(0))
+    assert (np.diff(weight) <= 1e-5).all()
+    best = np.linalg.svd(np.asarray(served.items), compute_uv=False) ** 2
+    np.testing.assert_allclose(weight, best, rtol=1e-4)
+
+
+@pytest.mark.parametrize("width", [1, 4, D])
+def test_a_narrow_student_is_one_of_its_width(width):
+    found = prune.narrow(prune.by_importance(pooled()), width)
+    model = recommender.student(Student(width=width, kernels=3, hidden=12), L)
+    shapes = jax.eval_shape(lambda: nn.unbox(model.init(jax.random.key(0), 0)))["history"]
+    assert jax.tree.map(jnp.shape, found.history) == jax.tree.map(jnp.shape, shapes)
+    assert found.items.shape == (N, width)
+    np.testing.assert_allclose(np.linalg.norm(found.items, axis=1), 1, atol=1e-5)
+    if width == D:
+        np.testing.assert_allclose(cosines(model, found), cosines(STUDENT, pooled()), atol=2e-6)

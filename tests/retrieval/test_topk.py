@@ -13,7 +13,16 @@ EXCLUDE = np.stack([np.concatenate([RNG.permutation(N)[:n], np.full(9 - n, -1)])
     np.int32
 )
 EXCLUDE[4, 1] = EXCLUDE[4, 0]  # twice, with padding between
-QUANTIZED = jax.tree.map(np.asarray, quantize_rows(jnp.asarray(ITEMS)))
+ROWS = {
+    "float32": ITEMS,
+    "int8": jax.tree.map(np.asarray, quantize_rows(jnp.asarray(ITEMS))),
+    "int4": jax.tree.map(np.asarray, quantize_rows(jnp.asarray(ITEMS), 4)),
+}
+
+
+def plain(kind):
+    """float32 [N, D], whatever the rows are kept in."""
+    return ITEMS if kind == "float32" else np.asarray(dequantize(ROWS[kind]))
 
 
 def slow(queries, items, k, exclude=None):
@@ -25,22 +34,20 @@ def slow(queries, items, k, exclude=None):
     return np.take_along_axis(scores, order, 1), order
 
 
-@pytest.mark.parametrize("kind", ["float32", "int8"])
+@pytest.mark.parametrize("kind", ROWS)
 @pytest.mark.parametrize("exclude", [None, EXCLUDE], ids=["all", "exclude"])
 @pytest.mark.parametrize("k", [1, 10, 31])
 def test_equals_sorting(kind, exclude, k):
-    items = ITEMS if kind == "float32" else QUANTIZED
-    scores, ids = jax.jit(topk.top_k, static_argnums=2)(QUERIES, items, k, exclude=exclude)
-    expected_scores, expected_ids = slow(QUERIES, ITEMS if kind == "float32" else dequantize(QUANTIZED), k, exclude)
+    scores, ids = jax.jit(topk.top_k, static_argnums=2)(QUERIES, ROWS[kind], k, exclude=exclude)
+    expected_scores, expected_ids = slow(QUERIES, plain(kind), k, exclude)
     np.testing.assert_array_equal(ids, expected_ids)
     np.testing.assert_allclose(scores, expected_scores, rtol=1e-5, atol=1e-5)
     assert scores.dtype == np.float32 and ids.dtype == np.int32
 
 
-def test_int8_scores_are_those_of_its_dequantised_self():
-    np.testing.assert_allclose(
-        topk.score(QUERIES, QUANTIZED), topk.score(QUERIES, dequantize(QUANTIZED)), rtol=1e-5, atol=1e-5
-    )
+@pytest.mark.parametrize("kind", ["int8", "int4"])
+def test_scores_of_quantised_rows_are_those_of_their_dequantised_selves(kind):
+    np.testing.assert_allclose(topk.score(QUERIES, ROWS[kind]), topk.score(QUERIES, plain(kind)), rtol=1e-5, atol=1e-5)
 
 
 def test_ties_come_in_the_order_of_ids():
@@ -61,9 +68,9 @@ def test_padding_excludes_nothing():
     np.testing.assert_array_equal(topk.top_k(QUERIES, ITEMS, N, exclude=nothing)[1], topk.top_k(QUERIES, ITEMS, N)[1])
 
 
-@pytest.mark.parametrize("items", [ITEMS, QUANTIZED], ids=["float32", "int8"])
-def test_take(items):
-    rows = ITEMS if items is ITEMS else np.asarray(dequantize(QUANTIZED))
-    vectors, mask = topk.take(items, np.asarray([[-1, 3], [0, N - 1]], np.int32))
+@pytest.mark.parametrize("kind", ROWS)
+def test_take(kind):
+    rows = plain(kind)
+    vectors, mask = topk.take(ROWS[kind], np.asarray([[-1, 3], [0, N - 1]], np.int32))
     np.testing.assert_allclose(vectors, [[np.zeros(D), rows[3]], [rows[0], rows[N - 1]]], rtol=1e-6)
     np.testing.assert_array_equal(mask, [[False, True], [True, True]])

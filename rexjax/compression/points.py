@@ -1,0 +1,70 @@
+"""Points on the way from the student to something smaller: how many dimensions are kept, in how many bits each."""
+
+import re
+from typing import NamedTuple
+
+import jax
+
+from rexjax.compression import prune, quantize
+from rexjax.errors import UserError
+from rexjax.models.recommender import Served
+
+_PARTS = re.compile(r"(?:(?P<half>half)|w(?P<width>\d+))?_?(?:int(?P<bits>8|4))?")
+_SCALE_BYTES = 4
+
+
+class Point(NamedTuple):
+    """One way to keep the student."""
+
+    name: str
+    """As in the config: ``int8``, ``int4``, ``half``, ``w24``, ``w24_int4``."""
+    width: int
+    """Dimensions kept, the first ones in the order of what they add."""
+    bits: int
+    """Of each number in an item's row: 32 (float32), 8 or 4."""
+
+    @property
+    def item_bytes(self) -> float:
+        """Bytes of one item's row and its scale."""
+        return self.width * self.bits / 8 + (_SCALE_BYTES if self.bits < 32 else 0)
+
+
+def parse(name: str, width: int) -> Point:
+    """The point that ``name`` means for a student of ``width``.
+
+    Raises:
+        UserError: it means none; the sentence says what there is.
+    """
+    found = _PARTS.fullmatch(name)
+    if not found or not name:
+        raise UserError(f"--compress.points {name}: a point is int8, int4, half, w24 or w24_int4 (24 dimensions)")
+    own = width // 2 if found["half"] else int(found["width"] or width)
+    point = Point(name, own, int(found["bits"] or 32))
+    if not 1 <= own <= width:
+        raise UserError(f"--compress.points {name}: the student is {width} wide; keep 1 to {width} dimensions")
+    if point.bits == 4 and own % 2:
+        raise UserError(f"--compress.points {name}: int4 rows keep two numbers a byte, and {own} is odd")
+    return point
+
+
+def narrowed(student: Served, point: Point, encoder: str) -> Served:
+    """The float32 student of the point's width.
+
+    Raises:
+        UserError: ``encoder`` is none whose dimensions can be left out.
+    """
+    if point.width == student.items.shape[1]:
+        return student
+    if encoder != "pooled":
+        raise UserError(f"--compress.points {point.name} leaves dimensions out, which only a pooled student can bear")
+    return prune.narrow(prune.by_importance(student), point.width)
+
+
+def quantized(student: Served, point: Point) -> Served:
+    """As it is kept."""
+    return student if point.bits == 32 else quantize.quantize(student, point.bits)
+
+
+def rounded(rows: jax.Array, point: Point) -> jax.Array:
+    """Item rows as the point would keep them; gradients pass."""
+    return rows if point.bits == 32 else quantize.straight_through(rows, point.bits)

@@ -1,0 +1,47 @@
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from rexjax.compression import points, quantize
+from rexjax.errors import UserError
+
+
+@pytest.mark.parametrize(
+    ("name", "width", "bits", "item_bytes"),
+    [
+        ("int8", 48, 8, 52),
+        ("int4", 48, 4, 28),
+        ("half", 24, 32, 96),
+        ("w12", 12, 32, 48),
+        ("w12_int8", 12, 8, 16),
+        ("half_int4", 24, 4, 16),
+    ],
+)
+def test_a_name_says_width_and_bits(name, width, bits, item_bytes):
+    assert points.parse(name, 48) == (name, width, bits)
+    assert points.parse(name, 48).item_bytes == item_bytes
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("", "a point is int8"),
+        ("int16", "a point is int8"),
+        ("quarter", "a point is int8"),
+        ("int8_half", "a point is int8"),
+        ("w0", "keep 1 to 6 dimensions"),
+        ("w7", "the student is 6 wide; keep 1 to 6"),
+        ("half_int4", "two numbers a byte, and 3 is odd"),
+    ],
+)
+def test_a_name_that_means_nothing_is_refused(name, words):
+    with pytest.raises(UserError, match=words):
+        points.parse(name, 6)
+
+
+@pytest.mark.parametrize("name", ["half", "int8", "int4"])
+def test_training_rounds_as_the_rows_are_kept(name):
+    rows = jnp.asarray(np.random.default_rng(0).normal(size=(5, 8)), jnp.float32)
+    point = points.parse(name, 8)
+    kept = rows if point.bits == 32 else quantize.dequantize(quantize.quantize_rows(rows, point.bits))
+    np.testing.assert_allclose(points.rounded(rows, point), kept, atol=1e-6)
