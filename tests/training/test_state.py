@@ -56,3 +56,18 @@ def test_the_optimizer_is_adamw_after_a_warm_up():
         expected = -rate * (np.asarray([1.0, -1.0]) + 0.5 * params["x"])  # a constant gradient: Adam sees its sign
         np.testing.assert_allclose(updates["x"], expected, rtol=1e-4, atol=1e-7)
         params = optax.apply_updates(params, updates)
+
+
+@pytest.mark.parametrize("data, model", [(1, 1), (4, 2)])
+def test_a_state_begins_at_given_parameters_and_leaves_them_to_the_caller(data, model):
+    first, _, mesh = create("student", data, model)
+    table, rng = MODELS["student"].table(N, CONFIG, sparse=True), np.random.default_rng(0)
+    given = {"rows": rng.normal(size=(N, 4)).astype(np.float32)} | jax.tree.map(lambda x: x + 1, first.params)
+    begun = state.with_params(first, given, table, mesh)
+    found = state.whole(begun, table, mesh)
+    np.testing.assert_array_equal(found["rows"][:N], given["rows"])
+    assert not np.asarray(found["rows"][N:]).any()
+    jax.tree.map(np.testing.assert_array_equal, begun.params, {name: given[name] for name in first.params})
+    jax.tree.map(lambda new, old: new.sharding == old.sharding or pytest.fail("moved"), begun.params, first.params)
+    jax.jit(lambda x: jax.tree.map(lambda leaf: leaf + 1, x), donate_argnums=0)(begun.params)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(given))
