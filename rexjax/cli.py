@@ -48,6 +48,8 @@ def _dispatch(arguments: list[str]) -> None:
         _plan(rest)
     elif command == "sweep":
         _sweep(rest)
+    elif command == "compress" and any(argument.startswith("--budget") for argument in rest):
+        _budget(rest)
     elif command == "run" or command in pipeline.BY_NAME:
         _run(command, rest)
     else:
@@ -60,6 +62,7 @@ def _overview() -> str:
     return (
         "rexjax: recommendation made cheap. A large model is run once, a small one answers.\n\n"
         f"  rexjax run        CONFIG   all stages in order; finished ones are skipped\n{stages}\n"
+        '  rexjax compress   CONFIG   --budget "bytes_per_item=32": the best student it allows, chosen on validation\n'
         "  rexjax sweep      CONFIG   --trials 20: searches the teacher's hyper-parameters, on validation alone\n"
         '  rexjax recommend  WORKDIR  --history "item, item" --k 10\n'
         "  rexjax plan       CONFIG   --topology v5p:8x8x8: memory, time and cost on TPUs that are not here\n\n"
@@ -116,6 +119,12 @@ def _what(command: str) -> str:
             "Searches the teacher's hyper-parameters on validation alone, small ones first; the same command goes on "
             "where it was. Besides the config's keys: --trials N."
         )
+    if command == "compress":
+        return (
+            f'{pipeline.BY_NAME[command].what.capitalize()}. Or --budget "bytes_per_item=32" (flops=…, p50_ms=…, '
+            "quality>=0.98): the best student that meets it, chosen on validation. --update brings a workdir of "
+            "another config up to date."
+        )
     what = "All stages in order." if command == "run" else pipeline.BY_NAME[command].what.capitalize() + "."
     return f"{what} --update brings a workdir of another config up to date."
 
@@ -166,6 +175,30 @@ def _sweep(arguments: list[str]) -> None:
         table.add_row(str(number), trial.change, *cells)
     out.print(table)
     out.print(f"best teacher: {config.workdir}/sweep/best.json    picture: {config.workdir}/sweep/sweep.png")
+
+
+def _budget(arguments: list[str]) -> None:
+    from rexjax import budget as budgets
+    from rexjax.mesh import keep_compiled_programs
+
+    parser = argparse.ArgumentParser(prog="rexjax compress CONFIG", add_help=False, allow_abbrev=False)
+    parser.add_argument("--budget", required=True)
+    flags, rest = parser.parse_known_args(arguments)
+    budget = budgets.read(flags.budget)
+    config = _parse("compress", rest)
+    settings.check(config)
+    keep_compiled_programs()
+    chosen, tried = budgets.run(config, budget, _say)
+    table = Table(title=f"Students for {flags.budget}, on validation")
+    for name in ("point", "NDCG@10", "of the teacher's", "bytes/item", "FLOPs", "p50 ms", "chosen"):
+        table.add_column(name, justify="left" if name == "point" else "right")
+    for one in tried:
+        cost = f"{one.bytes_per_item:g}", f"{one.flops:,.0f}", f"{one.p50_ms:.2f}"
+        table.add_row(one.name, f"{one.ndcg:.4f}", f"{one.quality:.1%}", *cost, "*" if one == chosen else "")
+    out.print(table)
+    kept = budgets.keep(config, chosen.name, _say)
+    names = " ".join(kept.compress.points)
+    out.print(f"the index holds it; to keep it so: --compress.points {names} --compress.served {chosen.name}")
 
 
 def _print_card(card: dict[str, Any]) -> None:

@@ -35,19 +35,14 @@ def run(config: Config, folder: Path, artifacts: dict[str, Artifact]) -> dict[st
     ks = tuple(sorted({*config.evaluate.k, 10}))
     if max(ks) > log.items or min(ks) < 1:
         raise UserError(f"--evaluate.k {max(ks)} is larger than the catalogue of {log.items} items")
-    asked = {
-        part: requests.build(
-            log.histories, part, items=log.items, length=config.data.length, exclude_seen=config.evaluate.exclude_seen
-        )[0]
-        for part in ("valid", "test")
-    }
+    asked = {part: requests_of(log, part, config) for part in ("valid", "test")}
     models: dict[str, Any] = {}
     per_user: dict[str, dict[str, np.ndarray]] = {}
     for name, model in _models(config, artifacts, log).items():
         results = {part: rank(name, model, asked[part], ks) for part in asked}
         quality = {part: result.means for part, result in results.items()}
         quality["test"]["coverage@10"] = _coverage(model, asked["test"], log.items)
-        models[name] = {"quality": quality, "cost": _cost(model, config, log.items)}
+        models[name] = {"quality": quality, "cost": cost_of(model, config, log.items)}
         if results["test"].spread:
             models[name]["tie_spread"] = results["test"].spread
         per_user[name] = results["test"].per_user
@@ -65,6 +60,12 @@ def run(config: Config, folder: Path, artifacts: dict[str, Artifact]) -> dict[st
     write_json(folder / "metrics.json", metrics_file)
     write_report(folder / "report.html", card=card, models=models, curves=curves, comparisons=comparisons)
     return metrics_file
+
+
+def requests_of(log: inputs.Prepared, part: str, config: Config) -> Requests:
+    """What all models are asked on "valid" or "test"."""
+    seen = config.evaluate.exclude_seen
+    return requests.build(log.histories, part, items=log.items, length=config.data.length, exclude_seen=seen)[0]
 
 
 def _models(config: Config, artifacts: dict[str, Artifact], log: inputs.Prepared) -> dict[str, Scorer]:
@@ -114,7 +115,8 @@ def _coverage(model: Scorer, asked: Requests, items: int) -> float:
     return metrics.coverage(np.concatenate(lists), items)
 
 
-def _cost(model: Scorer, config: Config, items: int) -> dict[str, float]:
+def cost_of(model: Scorer, config: Config, items: int) -> dict[str, float]:
+    """Of a request for ten items, by the compiler's count, by memory and by the clock."""
     length = config.data.length
     answer = jax.jit(scorer.answer(model, 10))
     one = jnp.full((1, length), -1, jnp.int32).at[0, -5:].set(jnp.arange(5))
