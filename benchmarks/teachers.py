@@ -30,13 +30,14 @@ from rexjax.retrieval import scorer
 from rexjax.stages import evaluate, inputs, teacher
 
 SETS = {
-    "beauty": ("configs/amazon.py", "amazon-beauty"),
-    "sports": ("configs/amazon.py", "amazon-sports"),
-    "toys": ("configs/amazon.py", "amazon-toys"),
-    "movielens": ("configs/movielens.py", "ml-1m"),
-    "online_retail": ("configs/online_retail.py", "online_retail"),
-    "quickstart": ("configs/quickstart.py", ""),
+    "beauty": ("configs/amazon.py", "amazon-beauty", {}),
+    "sports": ("configs/amazon.py", "amazon-sports", {"members": 2}),  # twice the log: half the members, as long
+    "toys": ("configs/amazon.py", "amazon-toys", {}),
+    "movielens": ("configs/movielens.py", "ml-1m", {}),
+    "online_retail": ("configs/online_retail.py", "online_retail", {}),
+    "quickstart": ("configs/quickstart.py", "", {}),
 }
+"""Config, folder, and what the teacher has otherwise than in the config."""
 RUNS = Path("runs/teachers")
 _METRICS = ("ndcg@10", "recall@10")
 
@@ -88,10 +89,10 @@ class _Variant:
     """One log with one choice of split and time."""
 
     def __init__(self, name: str, moment: str, split: str, data: str) -> None:
-        file, folder = SETS[name]
+        file, folder, otherwise = SETS[name]
         config = configs.load(file)
         log = replace(config.data, path=str(Path(data) / folder) if folder else "", split=split or config.data.split)
-        model = replace(config.teacher, time=moment or config.teacher.time)
+        model = replace(config.teacher, time=moment or config.teacher.time, **otherwise)
         self.name, self.config = name, replace(config, data=log, teacher=model)
         self.label = f"{log.split}, time {model.time}"
 
