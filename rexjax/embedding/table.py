@@ -22,6 +22,9 @@ from rexjax.embedding.optimizers import LazyAdam, RowOptimizer, Slots
 from rexjax.embedding.rounding import stochastic_bfloat16
 from rexjax.errors import UserError
 
+_LINE = 64
+"""Bytes of a CPU's cache line."""
+
 
 @dataclass(frozen=True)
 class Table:
@@ -277,7 +280,7 @@ def update(
     lies = wire(table, mesh)
 
     def write(state: TableState, rows: jax.Array, sums: jax.Array) -> TableState:
-        old = split(jax.tree.map(lambda x: _take(x, rows), state), table)
+        old = split(jax.tree.map(lambda x: _take(x, rows, mesh), state), table)
         new, slots = table.optimizer.apply(old.rows.astype(jnp.float32), sums, old.slots, step)
         if table.dtype == "bfloat16":
             logical = rows * lies.shards + jax.lax.axis_index(lies.axes)
@@ -318,7 +321,7 @@ def _read(
     """``finish`` works on the rows at their owner, before they travel."""
 
     def local(arrays: Any, ids: jax.Array) -> tuple[Any, jax.Array]:
-        take = lambda rows: finish(jax.tree.map(lambda x: _take(x, rows), arrays))  # noqa: E731
+        take = lambda rows: finish(jax.tree.map(lambda x: _take(x, rows, mesh), arrays))  # noqa: E731
         return exchange.fetch(take, ids, wire(table, mesh))
 
     return _over_mesh(local, mesh, 2, rounds=True)(arrays, routing.ids)
@@ -331,6 +334,17 @@ def _over_mesh(fn: Callable[..., Any], mesh: Mesh, inputs: int, rounds: bool = F
     return jax.shard_map(fn, mesh=mesh, in_specs=(over,) * inputs, out_specs=out, check_vma=False)
 
 
-def _take(x: jax.Array, rows: jax.Array) -> jax.Array:
-    # fill, never the default clamp (jax#9839): rows beyond the shard are padding
-    return x.at[rows].get(mode="fill", fill_value=0)
+def _take(x: jax.Array, rows: jax.Array, mesh: Mesh) -> jax.Array:
+    """Local rows of x [R, …]; rows beyond R are padding and give zeros (never the default clamp, jax#9839).
+
+    A CPU copies number after number, and looks ahead a few rows only: short rows are taken a cache line of all of them
+    at a time, so that more misses are under way at once (at 10 million rows of 64 numbers 0.6 ms for 8,192 of them, 1.5
+    as whole rows; longer ones gain nothing).
+    """
+    on_cpu = mesh.devices.flat[0].platform == "cpu"
+    if x.ndim != 2 or x.shape[1] * x.dtype.itemsize > 4 * _LINE or not on_cpu:
+        return x.at[rows].get(mode="fill", fill_value=0)
+    inside, step = jnp.minimum(rows, len(x) - 1), _LINE // x.dtype.itemsize
+    columns = [x[:, place : place + step] for place in range(0, x.shape[1], step)]
+    found = jnp.concatenate([part.at[inside].get(mode="promise_in_bounds") for part in columns], 1)
+    return jnp.where((rows < len(x))[:, None], found, 0)

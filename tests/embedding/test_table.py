@@ -260,9 +260,12 @@ def test_bfloat16_rows_keep_small_updates_and_do_not_depend_on_the_mesh(mesh):
     )
 
 
-def test_arrays_that_lie_as_the_table_are_read_by_the_same_routing():
-    mesh, table = make_mesh(8, 1), Table("items", V, D)
-    side = {"text": np.arange(V * 2.0).reshape(V, 2), "log_share": np.arange(float(V))}
+@pytest.mark.parametrize("devices", [1, 8])
+def test_arrays_that_lie_as_the_table_are_read_by_the_same_routing(devices):
+    mesh, table = make_mesh(devices, 1), Table("items", V, D)
+    # less than a cache line, a line and a bit, four lines (the longest that are taken by line), more
+    side = {str(width): np.arange(float(V * width)).reshape(V, width) for width in (2, 20, 64, 65)}
+    side |= {"half": np.arange(V * 40.0).reshape(V, 40).astype(jnp.bfloat16), "log_share": np.arange(float(V))}
     pad = tables.padded(table, mesh) - V
     placed = jax.tree.map(
         lambda x: order.to_physical(jnp.asarray(np.pad(x, [(0, pad)] + [(0, 0)] * (x.ndim - 1))), mesh), side
@@ -272,7 +275,9 @@ def test_arrays_that_lie_as_the_table_are_read_by_the_same_routing():
     found, _ = tables.read(placed, routing, table, mesh)
     for name, values in side.items():
         known = np.asarray(ids) >= 0
-        np.testing.assert_array_equal(tables.expand(found[name], routing, mesh)[known], values[ids[known]])
+        expanded = np.asarray(tables.expand(found[name], routing, mesh))
+        assert found[name].dtype == placed[name].dtype and not expanded[~known].any()
+        np.testing.assert_array_equal(expanded[known], values[ids[known]])
 
 
 def test_the_compiled_step_holds_no_whole_table():
