@@ -243,8 +243,15 @@ class Student:
     """Cosine scores are divided by it in the loss."""
     list_length: int = 50
     """Items in each of the teacher's lists."""
-    list_weight: float = 0.8
-    """Weight of the teacher's lists in the loss; the labels weigh the rest."""
+    list_weight: tuple[float, ...] = (0.8,)
+    """Weight of the teacher's lists in the loss; the labels weigh the rest. Two values: from the first epoch to the
+    last, linearly."""
+    list_temperature: tuple[float, ...] = (1.0,)
+    """The lists' logits are divided by it: above 1 they say more of what is not at their top. Two values as above."""
+    ranking_weight: float = 0.0
+    """Of the order within the list, besides (DE-RRD's relaxed ranking)."""
+    alignment_weight: float = 0.0
+    """Of the likeness between the teacher's item vectors and a learned projection of the student's, besides."""
     rounds: int = 0
     """Further rounds of lists over histories that did not happen; epochs take the rounds in turn, the log's first."""
     replaced: float = 0.3
@@ -256,7 +263,12 @@ class Student:
         check_least(self, "student", 1, "width", "kernels", "hidden", "layers", "heads", "list_length")
         if self.encoder != "pooled" and self.width % self.heads:
             raise UserError(f"student has width={self.width} and heads={self.heads}: set heads to a divisor of width")
-        check_least(self, "student", 0, "rounds")
+        check_least(self, "student", 0, "rounds", "ranking_weight", "alignment_weight")
+        for name, fits in (("list_weight", lambda v: 0 <= v <= 1), ("list_temperature", lambda v: v > 0)):
+            values = getattr(self, name)
+            if isinstance(values, tuple) and not (len(values) in (1, 2) and all(map(fits, values))):
+                needed = "one or two shares from 0 to 1" if name == "list_weight" else "one or two values above 0"
+                raise UserError(f"student has {name}={values}: set {name} to {needed}")
         check_share(self, "student", "dropout", "replaced")
         check_range(self, "student", "more than 0", lambda value: value > 0, "temperature")
 

@@ -99,6 +99,9 @@ def test_training_refuses_what_cannot_be_counted(name):
         (Teacher, {"temperature": -0.1}, "set temperature to 0 or more"),
         (Teacher, {"dropout": 1.0}, "set dropout to a share from 0 to below 1"),
         (Student, {"dropout": -0.1}, "set dropout to a share from 0 to below 1"),
+        (Student, {"list_weight": (0.9, 1.2)}, "set list_weight to one or two shares from 0 to 1"),
+        (Student, {"list_temperature": (1.0, 2.0, 3.0)}, "set list_temperature to one or two values above 0"),
+        (Student, {"ranking_weight": -1.0}, "set ranking_weight to 0 or more"),
         (Student, {"temperature": 0.0}, "set temperature to more than 0"),
     ],
 )

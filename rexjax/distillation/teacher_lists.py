@@ -9,13 +9,15 @@ replaced by draws from what the teacher expected in their place (4 bytes an inte
 more histories than the log has, and what the teacher thinks where it cannot remember.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
+from rexjax.config import Student
 from rexjax.data.batches import Batch
 from rexjax.mesh import replicated, sharding
 from rexjax.models.recommender import Recommender, Served, gather
@@ -75,14 +77,14 @@ class TeacherLists:
         altered = folder / "items.npy"
         self.items = np.load(altered, mmap_mode="r") if altered.exists() else None
 
-    def of(self, batch: Batch) -> tuple[Batch, Lists]:
+    def of(self, batch: Batch, share: float, temperature: float = 1.0) -> tuple[Batch, Lists]:
         """``batch`` with the items of this round (labels stay what did happen), and its lists.
 
-        Their probabilities sum to 1 over a list and are 0 at padding.
+        Their weights are the teacher's probabilities at ``temperature``, and sum to ``share`` over a list.
         """
-        real = (batch.labels >= 0)[..., None]
-        weights = np.exp(self.logits[batch.events].astype(np.float32)) * real
-        found = Lists(self.ids[batch.events], weights / np.maximum(weights.sum(-1, keepdims=True), 1e-9))
+        logits = self.logits[batch.events].astype(np.float32) / temperature
+        weights = np.exp(logits - logits[..., :1])  # lists begin with the largest
+        found = Lists(self.ids[batch.events], share * weights / weights.sum(-1, keepdims=True))
         return (batch if self.items is None else with_items(batch, self.items)), found
 
 
@@ -91,9 +93,22 @@ def place(folder: Path, number: int) -> Path:
     return folder / "lists" / str(number)
 
 
-def read(folder: Path, rounds: int) -> list[TeacherLists]:
-    """All rounds, ``rounds`` besides the first."""
-    return [TeacherLists(place(folder, number)) for number in range(1 + rounds)]
+def taught(
+    plain: Callable[[int], Iterable[Batch]], folder: Path, student: Student, epochs: int
+) -> Callable[[int], Iterator[tuple[Batch, Lists]]]:
+    """Epochs with lists: they take the rounds in turn, and weight and temperature go from one value to the other."""
+    rounds = [TeacherLists(place(folder, number)) for number in range(1 + student.rounds)]
+    share, temperature = (_schedule(values, epochs) for values in (student.list_weight, student.list_temperature))
+
+    def epoch(number: int) -> Iterator[tuple[Batch, Lists]]:
+        own, now = rounds[number % len(rounds)], (float(share(number)), float(temperature(number)))
+        return (own.of(batch, *now) for batch in plain(number))
+
+    return epoch
+
+
+def _schedule(values: tuple[float, ...], epochs: int) -> optax.Schedule:
+    return optax.linear_schedule(values[0], values[-1], max(epochs - 1, 1))
 
 
 def with_items(batch: Batch, items: np.ndarray) -> Batch:

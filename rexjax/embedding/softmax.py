@@ -36,11 +36,13 @@ def one_label(labels: jax.Array) -> Targets:
     return Targets(labels[:, None], (labels >= 0).astype(jnp.float32)[:, None])
 
 
-def mixture(labels: jax.Array, lists: Targets, share: float) -> Targets:
-    """``share`` parts of the lists [T, K] and the rest of the labels [T]; a token without label costs nothing."""
+def mixture(labels: jax.Array, lists: Targets) -> Targets:
+    """Of one the lists [T, K] have what they weigh, the labels [T] the rest; a token without label costs nothing."""
     label = one_label(labels)
-    weights = jnp.concatenate([(1 - share) * label.weights, share * lists.weights * label.weights], 1)
-    return Targets(jnp.concatenate([label.rows, lists.rows], 1), weights)
+    left = label.weights - lists.weights.sum(1, keepdims=True) * label.weights
+    return Targets(
+        jnp.concatenate([label.rows, lists.rows], 1), jnp.concatenate([left, lists.weights * label.weights], 1)
+    )
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(4, 5))

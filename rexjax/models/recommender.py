@@ -51,16 +51,23 @@ class Recommender:
     rounding: Callable[[jax.Array], jax.Array] | None = None
     """What item vectors go through last, where training is to know how they will be kept (``rexjax.compression``)."""
 
+    aligned: int = 0
+    """Width of the vectors that a learned projection of the items' is to resemble in training; 0: there is none."""
+
     def init(self, key: jax.Array, text_width: int) -> Params:
         """Dense parameters boxed with their logical axes, for text vectors of W; the item rows are no part of them."""
         item_key, history_key = jax.random.split(key)
         width, length = self.items.width, self.history.length
         vectors, ones = jnp.zeros((1, length, width)), jnp.ones((1, length), jnp.int32)
         row = Row(ones, ones, jnp.zeros((1, length, 2), jnp.int32))
-        return {
+        found = {
             "items": self.items.init(item_key, vectors[0, :1], jnp.zeros((1, text_width))).get("params", {}),
             "history": self.history.init(history_key, vectors, row, True)["params"],
         }
+        if self.aligned:
+            projection = nn.initializers.lecun_normal()(jax.random.fold_in(key, 1), (width, self.aligned))
+            found["aligned"] = {"kernel": projection}
+        return found
 
     def table(self, rows: int, config: Training, sparse: bool, features: tuple[Feature, ...] = ()) -> Table:
         """The item table's declaration, for ``rows`` items of which a step moves all or (``sparse``) some.
@@ -151,12 +158,21 @@ def side_by_side(members: list[Served]) -> Served:
     return Served(jnp.concatenate([served.items for served in members], 1), history)
 
 
-def student(config: Student, length: int) -> Recommender:
-    """The student: pooled history or a small transformer, cosine scores."""
+def served_width(config: Teacher) -> int:
+    """Of the whole teacher's vectors."""
+    return config.members * config.width
+
+
+def student(config: Student, length: int, teacher_width: int = 0) -> Recommender:
+    """The student: pooled history or a small transformer, cosine scores.
+
+    With ``teacher_width`` as it is trained (it may be aligned with its teacher), else as it is served.
+    """
     history: nn.Module = PooledEncoder(config.kernels, config.hidden, config.dropout, length)
     if config.encoder != "pooled":
         history = SequentialEncoder(config.layers, config.heads, config.dropout, length, config.encoder)
-    return Recommender(ItemEncoder(config.width), history, cosine=True, scale=1 / config.temperature)
+    aligned = teacher_width if config.alignment_weight else 0
+    return Recommender(ItemEncoder(config.width), history, True, 1 / config.temperature, aligned=aligned)
 
 
 def serve(recommender: Recommender, params: Params, text: jax.Array, items: int) -> Served:

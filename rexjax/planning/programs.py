@@ -92,8 +92,9 @@ def _teacher(config: Config, items: int, mesh: jax.sharding.Mesh) -> Program:
 
 
 def _distill(config: Config, items: int, mesh: jax.sharding.Mesh) -> Program:
-    model = recommender.student(config.student, config.data.length)
-    objective = objectives.distilled(model, config.student.list_weight)
+    student = config.student
+    model = recommender.student(student, config.data.length, recommender.served_width(config.teacher))
+    objective = objectives.distilled(model, student.ranking_weight, student.alignment_weight)
     lists = config.student.list_length
     return _training("distill", model, objective, config.student.training, config, items, mesh, lists=lists)
 
@@ -125,6 +126,7 @@ def _training(
     constants = Constants(
         _shape((rows, width), jnp.float32, over_rows),
         _shape((rows,), jnp.bool_, over_rows),
+        _shape((rows, model.aligned), jnp.float32, over_rows),
         _shape((blocks,), jnp.int32, replicated(mesh)),
     )
     run = step.make_step(objective, model, settings, table, seed=config.seed, text_width=width, mesh=mesh)

@@ -68,12 +68,12 @@ def train(
     model = replace(model, rounding=partial(points.rounded, point=point))
     catalogue = inputs.catalogue(log, np.zeros((log.items, 0)))
     batches = inputs.epochs(log, config, settings.batch, mesh)
-    rounds = teacher_lists.read(artifacts["distill"].folder, student.rounds)
+    last = replace(student, list_weight=student.list_weight[-1:], list_temperature=student.list_temperature[-1:])
     task = Task(
         point.name,
         model,
-        objectives.distilled(model, student.list_weight),
-        lambda number: (rounds[number % len(rounds)].of(batch) for batch in batches(number)),
+        objectives.distilled(model, student.ranking_weight),
+        teacher_lists.taught(batches, artifacts["distill"].folder, last, settings.epochs),
         inputs.validator(log, config, model, catalogue.text, settings.validate_users),
         catalogue,
         start={"items": {}, "history": start.history, "rows": start.items},

@@ -1,7 +1,6 @@
 """Stage 4, distill: the student learns from labels and the teacher's lists; its control learns from labels alone."""
 
 import shutil
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +10,11 @@ from rexjax import processes
 from rexjax.artifacts import Artifact
 from rexjax.config import Config
 from rexjax.data import batches
-from rexjax.data.batches import Batch
 from rexjax.distillation import teacher_lists
 from rexjax.errors import UserError
 from rexjax.mesh import make_mesh
 from rexjax.models import recommender
+from rexjax.models.layers import normalize
 from rexjax.retrieval.index import flatten
 from rexjax.stages import inputs
 from rexjax.training import objectives
@@ -29,7 +28,7 @@ def run(config: Config, folder: Path, artifacts: dict[str, Artifact]) -> dict[st
     Returns:
         Both training summaries and the digests of the parameters.
     """
-    settings = config.student.training
+    student, settings = config.student, config.student.training
     log = inputs.prepared(artifacts["prepare"])
     catalogue = inputs.catalogue(log, inputs.content_vectors(artifacts["encode"]))
     mesh = make_mesh(config.mesh.data, config.mesh.model)
@@ -39,14 +38,16 @@ def run(config: Config, folder: Path, artifacts: dict[str, Artifact]) -> dict[st
         )
     with processes.in_turn("the teacher's lists"):
         _write_lists(config, folder, artifacts["teacher"], log, mesh.local_mesh)
-    model = recommender.student(config.student, config.data.length)
+    if student.alignment_weight:
+        catalogue = catalogue._replace(aligned=_unit_items(artifacts["teacher"]))
+    model = recommender.student(student, config.data.length, recommender.served_width(config.teacher))
     validate = inputs.validator(log, config, model, catalogue.text, settings.validate_users)
     plain = inputs.epochs(log, config, settings.batch, mesh)
     settings = inputs.with_decay(settings, plain)
     runs = {
         "student": (
-            objectives.distilled(model, config.student.list_weight),
-            _with_lists(plain, folder, config.student.rounds),
+            objectives.distilled(model, student.ranking_weight, student.alignment_weight),
+            teacher_lists.taught(plain, folder, student, settings.epochs),
         ),
         "control": (objectives.full_softmax(model), lambda number: ((batch, None) for batch in plain(number))),
     }
@@ -60,6 +61,11 @@ def run(config: Config, folder: Path, artifacts: dict[str, Artifact]) -> dict[st
     if processes.first():
         shutil.rmtree(folder / "checkpoints")
     return metrics
+
+
+def _unit_items(teacher: Artifact) -> np.ndarray:
+    """The teacher's item vectors, normalised: float32 [N, W']."""
+    return np.asarray(normalize(inputs.served(teacher.folder / "model").items))
 
 
 def _write_lists(config: Config, folder: Path, teacher: Artifact, log: inputs.Prepared, mesh: Any) -> None:
@@ -109,11 +115,3 @@ def _write_round(
         list_length=config.student.list_length,
         mesh=mesh,
     )
-
-
-def _with_lists(
-    plain: Callable[[int], Iterator[Batch]], folder: Path, rounds: int
-) -> Callable[[int], Iterator[tuple[Batch, Any]]]:
-    """Epochs take the rounds in turn."""
-    lists = teacher_lists.read(folder, rounds)
-    return lambda number: (lists[number % len(lists)].of(batch) for batch in plain(number))

@@ -24,22 +24,28 @@ class Catalogue(NamedTuple):
     """float32 [N, W], zeros where there is no text."""
     popularity: np.ndarray
     """int64 [N], training interactions."""
+    aligned: np.ndarray = np.zeros((0, 0), np.float32)
+    """float32 [N, W'], unit vectors that a projection of the model's is to resemble; W' = 0: none."""
 
 
 class Constants(NamedTuple):
-    """The catalogue on the devices; the first two lie as the item table does (P rows)."""
+    """The catalogue on the devices; the first three lie as the item table does (P rows)."""
 
     text: jax.Array
     """float32 [P, W]."""
     real: jax.Array
     """bool [P], False for rows that only pad."""
+    aligned: jax.Array
+    """float32 [P, W']."""
     cumulative: jax.Array
     """int32 [blocks], on every device: training interactions (each item counts one more) up to each block's end."""
 
 
 def constants_shardings(mesh: Mesh) -> Constants:
     """Rows over the whole mesh."""
-    return Constants(sharding(mesh, "rows", None), sharding(mesh, "rows"), replicated(mesh))
+    return Constants(
+        sharding(mesh, "rows", None), sharding(mesh, "rows"), sharding(mesh, "rows", None), replicated(mesh)
+    )
 
 
 def place(catalogue: Catalogue, table: Table, mesh: Mesh) -> Constants:
@@ -47,11 +53,15 @@ def place(catalogue: Catalogue, table: Table, mesh: Mesh) -> Constants:
     items, rows = len(catalogue.popularity), tables.padded(table, mesh)
     item = np.asarray(order.to_physical(np.arange(rows), mesh))  # of each row
     real = item < items
-    text = np.where(real[:, None], catalogue.text[np.minimum(item, items - 1)], 0).astype(np.float32)
+    lie = lambda rows: np.where(real[:, None], rows[np.minimum(item, items - 1)], 0).astype(np.float32)  # noqa: E731
+    aligned = catalogue.aligned if catalogue.aligned.size else np.zeros((items, 0))
     size = block_size(items)
     weights = np.pad(catalogue.popularity + 1, (0, -items % size)).reshape(-1, size).sum(1)
     weights = np.maximum(weights // (weights.sum() // 2**30 + 1), 1)  # so that their sum is an int32
-    return jax.device_put(Constants(text, real, np.cumsum(weights).astype(np.int32)), constants_shardings(mesh))
+    return jax.device_put(
+        Constants(lie(catalogue.text), real, lie(aligned), np.cumsum(weights).astype(np.int32)),
+        constants_shardings(mesh),
+    )
 
 
 def block_size(items: int) -> int:

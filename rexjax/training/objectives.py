@@ -16,6 +16,7 @@ from rexjax.config import Teacher
 from rexjax.embedding import softmax
 from rexjax.embedding import table as tables
 from rexjax.embedding.bags import Feature
+from rexjax.models.layers import normalize
 from rexjax.models.recommender import Recommender
 from rexjax.training.catalogue import draw_evenly, draw_popular
 
@@ -26,7 +27,7 @@ class Lists(NamedTuple):
     items: np.ndarray
     """int32 [B, L, K]."""
     weights: np.ndarray
-    """float32 [B, L, K], the teacher's probabilities; zeros for padding."""
+    """float32 [B, L, K], falling with K: the teacher's probabilities times what the list weighs beside the label."""
 
 
 class WholeTable(NamedTuple):
@@ -64,29 +65,57 @@ def full_softmax(recommender: Recommender) -> Objective:
     return _over_all_items(recommender, lambda labels, *_: softmax.one_label(labels))
 
 
-def distilled(recommender: Recommender, list_weight: float) -> Objective:
-    """Cross-entropy to ``list_weight`` parts of the teacher's list and the rest of the label."""
+def distilled(recommender: Recommender, ranking: float = 0.0, alignment: float = 0.0) -> Objective:
+    """Cross-entropy to the teacher's list and, as far as its weights leave room, the label; and besides
+
+    ``ranking`` times the list's order (``losses.relaxed_ranking``, against as many items drawn evenly), and
+    ``alignment`` times one minus the cosine between the teacher's vector of each item of the history and what a learned
+    projection (``Recommender.aligned`` wide) makes of this model's.
+    """
 
     def targets(labels, lists, table, mesh):
         rows = tables.physical(lists.items.reshape(len(labels), -1), table, mesh)
-        return softmax.mixture(labels, softmax.Targets(rows, lists.weights.reshape(rows.shape)), list_weight)
+        return softmax.mixture(labels, softmax.Targets(rows, lists.weights.reshape(rows.shape)))
 
-    return _over_all_items(recommender, targets)
+    def ranked(users, items, batch, lists, constants, key, table, mesh):
+        drawn, _ = draw_evenly(constants, jax.random.fold_in(key, 2), lists.items.shape[-1], table)
+        listed, others = (tables.look_up(items, ids, table, mesh) for ids in (lists.items, drawn))
+        listed = recommender.scale * jnp.einsum("bld,blkd->blk", users, listed)
+        others = recommender.scale * jnp.einsum("bld,md->blm", users, others)
+        return losses.relaxed_ranking(listed, None, where=batch.labels >= 0, others=others)
+
+    def aligned(params, vectors, batch, constants, table, mesh):
+        projected = normalize(vectors @ params["aligned"]["kernel"])
+        wanted = tables.look_up(constants.aligned, batch.items, table, mesh)
+        return losses.mean(1 - jnp.sum(projected * wanted, -1), batch.items >= 0)
+
+    def beside(params, users, vectors, items, batch, lists, constants, key, table, mesh):
+        total = 0.0
+        if ranking:
+            total += ranking * ranked(users, items, batch, lists, constants, key, table, mesh)
+        if alignment:
+            total += alignment * aligned(params, vectors, batch, constants, table, mesh)
+        return total
+
+    return _over_all_items(recommender, targets, beside)
 
 
-def _over_all_items(recommender: Recommender, targets: Callable[..., softmax.Targets]) -> Objective:
-    """The mean over labels; ``targets(labels [T] as the table lies, lists, table, mesh)``."""
+def _over_all_items(
+    recommender: Recommender, targets: Callable[..., softmax.Targets], beside: Callable[..., Any] = lambda *_: 0.0
+) -> Objective:
+    """The mean over labels; ``targets(labels [T] as the table lies, lists, table, mesh)``; ``beside`` is added."""
 
     def loss(params, batch, lists, constants, key, table, mesh):
         items = recommender.item_vectors(params, constants.text)
         vectors = tables.look_up(items, batch.items, table, mesh)
         users = recommender.user_vectors(params["history"], vectors, batch, key)
-        users = users.reshape(-1, users.shape[-1])
         labels = tables.physical(batch.labels.reshape(-1), table, mesh)
         wanted = targets(labels, lists, table, mesh)
         real = constants.real if tables.padded(table, mesh) > table.rows else None
-        total = softmax.cross_entropy(users, items, wanted, real, recommender.scale, mesh)
-        return total / jnp.maximum((labels >= 0).sum(), 1)
+        flat = users.reshape(-1, users.shape[-1])
+        total = softmax.cross_entropy(flat, items, wanted, real, recommender.scale, mesh)
+        more = beside(params, users, vectors, items, batch, lists, constants, key, table, mesh)
+        return total / jnp.maximum((labels >= 0).sum(), 1) + more
 
     return WholeTable(loss)
 

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from rexjax.config import Teacher
+from rexjax.config import Student, Teacher
 from rexjax.data import batches, splits
 from rexjax.data.histories import Histories
 from rexjax.distillation import teacher_lists
@@ -56,7 +56,7 @@ def test_lists_are_the_teachers_top_k_under_any_packing(written, shuffle, epoch)
     lists, probabilities = written
     visited = set()
     for batch in packed(shuffle, epoch):
-        _, found = lists.of(batch)
+        _, found = lists.of(batch, 1.0)
         assert found.items.shape == found.weights.shape == (B, L, K) and found.weights.dtype == np.float32
         for row, column in np.argwhere(batch.labels >= 0):
             event = int(batch.events[row, column])
@@ -72,15 +72,40 @@ def test_lists_are_the_teachers_top_k_under_any_packing(written, shuffle, epoch)
     assert visited == set(probabilities)
 
 
-def test_weights_sum_to_one_and_are_zero_at_padding(written):
-    some_padding = False
+@pytest.mark.parametrize("share, temperature", [(1.0, 1.0), (0.6, 2.0), (0.0, 1.0), (0.3, 0.05)])
+def test_weights_sum_to_the_share_and_follow_the_temperature(written, share, temperature):
+    lists, probabilities = written
     for batch in packed(True):
-        sums = written[0].of(batch)[1].weights.sum(-1)
-        real = batch.labels >= 0
-        np.testing.assert_allclose(sums[real], 1.0, rtol=1e-5)
-        np.testing.assert_array_equal(sums[~real], 0.0)
-        some_padding |= not real.all()
-    assert some_padding
+        found = lists.of(batch, share, temperature)[1]
+        np.testing.assert_allclose(found.weights.sum(-1), share, rtol=1e-5)
+        for row, column in np.argwhere(batch.labels >= 0):
+            expected = probabilities[int(batch.events[row, column])][found.items[row, column]] ** (1 / temperature)
+            expected = share * expected / expected.sum()
+            np.testing.assert_allclose(found.weights[row, column], expected, rtol=5e-3 / min(temperature, 1), atol=1e-6)
+
+
+def test_epochs_take_the_rounds_in_turn_and_weight_and_temperature_go_from_one_value_to_the_other(written, tmp_path):
+    for number in (0, 1):
+        folder = teacher_lists.place(tmp_path, number)
+        folder.mkdir(parents=True)
+        for name in ("ids", "logits"):
+            np.save(folder / f"list_{name}.npy", np.asarray(getattr(written[0], name)))
+    altered = teacher_lists.alter(written[0], log().items, 0.5, np.random.default_rng(1))
+    np.save(folder / "items.npy", altered)
+    student = Student(rounds=1, list_weight=(0.9, 0.3), list_temperature=(1.0, 4.0))
+    epoch = teacher_lists.taught(lambda number: packed(True, number), tmp_path, student, epochs=4)
+    shares, largest = [], []
+    for number in range(4):
+        taught = list(epoch(number))
+        for plain, (batch, _) in zip(packed(True, number), taught, strict=True):
+            real = plain.items >= 0
+            wanted = altered[plain.events] if number % 2 else plain.items
+            np.testing.assert_array_equal(batch.items[real], wanted[real])
+        lists = taught[-1][1]
+        shares.append(lists.weights.sum(-1).mean())
+        largest.append((lists.weights[..., 0] / lists.weights.sum(-1)).mean())
+    np.testing.assert_allclose(shares, [0.9, 0.7, 0.5, 0.3], rtol=1e-5)
+    assert largest == sorted(largest, reverse=True) and largest[-1] < largest[0]
 
 
 def test_the_cache_is_six_bytes_an_entry(written):
@@ -124,7 +149,7 @@ def test_a_round_of_altered_histories_is_read_with_its_items_and_the_logs_labels
     for name in ("list_ids.npy", "list_logits.npy"):
         np.save(tmp_path / name, np.asarray(getattr(written[0], name.split("_")[1].split(".")[0])))
     for batch in packed(True):
-        found, _ = teacher_lists.TeacherLists(tmp_path).of(batch)
+        found, _ = teacher_lists.TeacherLists(tmp_path).of(batch, 1.0)
         real = batch.items >= 0
         np.testing.assert_array_equal(found.items[real], altered[batch.events[real]])
         np.testing.assert_array_equal(found.items < 0, ~real)

@@ -32,7 +32,11 @@ def plain(users, items, targets: Targets, real) -> jax.Array:
 
 
 def targets_of(kind: str, labels, lists) -> Targets:
-    return softmax.one_label(labels) if kind == "labels" else softmax.mixture(labels, lists, 0.7)
+    return (
+        softmax.one_label(labels)
+        if kind == "labels"
+        else softmax.mixture(labels, lists._replace(weights=0.7 * lists.weights))
+    )
 
 
 @pytest.mark.parametrize("chunk", [1 << 20, 2500, 1])

@@ -43,3 +43,13 @@ def test_further_rounds_hold_lists_for_altered_histories(finished, tmp_path):
     assert (read(1, "list_logits.npy") != read(0, "list_logits.npy")).any()
     whole = finished.artifacts["distill"].folder / "lists" / "0" / "list_ids.npy"
     np.testing.assert_array_equal(read(0, "list_ids.npy"), np.load(whole))
+
+
+def test_ranking_and_alignment_are_trained_with_and_not_served(finished, tmp_path):
+    student = replace(finished.config.student, ranking_weight=0.1, alignment_weight=0.2, list_weight=(0.9, 0.5))
+    distill.run(replace(finished.config, student=student), tmp_path, finished.artifacts)
+    plain, other = (inputs.served(folder / "student") for folder in (finished.artifacts["distill"].folder, tmp_path))
+    assert other.history.keys() == plain.history.keys() and "aligned" not in other.history
+    assert np.abs(other.items - plain.items).max() > 1e-3
+    control = [inputs.served(folder / "control") for folder in (finished.artifacts["distill"].folder, tmp_path)]
+    np.testing.assert_array_equal(control[0].items, control[1].items)

@@ -19,15 +19,18 @@ from rexjax.training import objectives, state, step
 from rexjax.training.catalogue import Catalogue, place
 
 N, W, L, B, K, STEPS = 50, 8, 12, 16, 5, 20
+A = 24  # width of the teacher's vectors
 CONFIG = Training(learning_rate=3e-3, warmup=5, weight_decay=0.01)
 MODELS = {
     "teacher": recommender.teacher(Teacher(width=16, layers=2, heads=2, dropout=0.3), L),
     "student": recommender.student(Student(width=8, kernels=3, hidden=16, dropout=0.2), L),
+    "aligned": recommender.student(Student(width=8, kernels=3, hidden=16, alignment_weight=0.5), L, A),
 }
 LOSSES = {
     "teacher": objectives.full_softmax(MODELS["teacher"]),
     "sampled": objectives.sampled(MODELS["teacher"], "sampled_softmax", 16),
-    "student": objectives.distilled(MODELS["student"], 0.7),
+    "student": objectives.distilled(MODELS["student"]),
+    "aligned": objectives.distilled(MODELS["aligned"], ranking=0.2, alignment=0.5),
 }
 
 
@@ -41,8 +44,14 @@ def log(users: int = 150) -> Histories:
 
 
 def catalogue() -> Catalogue:
-    text = np.random.default_rng(1).normal(size=(N, W)).astype(np.float32)
-    return Catalogue(text, np.bincount(log().items, minlength=N))
+    rng = np.random.default_rng(1)
+    text, wanted = rng.normal(size=(N, W)).astype(np.float32), rng.normal(size=(N, A)).astype(np.float32)
+    popularity = np.bincount(log().items, minlength=N)
+    return Catalogue(text, popularity, wanted / np.linalg.norm(wanted, axis=1, keepdims=True))
+
+
+def net_of(kind: str) -> recommender.Recommender:
+    return MODELS[kind if kind in MODELS else "teacher"]
 
 
 def stream():
@@ -52,21 +61,21 @@ def stream():
     assert len(found) == STEPS and any((batch.segments == 0).any() for batch in found)
     for batch in found:
         items = rng.permuted(np.tile(np.arange(N, dtype=np.int32), (B, L, 1)), axis=-1)[..., :K]
-        weights = rng.dirichlet(np.ones(K), (B, L)).astype(np.float32) * (batch.labels >= 0)[..., None]
+        weights = 0.7 * rng.dirichlet(np.ones(K), (B, L)).astype(np.float32)
         yield batch, objectives.Lists(items, weights)
 
 
 @cache
 def trained(kind: str, data: int, model: int):
     """Losses of STEPS steps with dropout, the last state, and validation metrics of its parameters."""
-    mesh, net = make_mesh(data, model), MODELS["student" if kind == "student" else "teacher"]
+    mesh, net = make_mesh(data, model), net_of(kind)
     table = net.table(N, CONFIG, LOSSES[kind].sparse, LOSSES[kind].features)
     current = state.create(net, CONFIG, table, seed=7, text_width=W, mesh=mesh)
     advance = step.make_step(LOSSES[kind], net, CONFIG, table, seed=7, text_width=W, mesh=mesh)
     constants = place(catalogue(), table, mesh)
     losses = []
     for batch, lists in stream():
-        current, metrics = advance(current, batch, lists if kind == "student" else None, constants)
+        current, metrics = advance(current, batch, lists if kind in ("student", "aligned") else None, constants)
         losses.append(float(metrics["loss"]))
     return losses, current, validated(net, state.whole(current, table, mesh))
 
@@ -177,15 +186,28 @@ def test_full_softmax_is_over_the_real_items_only():
     np.testing.assert_allclose(_loss(objectives.full_softmax(MODELS["student"]), batch), expected, rtol=1e-5)
 
 
-@pytest.mark.parametrize("list_weight", [0.0, 0.3, 1.0])
-def test_distilled_is_a_mixture_of_two_cross_entropies(list_weight):
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_distilled_is_a_mixture_of_two_cross_entropies(share):
     _, batch, lists, log_probabilities = setting()
+    lists = lists._replace(weights=lists.weights / 0.7 * share)
     real = batch.labels >= 0
     to_label = -np.take_along_axis(log_probabilities, batch.labels[..., None], -1)[..., 0]
     to_list = -(np.take_along_axis(log_probabilities, lists.items, -1) * lists.weights).sum(-1)
-    expected = (list_weight * to_list + (1 - list_weight) * to_label)[real].mean()
-    found = _loss(objectives.distilled(MODELS["student"], list_weight), batch, lists)
+    expected = (to_list + (1 - share) * to_label)[real].mean()
+    found = _loss(objectives.distilled(MODELS["student"]), batch, lists)
     np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_alignment_is_the_mean_cosine_distance_of_the_histories_items_after_a_projection():
+    net, (_, batch, lists, _) = MODELS["aligned"], setting()
+    rng = np.random.default_rng(4)
+    params = setting()[0] | {"aligned": {"kernel": rng.normal(size=(8, A)).astype(np.float32)}}
+    objective = lambda weight: objectives.distilled(net, alignment=weight)  # noqa: E731
+    more = _loss(objective(0.5), batch, lists, params=params) - _loss(objective(0.0), batch, lists, params=params)
+    made = np.asarray(net.item_vectors(params, catalogue().text)) @ params["aligned"]["kernel"]
+    cosines = (made * catalogue().aligned).sum(1) / np.linalg.norm(made, axis=1)
+    expected = 0.5 * (1 - cosines[batch.items[batch.items >= 0]]).mean()
+    np.testing.assert_allclose(more, expected, rtol=1e-4)
 
 
 def test_sampled_softmax_draws_by_popularity_and_approaches_the_full_one():
@@ -249,7 +271,7 @@ def test_named_rows_move_and_no_other():
 
 @pytest.mark.parametrize("kind", LOSSES)
 def test_an_empty_batch_costs_nothing(kind):
-    net = MODELS["student" if kind == "student" else "teacher"]
+    net = net_of(kind)
     table, mesh = net.table(N, CONFIG, LOSSES[kind].sparse, LOSSES[kind].features), make_mesh(1, 1)
     start = state.create(net, CONFIG, table, seed=1, text_width=W, mesh=mesh)
     before = jax.tree.map(np.asarray, (start.params, start.table.packed))
