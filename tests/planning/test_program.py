@@ -116,6 +116,14 @@ class TestCompiled:
         assert found.kinds["catalogue"] == 1000 * (8 * 4 + 1) / 4 + 1000 * 4
         assert found.kinds["batch"] == (5 + 2) * 8 * 8 * 4 / 4  # five numbers and two times a position
 
+    @pytest.mark.parametrize(("name", "kind"), [("v5e:8x8", "all-to-all"), ("v6e:2x2", "ragged-all-to-all")])
+    def test_rows_travel_as_the_chip_can(self, tiny, name, kind):
+        topology = parse(name)  # on v5e beyond 4x4 the compiler refuses a ragged exchange
+        mesh = meshes.make_mesh(topology, model=1)
+        found = program.measure(programs.build("teacher", tiny, 1000, mesh), mesh, topology, GiB)
+        assert kind in found["collectives"]
+        assert ("ragged-all-to-all" in found["collectives"]) == (kind == "ragged-all-to-all")
+
     def test_which_programs(self, tiny):
         assert programs.names(tiny) == ("teacher", "distill", "retrieval")
         assert programs.names(dataclasses.replace(tiny, encode=Encode())) == ("encode", *programs.names(tiny))
