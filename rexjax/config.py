@@ -197,8 +197,9 @@ class Teacher:
     """Dropped share of activations."""
     activations: Literal["float32", "bfloat16"] = "float32"
     """bfloat16 halves the bytes of activations and is what TPUs multiply; rows, parameters and sums stay float32."""
-    fusion: Literal["add", "gated", "text"] = "add"
-    """An item's vector: its row + its projected text; a learned mixture of the two; its text alone."""
+    fusion: Literal["add", "gated", "text", "tuned"] = "add"
+    """An item's vector: its row + its projected text; a learned mixture of the two; its projected text alone; its text
+    vector itself (its first principal components), fine-tuned as the item's row."""
     temperature: float = 0.0
     """Scores are cosines divided by it; 0: dot products."""
     loss: Literal["full_softmax", "sampled_softmax", "gbce", "bce", "bpr"] = "full_softmax"

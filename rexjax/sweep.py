@@ -95,6 +95,7 @@ def changes(teacher: Teacher, last: str = "") -> Iterator[tuple[str, Teacher]]:
         "colder": {"temperature": 0.7 * teacher.temperature},
         "dot product": {"temperature": 0.0},
         "gated items": {"fusion": "gated"},
+        "fine-tuned text": {"fusion": "tuned"},
         "more heads": {"heads": 2 * teacher.heads},
         "one head": {"heads": 1},
     }

@@ -4,10 +4,13 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from rexjax import processes
 from rexjax.artifacts import Artifact
 from rexjax.compression import points
 from rexjax.config import Config
+from rexjax.encoders import reduce
 from rexjax.errors import UserError
 from rexjax.mesh import make_mesh
 from rexjax.models import recommender
@@ -38,13 +41,16 @@ def run(config: Config, folder: Path, artifacts: dict[str, Artifact]) -> dict[st
         raise UserError(f"--teacher.fusion {teacher.fusion} needs the items' text, and --data.text names no column")
     batches = inputs.epochs(log, config, settings.batch, mesh)
     settings = inputs.with_decay(settings, batches)
+    start = {"rows": _tuned_rows(catalogue.text, teacher.width)} if teacher.fusion == "tuned" else None
     summaries, members = [], []
     for number in range(teacher.members):
         name = "teacher" if teacher.members == 1 else f"teacher {number + 1}"
         model = recommender.member(teacher, config.data.length, number)
         objective = objectives.of_teacher(model, teacher)
         validate = inputs.validator(log, config, model, catalogue.text, settings.validate_users)
-        task = Task(name, model, objective, lambda n: ((batch, None) for batch in batches(n)), validate, catalogue)
+        task = Task(
+            name, model, objective, lambda n: ((batch, None) for batch in batches(n)), validate, catalogue, start
+        )
         seed = config.seed + number * MEMBER_SEEDS
         fitted = fit(task, settings, seed=seed, mesh=mesh, folder=folder, wandb_project=config.wandb)
         members.append(recommender.serve(model, fitted.params, catalogue.text, log.items))
@@ -53,6 +59,14 @@ def run(config: Config, folder: Path, artifacts: dict[str, Artifact]) -> dict[st
     if processes.first():
         shutil.rmtree(folder / "checkpoints")
     return _summary(summaries) | {"content": {"model": digest}}
+
+
+def _tuned_rows(text: np.ndarray, width: int) -> np.ndarray:
+    """Where rows begin that are fine-tuned text: text [N, W] in its first D principal components, or as many as it has
+    and zeros."""
+    kept = min(width, *text.shape)
+    rows = np.asarray(reduce.apply(reduce.fit(text, kept, "pca"), text))
+    return np.pad(rows, ((0, 0), (0, width - kept)))
 
 
 def _summary(members: list[dict[str, Any]]) -> dict[str, Any]:

@@ -42,7 +42,7 @@ class Task(NamedTuple):
     catalogue: Catalogue
     """Constants, on the host."""
     start: Params | None = None
-    """Parameters to go on from, on the host; else they are drawn by the seed."""
+    """Parameters to go on from, on the host; what it leaves out, or all of them, are drawn by the seed."""
 
 
 class Fitted(NamedTuple):

@@ -75,11 +75,12 @@ def _dense(
 
 
 def with_params(state: TrainState, params: Params, table: Table, mesh: jax.sharding.Mesh) -> TrainState:
-    """A new ``state`` that begins at ``params``, as ``whole`` gives them but with the V rows alone."""
-    dense = {name: part for name, part in params.items() if name != "rows"}
+    """A new ``state`` that begins at ``params``, as ``whole`` gives them but with the V rows alone; dense parts that
+    are left out stay as they are."""
     copy = lambda old, new: jax.device_put(np.asarray(new), old.sharding, may_alias=False)  # noqa: E731
-    placed = jax.tree.map(copy, state.params, dense)  # steps donate it, and the caller keeps his
-    return state._replace(params=placed, table=tables.of_rows(params["rows"], table, mesh))
+    given = {name: jax.tree.map(copy, part, params[name]) for name, part in state.params.items() if name in params}
+    # copies, for steps donate them, and the caller keeps his
+    return state._replace(params=state.params | given, table=tables.of_rows(params["rows"], table, mesh))
 
 
 def whole(state: TrainState, table: Table, mesh: jax.sharding.Mesh) -> Params:

@@ -55,6 +55,7 @@ def test_a_batch_that_the_mesh_does_not_divide_is_refused(finished, tmp_path):
         ({"loss": "bpr", "negatives": 40}, "--teacher.loss bpr draws 40 negatives from a catalogue of 40 items"),
         ({"time": "query"}, "--teacher.time query: all interactions of this log have the same time"),
         ({"fusion": "gated"}, "--teacher.fusion gated needs the items' text"),
+        ({"fusion": "tuned"}, "--teacher.fusion tuned needs the items' text"),
     ],
 )
 def test_what_the_data_cannot_give_is_refused(finished, tmp_path, monkeypatch, change, words):
@@ -71,7 +72,7 @@ def test_what_the_data_cannot_give_is_refused(finished, tmp_path, monkeypatch, c
     "change",
     [
         {"blocks": ("hstu",), "time": "query", "fusion": "gated", "temperature": 0.1},
-        {"blocks": ("gated",), "time": "history", "loss": "gbce", "negatives": 8},
+        {"blocks": ("gated",), "time": "history", "loss": "gbce", "negatives": 8, "fusion": "tuned"},
         {"members": 2, "temperature": 0.2, "blocks": ("hstu", "sasrec"), "activations": "bfloat16"},
     ],
     ids=["hstu", "gated", "two members of two kinds"],
@@ -87,6 +88,21 @@ def test_other_teachers_learn_teach_and_are_evaluated(finished, tmp_path, change
     found = made["evaluate"].metrics["models"]
     assert found["teacher"]["quality"]["test"]["ndcg@10"] > 0
     assert found["student"]["quality"] == finished.artifacts["evaluate"].metrics["models"]["student"]["quality"]
+
+
+@pytest.mark.parametrize("width", [4, 8, 16])
+def test_tuned_rows_begin_at_the_text(finished, monkeypatch, tmp_path, width):
+    begun = []
+    monkeypatch.setattr(teacher, "fit", lambda task, *_, **__: begun.append(task.start) or 1 / 0)
+    config = replace(finished.config, teacher=replace(finished.config.teacher, width=width, fusion="tuned"))
+    with pytest.raises(ZeroDivisionError):
+        teacher.run(config, tmp_path, finished.artifacts)
+    text, rows = inputs.content_vectors(finished.artifacts["encode"]), begun[0]["rows"]
+    wide = text.shape[1]
+    assert rows.shape == (len(text), width) and 4 < wide < 8 and not rows[:, wide:].any()
+    centred = text - text.mean(0)
+    error = np.abs(rows @ rows.T - centred @ centred.T).max()  # turning them changes no product
+    assert error < 1e-5 if width > wide else 1e-5 < error < np.abs(centred @ centred.T).max()
 
 
 def test_a_shop_without_text_learns_by_sampled_softmax_and_named_rows(finished, tmp_path):

@@ -71,3 +71,6 @@ def test_a_state_begins_at_given_parameters_and_leaves_them_to_the_caller(data, 
     jax.tree.map(lambda new, old: new.sharding == old.sharding or pytest.fail("moved"), begun.params, first.params)
     jax.jit(lambda x: jax.tree.map(lambda leaf: leaf + 1, x), donate_argnums=0)(begun.params)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(given))
+    rows_alone = state.with_params(first, {"rows": given["rows"]}, table, mesh)
+    jax.tree.map(np.testing.assert_array_equal, rows_alone.params, first.params)
+    np.testing.assert_array_equal(state.whole(rows_alone, table, mesh)["rows"][:N], given["rows"])
