@@ -104,7 +104,7 @@ def _prepare(name: str, data: str, work: Path) -> None:
 
 def _recbole(name: str, python: str, work: Path) -> dict[str, Any]:
     child = Path(__file__).with_name("recbole_peer.py")
-    command = [python, str(child), str(work), str(SETS[name][2]), str(SETS[name][3])]
+    command = [python, "-P", str(child), str(work), str(SETS[name][2]), str(SETS[name][3])]
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=work, env=environment)
     return json.loads(done.stdout.splitlines()[-1])

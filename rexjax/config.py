@@ -230,6 +230,8 @@ class Student:
     """Width of the item and user vectors: what serving pays for."""
     encoder: Literal["pooled", "sasrec", "gated", "hstu"] = "pooled"
     """What makes a history a user vector: pooling and a small MLP, without attention; or transformer blocks."""
+    time: Literal["none", "history"] = "none"
+    """What it is told: the order alone, or also the times between the history's events."""
     kernels: int = 4
     """pooled: learned recency profiles by which a history is pooled."""
     hidden: int = 64

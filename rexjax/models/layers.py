@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 _BUCKET = 0.301  # natural log of neighbouring time buckets' ratio, as in HSTU: 35 % more time is the next bucket
-_BUCKETS = 80  # enough for int32
+BUCKETS = 80  # enough for int32
 
 
 class Row(NamedTuple):
@@ -209,7 +209,7 @@ class RelativeBias(nn.Module):
         table = self.param("places", zeros, (self.length, self.heads))
         bias = jnp.take(table, places, axis=0, mode="clip")
         if ages is not None:
-            table = self.param("times", zeros, (_BUCKETS, self.heads))
+            table = self.param("times", zeros, (BUCKETS, self.heads))
             bias += jnp.take(table, time_bucket(ages), axis=0, mode="clip")
         return bias.transpose(0, 3, 1, 2)
 

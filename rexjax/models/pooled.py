@@ -1,14 +1,15 @@
-"""The student: a history pooled by learned recency profiles, then a small MLP. No attention, nothing quadratic."""
+"""The student: a history pooled by learned recency profiles, then a small MLP; there is no attention."""
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from rexjax.models.layers import Dropout, Row, causal_mask
+from rexjax.models.layers import BUCKETS, Dropout, Row, causal_mask, time_bucket
 
 
 class PooledEncoder(nn.Module):
-    """``mean over the history + MLP(history pooled by K kernels)``; a kernel weighs an item by its recency alone."""
+    """``mean over the history + MLP(history pooled by K kernels)``; a kernel weighs an item by its recency: by how many
+    events lie between, and how much time if ``time`` says so."""
 
     kernels: int
     """Recency profiles K."""
@@ -18,6 +19,8 @@ class PooledEncoder(nn.Module):
     """Dropped share of the hidden layer."""
     length: int
     """The longest history, L."""
+    time: bool = False
+    """Ages in time count too."""
 
     @nn.compact
     def __call__(self, x: jax.Array, row: Row, deterministic: bool, last: int | None = None) -> jax.Array:
@@ -28,7 +31,12 @@ class PooledEncoder(nn.Module):
         decay = self.param("decay", _profiles, (self.kernels, self.length))
         queries = last or x.shape[1]
         age = row.positions[:, -queries:, None] - row.positions[:, None, :]  # of item m as seen from query q
-        weights = jnp.exp(jnp.take(decay, age, axis=1, mode="clip")) * causal_mask(row.segments)[:, -queries:]
+        logs = jnp.take(decay, age, axis=1, mode="clip")
+        if self.time:
+            ages = self.param("times", nn.initializers.zeros, (self.kernels, BUCKETS))
+            passed = row.times[:, -queries:, None, 0] - row.times[:, None, :, 0]
+            logs += jnp.take(ages, time_bucket(passed), axis=1, mode="clip")
+        weights = jnp.exp(logs) * causal_mask(row.segments)[:, -queries:]
         weights = weights / jnp.maximum(weights.sum(-1, keepdims=True), 1e-9)
         pooled = jnp.einsum("kbqm,bmd->bqkd", weights, x)
         flat = pooled.reshape(*pooled.shape[:2], -1)

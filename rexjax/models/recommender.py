@@ -120,12 +120,12 @@ class Recommender:
         """User vectors after whole histories: float32 [B, L', D], mask bool [B, L'], latest last → float32 [B, D].
 
         L' may be shorter than the longest history L: positions count from the end. ``times`` int32 [B, L' + 1] are
-        those of the events and of the question, for models that read them.
+        those of the events and of the question, for models that read them; without, all is one moment.
         """
         width = mask.shape[1]
         positions = jnp.broadcast_to(self.history.length - width + jnp.arange(width), mask.shape)
-        pairs = None if times is None else jnp.stack([times[:, :-1], times[:, 1:]], -1)
-        whole = Row(mask.astype(jnp.int32), positions, pairs)
+        times = jnp.zeros((len(mask), width + 1), jnp.int32) if times is None else times
+        whole = Row(mask.astype(jnp.int32), positions, jnp.stack([times[:, :-1], times[:, 1:]], -1))
         return self.user_vectors(history, vectors, whole, last=1)[:, 0]
 
 
@@ -168,9 +168,9 @@ def student(config: Student, length: int, teacher_width: int = 0) -> Recommender
 
     With ``teacher_width`` as it is trained (it may be aligned with its teacher), else as it is served.
     """
-    history: nn.Module = PooledEncoder(config.kernels, config.hidden, config.dropout, length)
+    history: nn.Module = PooledEncoder(config.kernels, config.hidden, config.dropout, length, config.time != "none")
     if config.encoder != "pooled":
-        history = SequentialEncoder(config.layers, config.heads, config.dropout, length, config.encoder)
+        history = SequentialEncoder(config.layers, config.heads, config.dropout, length, config.encoder, config.time)
     aligned = teacher_width if config.alignment_weight else 0
     return Recommender(ItemEncoder(config.width), history, True, 1 / config.temperature, aligned=aligned)
 

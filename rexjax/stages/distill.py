@@ -31,6 +31,7 @@ def run(config: Config, folder: Path, artifacts: dict[str, Artifact]) -> dict[st
     student, settings = config.student, config.student.training
     log = inputs.prepared(artifacts["prepare"])
     catalogue = inputs.catalogue(log, inputs.content_vectors(artifacts["encode"]))
+    inputs.check_time("student", student.time, log)
     mesh = make_mesh(config.mesh.data, config.mesh.model)
     if settings.batch % mesh.shape["data"]:
         raise UserError(

@@ -15,6 +15,7 @@ from rexjax.data import batches, histories
 from rexjax.data.batches import Batch
 from rexjax.data.histories import Histories
 from rexjax.embedding.table import check_ids
+from rexjax.errors import UserError
 from rexjax.evaluation import ranking, requests
 from rexjax.mesh import local_rows
 from rexjax.models import recommender
@@ -46,6 +47,16 @@ def prepared(artifact: Artifact) -> Prepared:
     training = np.cumsum(training)[:-1] > 0
     counts = np.bincount(log.items[training], minlength=items)
     return Prepared(log, histories.source(artifact.folder), items, counts)
+
+
+def check_time(name: str, time: str, log: Prepared) -> None:
+    """A model that is to read times needs a log that has them.
+
+    Raises:
+        UserError: all events have the same.
+    """
+    if time != "none" and (log.histories.times == log.histories.times[0]).all():
+        raise UserError(f"--{name}.time {time}: all interactions of this log have the same time; use none")
 
 
 def titles(artifact: Artifact) -> dict[str, list[Any]]:

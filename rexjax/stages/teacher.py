@@ -35,8 +35,7 @@ def run(config: Config, folder: Path, artifacts: dict[str, Artifact]) -> dict[st
     catalogue = inputs.catalogue(log, inputs.content_vectors(artifacts["encode"]))
     mesh = make_mesh(config.mesh.data, config.mesh.model)
     _check(config, mesh.shape, log.items)
-    if teacher.time != "none" and (log.histories.times == log.histories.times[0]).all():
-        raise UserError(f"--teacher.time {teacher.time}: all interactions of this log have the same time; use none")
+    inputs.check_time("teacher", teacher.time, log)
     if teacher.fusion != "add" and not catalogue.text.shape[1]:
         raise UserError(f"--teacher.fusion {teacher.fusion} needs the items' text, and --data.text names no column")
     batches = inputs.epochs(log, config, settings.batch, mesh)

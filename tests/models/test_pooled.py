@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from rexjax.models.layers import Row
+from rexjax.models.layers import BUCKETS, Row, time_bucket
 from rexjax.models.pooled import PooledEncoder
 
 L, D, K = 12, 6, 3
@@ -99,6 +99,28 @@ def test_profiles_start_as_decays_with_half_lives_from_one_item_to_the_whole_his
     decay = np.exp(ENCODER.init(jax.random.key(0), np.zeros((1, L, D)), Row(ones, ones), True)["params"]["decay"])
     expected = [0.5 ** (np.arange(L) / half_life) for half_life in (1, np.sqrt(L), L)]
     np.testing.assert_allclose(decay, expected, rtol=1e-5)
+
+
+def test_time_weighs_by_bucket_and_starts_as_nothing():
+    timed, rng = ENCODER.clone(time=True), np.random.default_rng(3)
+    x, segments, positions = packed([rng.normal(size=(n, D)).astype(np.float32) for n in (5, 4)])
+    moments = np.array([[0, 600, 600, 850, 900, 7, 8, 2000, 2000, 0, 0, 0]], np.int32)
+    row = Row(segments, positions, np.stack([moments, moments], -1))
+    tables = np.zeros((K, BUCKETS), np.float32)
+    run = lambda times, last=None: np.asarray(  # noqa: E731
+        timed.apply({"params": params() | {"times": times}}, x, row, True, last)
+    )
+    np.testing.assert_allclose(run(tables), encode(x, segments, positions), atol=1e-6)
+    tables = rng.normal(size=tables.shape).astype(np.float32)
+    found = run(tables)[0, 4]  # the end of the first history
+    bucket = np.asarray(time_bucket(900 - moments[0, :5]))
+    assert len(set(bucket.tolist())) == 4  # two at one moment
+    weights = np.exp(params()["decay"][:, np.arange(5)[::-1]] + tables[:, bucket])
+    pooled = weights / weights.sum(-1, keepdims=True) @ x[0, :5]
+    hidden = gelu(pooled.ravel() @ params()["up"]["kernel"] + params()["up"]["bias"])
+    expected = pooled[0] + hidden @ params()["down"]["kernel"] + params()["down"]["bias"]
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    np.testing.assert_allclose(run(tables, 3), run(tables)[:, -3:], atol=1e-6)
 
 
 def test_padding_alone_is_finite():

@@ -33,6 +33,15 @@ def test_a_list_longer_than_the_catalogue_is_refused(finished, tmp_path):
         distill.run(config, tmp_path, finished.artifacts)
 
 
+def test_times_that_the_log_does_not_have_are_refused(finished, tmp_path, monkeypatch):
+    read = inputs.prepared
+    timeless = lambda log: log._replace(histories=log.histories._replace(times=np.zeros_like(log.histories.times)))  # noqa: E731
+    monkeypatch.setattr(inputs, "prepared", lambda artifact: timeless(read(artifact)))
+    config = replace(finished.config, student=replace(finished.config.student, time="history"))
+    with pytest.raises(UserError, match="--student.time history: all interactions of this log have the same time"):
+        distill.run(config, tmp_path, finished.artifacts)
+
+
 def test_further_rounds_hold_lists_for_altered_histories(finished, tmp_path):
     student = replace(finished.config.student, rounds=2, replaced=0.5)
     distill.run(replace(finished.config, student=student), tmp_path, finished.artifacts)
