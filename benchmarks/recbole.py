@@ -23,8 +23,8 @@ from typing import Any
 from benchmarks import record
 
 SETS = {
-    "ml-100k": ("ml-100k", "ml-100k.inter", 50, 40),
-    "beauty": ("amazon-beauty", "interactions", 50, 12),
+    "ml-100k": ("ml-100k", "ml-100k.inter", 50, 20),
+    "beauty": ("amazon-beauty", "interactions", 50, 10),
 }
 """Folder, file, L, and how many epochs RecBole has."""
 
