@@ -6,7 +6,8 @@ PYTHON is the interpreter of an environment of its own with recbole==1.2.1, torc
 scipy<1.14, setuptools<80 and kmeans_pytorch (RecBole does not run with newer ones). Both train SASRec with full
 cross-entropy (D = 64, two blocks of two heads, dropout 0.5, Adam at 1e-3) on the same histories, leave-one-out, and
 rank the whole catalogue after every epoch; seen items are not filtered, as RecBole does not. RecBole trains for a
-number of epochs; rexjax until it reaches RecBole's best. Its seconds include compilation.
+number of epochs (150 s each on ml-100k, two CPU cores: let the machine be for an hour or two); rexjax until it reaches
+RecBole's best. Its seconds include compilation.
 """
 
 import argparse

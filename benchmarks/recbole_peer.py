@@ -56,6 +56,7 @@ def main() -> None:
 
     def note(epoch: int, score: float) -> None:
         curve.append((time.perf_counter() - started, score))
+        print(f"RecBole, epoch {epoch + 1}: {curve[-1][0]:.0f} s, NDCG@10 {score:.4f}", file=sys.stderr, flush=True)
 
     trainer.fit(training, validation, saved=False, show_progress=False, callback_fn=note)
     users, began = data.user_num - 1, time.perf_counter()

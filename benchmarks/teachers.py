@@ -23,6 +23,7 @@ import numpy as np
 from benchmarks import record
 from rexjax import config as configs
 from rexjax import pipeline, sweep
+from rexjax.artifacts import Artifact
 from rexjax.config import Config
 from rexjax.evaluation import requests, significance
 from rexjax.models import recommender
@@ -49,14 +50,16 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="one training each")
     parser.add_argument("--without", choices=["", "text"], default="", help="train each seed again without it")
     parser.add_argument("--time", choices=["none", "history", "query"], default="", help="as --teacher.time")
-    parser.add_argument("--split", choices=["leave_one_out", "global_time"], default="", help="as --data.split")
+    parser.add_argument(
+        "--split", choices=["leave_one_out", "global_time", "cold_items"], default="", help="as --data.split"
+    )
     parser.add_argument("--data", default=os.environ.get("REXJAX_DATA", ""), help="folder of the benchmark data sets")
     parser.add_argument("--json", default="", help="where to write the rows")
     flags = parser.parse_args()
     path = Path(flags.json) if flags.json else None
     rows = json.loads(path.read_text())["rows"] if path and path.exists() else []
     for name in flags.sets:
-        variant = _Variant(name, flags.time, flags.split, flags.data)
+        variant = Variant(name, flags.time, flags.split, flags.data)
         for seed in flags.seeds:
             ours = variant.test(seed, text=True)
             fixed = {"dataset": name, "case": variant.label, "seed": seed, "commit": _commit()}
@@ -85,19 +88,26 @@ class _Tested:
         return [*means, ("training", "seconds", self.seconds)]
 
 
-class _Variant:
+class Variant:
     """One log with one choice of split and time."""
 
     def __init__(self, name: str, moment: str, split: str, data: str) -> None:
         file, folder, otherwise = SETS[name]
         config = configs.load(file)
         log = replace(config.data, path=str(Path(data) / folder) if folder else "", split=split or config.data.split)
+        log = replace(log, holdout=0.05) if split == "cold_items" else log
         model = replace(config.teacher, time=moment or config.teacher.time, **otherwise)
         self.name, self.config = name, replace(config, data=log, teacher=model)
         self.label = f"{log.split}, time {model.time}"
 
     def test(self, seed: int, *, text: bool) -> _Tested:
-        """Trains (or goes on) in a folder of its own, and ranks."""
+        """Trains, if that is left to do, and ranks."""
+        config, artifacts = self.trained(seed, text=text)
+        folder = artifacts["teacher"].folder
+        return _rank(config, artifacts, folder, json.loads((folder / "done.json").read_text())["seconds"])
+
+    def trained(self, seed: int, *, text: bool) -> tuple[Config, dict[str, Artifact]]:
+        """Trains (or goes on) in a folder of its own: the config, and its artifacts with the teacher's."""
         config = self.config if text else replace(self.config, data=replace(self.config.data, text=()))
         place = RUNS / self.name / config.data.split / ("text" if text else "ids")
         config = replace(config, workdir=str(place))
@@ -111,7 +121,7 @@ class _Variant:
             started = time.monotonic()
             teacher.run(seeded, folder, artifacts)
             done.write_text(json.dumps({"seconds": time.monotonic() - started}))
-        return _rank(config, artifacts, folder, json.loads(done.read_text())["seconds"])
+        return config, artifacts | {"teacher": Artifact(folder, {})}
 
 
 def _rank(config: Config, artifacts: dict[str, Any], folder: Path, seconds: float) -> _Tested:

@@ -71,7 +71,7 @@ def run(config: Config, budget: Budget, say: Callable[[str], None]) -> tuple[Tri
     """
     workdir = Path(config.workdir)
     found = {name: artifacts.read(workdir / name) for name in ("prepare", "encode", "teacher", "distill")}
-    trial = _trial(config, workdir / "budget", found, say)
+    trial = trials(config, workdir / "budget", found, say)
     tried = []
     for point in candidates(config, budget, trial.cost):
         tried.append(trial.train(point))
@@ -137,13 +137,16 @@ def _refuse(budget: Budget, tried: list[Tried]) -> None:
     )
 
 
-class _Trials(NamedTuple):
+class Trials(NamedTuple):
+    """What can be known of a point."""
+
     cost: Callable[[Point], Tried]
     """Of an untrained point: what it costs does not depend on its numbers (NDCG 0)."""
     train: Callable[[Point], Tried]
 
 
-def _trial(config: Config, folder: Path, found: dict[str, Artifact], say: Callable[[str], None]) -> _Trials:
+def trials(config: Config, folder: Path, found: dict[str, Artifact], say: Callable[[str], None]) -> Trials:
+    """Points of the student in ``found``; what was trained is kept in ``folder`` and not trained again."""
     from rexjax.compression import points
     from rexjax.models import recommender
     from rexjax.retrieval import scorer
@@ -182,7 +185,7 @@ def _trial(config: Config, folder: Path, found: dict[str, Artifact], say: Callab
         say(f"{tried.name}: NDCG@10 {tried.ndcg:.4f}, {tried.quality:.1%} of the teacher's, on validation")
         return tried
 
-    return _Trials(cost, train)
+    return Trials(cost, train)
 
 
 def keep(config: Config, name: str, say: Callable[[str], None]) -> Config:

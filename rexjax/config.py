@@ -80,10 +80,12 @@ class Data:
     """k-core: items with fewer interactions are dropped, likewise."""
     repeats: Literal["first", "keep"] = "first"
     """'first': a user's later interactions with the same item are dropped; 'keep': they stay."""
-    split: Literal["leave_one_out", "global_time", "last_session"] = "leave_one_out"
-    """What is held out of each history: its last two items; all behind two moments; its last two sessions."""
+    split: Literal["leave_one_out", "global_time", "last_session", "cold_items"] = "leave_one_out"
+    """What is held out of each history: its last two items; all behind two moments; its last two sessions; or some
+    items altogether, drawn by the seed: a user's first one tests, and what came after it is dropped."""
     holdout: float = 0.1
-    """global_time only: the share of all interactions behind the last cut, and as much again before it."""
+    """global_time: the share of all interactions behind the last cut, and as much again before it; cold_items: the
+    share of items."""
     targets: Literal["next_item", "next_time"] = "next_item"
     """What a history's items predict in training: the next one, or one drawn from those of the next later time (for
     logs whose baskets share a time)."""

@@ -1,7 +1,8 @@
 """Splits, as two cuts through each user's history: [train | valid | test].
 
 Every split the field uses is such a pair of cuts once a history is in the order of time: leave-one-out cuts off the
-last two items, global time cuts all users at two moments, last session cuts off the last two invoices or visits.
+last two items, global time cuts all users at two moments, last session cuts off the last two invoices or visits. To
+hold items out altogether, events must be dropped before.
 """
 
 import numpy as np
@@ -43,6 +44,39 @@ def last_session(offsets: np.ndarray, sessions: np.ndarray) -> tuple[np.ndarray,
         np.where(enough, padded[end_run - 2], offsets[1:]),
         np.where(enough, padded[end_run - 1], offsets[1:]),
     )
+
+
+def without_cold(users: np.ndarray, items: np.ndarray, cold: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Which events stay where some items are new to everybody, and which of them test.
+
+    A user's first cold item that two others precede is his test; what came after it is dropped, and so are his other
+    cold items.
+
+    Args:
+        users: int [E], whose events they are, a user's one after another.
+        items: int [E].
+        cold: bool [N].
+
+    Returns:
+        kept, tests: bool [E].
+    """
+    new = cold[items]
+    place = np.arange(len(users))
+    first = np.flatnonzero(np.append(True, users[1:] != users[:-1]))
+    owner = np.cumsum(np.append(False, users[1:] != users[:-1]))
+    warm = np.cumsum(~new)
+    warm_before = warm - ~new - (warm - ~new)[first][owner]
+    able = np.flatnonzero(new & (warm_before >= 2))
+    chosen = np.full(len(first), len(users))
+    np.minimum.at(chosen, owner[able], able)
+    tests = place == chosen[owner]
+    return tests | (~new & (place < chosen[owner])), tests
+
+
+def last_validates(offsets: np.ndarray, tested: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The last event of users who are ``tested`` (bool [U]) tests, and the last one before validates."""
+    test = offsets[1:] - tested
+    return np.where(test - offsets[:-1] >= 2, test - 1, test), test
 
 
 def _count_before(offsets: np.ndarray, before: np.ndarray) -> np.ndarray:

@@ -125,7 +125,7 @@ def _training(
     blocks = -(-items // block_size(items))
     constants = Constants(
         _shape((rows, width), jnp.float32, over_rows),
-        _shape((rows,), jnp.bool_, over_rows),
+        _shape((rows,), jnp.bool_, over_rows) if rows > items else None,
         _shape((rows, model.aligned), jnp.float32, over_rows),
         _shape((blocks,), jnp.int32, replicated(mesh)),
     )

@@ -49,12 +49,17 @@ def run(config: Config, folder: Path, artifacts: dict[str, Artifact]) -> dict[st
         "student": (
             objectives.distilled(model, student.ranking_weight, student.alignment_weight),
             teacher_lists.taught(plain, folder, student, settings.epochs),
+            catalogue._replace(scored=None),  # the lists may name any item
         ),
-        "control": (objectives.full_softmax(model), lambda number: ((batch, None) for batch in plain(number))),
+        "control": (
+            objectives.full_softmax(model),
+            lambda number: ((batch, None) for batch in plain(number)),
+            catalogue,
+        ),
     }
     metrics: dict[str, Any] = {"content": {}}
-    for name, (objective, epoch) in runs.items():
-        task = Task(name, model, objective, epoch, validate, catalogue)
+    for name, (objective, epoch, items) in runs.items():
+        task = Task(name, model, objective, epoch, validate, items)
         fitted = fit(task, settings, seed=config.seed, mesh=mesh, folder=folder, wandb_project=config.wandb)
         served = recommender.serve(model, fitted.params, catalogue.text, log.items)
         metrics["content"][name] = save_tree(folder / name, flatten(served))

@@ -70,8 +70,9 @@ def content_vectors(artifact: Artifact) -> np.ndarray:
 
 
 def catalogue(log: Prepared, vectors: np.ndarray) -> Catalogue:
-    """What training must know of the items."""
-    return Catalogue(np.asarray(vectors, np.float32), log.popularity)
+    """What training must know of the items; those that it never meets and that have a text are not scored by it."""
+    unmet = (log.popularity == 0) & vectors.any(1)
+    return Catalogue(np.asarray(vectors, np.float32), log.popularity, ~unmet if unmet.any() else None)
 
 
 def epochs(log: Prepared, config: Config, batch: int, mesh: jax.sharding.Mesh) -> Callable[[int], Iterator[Batch]]:

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from rexjax.artifacts import Artifact
-from rexjax.config import Config, Data
+from rexjax.config import Config
 from rexjax.data import histories, interactions, sources, splits
 from rexjax.data.histories import Histories
 from rexjax.errors import UserError
@@ -36,7 +36,7 @@ def run(config: Config, folder: Path, inputs: dict[str, Artifact]) -> dict[str, 
         pq.write_table(con.to_pyarrow(kept.items), folder / "items.parquet")
         pq.write_table(con.to_pyarrow(kept.users), folder / "users.parquet")
         shutil.rmtree(folder / "histories", ignore_errors=True)
-        histories.write(folder, _records(con, kept.log, data, kept.steps[-1]["users"]))
+        histories.write(folder, _records(con, kept.log, config, kept.steps[-1]))
         span = con.to_pyarrow(kept.log.agg(first=ibis._.time.min(), last=ibis._.time.max())).to_pylist()[0]
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
@@ -47,20 +47,32 @@ def run(config: Config, folder: Path, inputs: dict[str, Artifact]) -> dict[str, 
     }
 
 
-def _records(con: Any, log: Any, data: Data, users: int) -> Iterator[Histories]:
-    cuts = (0.0, 0.0)
+def _records(con: Any, log: Any, config: Config, size: dict[str, int]) -> Iterator[Histories]:
+    data, cuts = config.data, (0.0, 0.0)
     if data.split == "global_time":
         quantiles = log.agg(a=log.time.quantile(1 - 2 * data.holdout), b=log.time.quantile(1 - data.holdout))
         cuts = tuple(con.to_pyarrow(quantiles).to_pylist()[0].values())
+    cold = np.zeros(size["items"], bool)
+    cold[np.random.default_rng(config.seed).permutation(len(cold))[: round(data.holdout * len(cold))]] = True
     blocks = histories.split_by_user(con.to_pyarrow_batches(log, chunk_size=1_000_000))
-    total = -(-users // histories.USERS_PER_RECORD)
+    total = -(-size["users"] // histories.USERS_PER_RECORD)
     first_event = 0
     for block in track(blocks, "packing histories", total):
-        yield _record(block, data.split, cuts, first_event)
-        first_event += len(block["item"])
+        record = _cold_record(block, cold) if data.split == "cold_items" else _record(block, data.split, cuts)
+        yield record._replace(first_event=first_event)
+        first_event += len(record.items)
 
 
-def _record(block: dict[str, np.ndarray], split: str, cuts: tuple[float, float], first_event: int) -> Histories:
+def _cold_record(block: dict[str, np.ndarray], cold: np.ndarray) -> Histories:
+    kept, tests = splits.without_cold(block["user"], block["item"], cold)
+    users = np.unique(block["user"])
+    owner = np.searchsorted(users, block["user"])
+    offsets = np.append(0, np.cumsum(np.bincount(owner, kept, len(users)))).astype(np.int64)
+    valid, test = splits.last_validates(offsets, np.bincount(owner, tests, len(users)).astype(np.int64))
+    return Histories(block["item"][kept].astype(np.int32), block["time"][kept], offsets, valid, test)
+
+
+def _record(block: dict[str, np.ndarray], split: str, cuts: tuple[float, float]) -> Histories:
     starts = np.flatnonzero(np.diff(block["user"], prepend=-1))
     offsets = np.append(starts, len(block["user"])).astype(np.int64)
     if split == "global_time":
@@ -70,7 +82,7 @@ def _record(block: dict[str, np.ndarray], split: str, cuts: tuple[float, float],
     else:
         valid, test = splits.leave_one_out(offsets)
     items = block["item"].astype(np.int32)
-    return Histories(items, block["time"], offsets, valid.astype(np.int64), test.astype(np.int64), first_event)
+    return Histories(items, block["time"], offsets, valid.astype(np.int64), test.astype(np.int64))
 
 
 def _runs(sessions: np.ndarray) -> np.ndarray:

@@ -24,6 +24,9 @@ class Catalogue(NamedTuple):
     """float32 [N, W], zeros where there is no text."""
     popularity: np.ndarray
     """int64 [N], training interactions."""
+    scored: np.ndarray | None = None
+    """bool [N], items that a full softmax runs over; None: all. The others begin (and stay) at rows of zeros: they are
+    what their text says, and nobody is taught that they are never chosen."""
     aligned: np.ndarray = np.zeros((0, 0), np.float32)
     """float32 [N, W'], unit vectors that a projection of the model's is to resemble; W' = 0: none."""
 
@@ -33,8 +36,8 @@ class Constants(NamedTuple):
 
     text: jax.Array
     """float32 [P, W]."""
-    real: jax.Array
-    """bool [P], False for rows that only pad."""
+    real: jax.Array | None
+    """bool [P], False for rows that only pad or are not scored; None: there are none."""
     aligned: jax.Array
     """float32 [P, W']."""
     cumulative: jax.Array
@@ -52,14 +55,15 @@ def place(catalogue: Catalogue, table: Table, mesh: Mesh) -> Constants:
     """The catalogue as the devices need it."""
     items, rows = len(catalogue.popularity), tables.padded(table, mesh)
     item = np.asarray(order.to_physical(np.arange(rows), mesh))  # of each row
-    real = item < items
-    lie = lambda rows: np.where(real[:, None], rows[np.minimum(item, items - 1)], 0).astype(np.float32)  # noqa: E731
+    inside = item < items
+    real = inside if catalogue.scored is None else inside & catalogue.scored[np.minimum(item, items - 1)]
+    lie = lambda rows: np.where(inside[:, None], rows[np.minimum(item, items - 1)], 0).astype(np.float32)  # noqa: E731
     aligned = catalogue.aligned if catalogue.aligned.size else np.zeros((items, 0))
     size = block_size(items)
     weights = np.pad(catalogue.popularity + 1, (0, -items % size)).reshape(-1, size).sum(1)
     weights = np.maximum(weights // (weights.sum() // 2**30 + 1), 1)  # so that their sum is an int32
     return jax.device_put(
-        Constants(lie(catalogue.text), real, lie(aligned), np.cumsum(weights).astype(np.int32)),
+        Constants(lie(catalogue.text), None if real.all() else real, lie(aligned), np.cumsum(weights).astype(np.int32)),
         constants_shardings(mesh),
     )
 

@@ -79,6 +79,8 @@ def fit(
     constants = place(task.catalogue, table, mesh)
     current = state.create(model, config, table, seed=seed, text_width=text_width, mesh=mesh)
     current = state.with_params(current, task.start, table, mesh) if task.start else current
+    if task.catalogue.scored is not None and "rows" not in (task.start or {}):
+        current = state.with_rows_where(current, constants.real)
     abstract = state.abstract(model, config, table, text_width=text_width, mesh=mesh)
     about = abstract, table, mesh
     to_disk, from_disk = disk.writer(*about), disk.reader(*about)

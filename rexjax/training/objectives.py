@@ -111,9 +111,8 @@ def _over_all_items(
         users = recommender.user_vectors(params["history"], vectors, batch, key)
         labels = tables.physical(batch.labels.reshape(-1), table, mesh)
         wanted = targets(labels, lists, table, mesh)
-        real = constants.real if tables.padded(table, mesh) > table.rows else None
         flat = users.reshape(-1, users.shape[-1])
-        total = softmax.cross_entropy(flat, items, wanted, real, recommender.scale, mesh)
+        total = softmax.cross_entropy(flat, items, wanted, constants.real, recommender.scale, mesh)
         more = beside(params, users, vectors, items, batch, lists, constants, key, table, mesh)
         return total / jnp.maximum((labels >= 0).sum(), 1) + more
 

@@ -83,6 +83,12 @@ def with_params(state: TrainState, params: Params, table: Table, mesh: jax.shard
     return state._replace(params=state.params | given, table=tables.of_rows(params["rows"], table, mesh))
 
 
+def with_rows_where(state: TrainState, real: jax.Array) -> TrainState:
+    """A new ``state`` whose rows are zeros but where ``real``, bool [P] as they lie, says otherwise."""
+    cleared = jax.jit(lambda packed, real: jnp.where(real[:, None], packed, 0), donate_argnums=0)
+    return state._replace(table=state.table._replace(packed=cleared(state.table.packed, real)))
+
+
 def whole(state: TrainState, table: Table, mesh: jax.sharding.Mesh) -> Params:
     """All parameters, the rows [P, D] float32 in the order of item ids (padding last)."""
     rows = tables.current_rows(state.table, state.step, table).astype(jnp.float32)

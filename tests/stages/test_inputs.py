@@ -31,6 +31,15 @@ def artifact(tmp_path_factory) -> Artifact:
     return Artifact(folder, {"metrics": {"items": N}})
 
 
+def test_items_that_training_never_meets_are_not_scored_if_they_have_a_text(artifact):
+    log, vectors = inputs.prepared(artifact), np.ones((N, 2), np.float32)
+    vectors[4] = 0
+    np.testing.assert_array_equal(inputs.catalogue(log, vectors).scored, [1, 1, 0, 1, 1, 0])
+    assert inputs.catalogue(log, vectors[:, :0]).scored is None
+    met = log._replace(popularity=log.popularity + 1)
+    assert inputs.catalogue(met, vectors).scored is None
+
+
 def test_popularity_counts_training_events_alone(artifact):
     log = inputs.prepared(artifact)
     np.testing.assert_array_equal(log.popularity, [3, 3, 0, 2, 0, 0])  # 2, 4 and 5 are only held out

@@ -66,6 +66,27 @@ def test_csv_and_parquet_give_the_same_artifact(tmp_path):
     assert a.hash == b.hash != other.hash
 
 
+def test_cold_items_are_in_no_ones_training(tmp_path, monkeypatch):
+    card, artifact = run(tmp_path / "a", split="cold_items", holdout=0.2)
+    log = histories.read(artifact.folder)
+    training = np.concatenate([log.items[a:b] for a, b in zip(log.offsets[:-1], log.valid_start, strict=True)])
+    tests = np.concatenate([log.items[a:b] for a, b in zip(log.test_start, log.offsets[1:], strict=True)])
+    held = np.concatenate([log.items[a:b] for a, b in zip(log.valid_start, log.test_start, strict=True)])
+    cold = set(tests.tolist())
+    assert 0 < len(cold) <= 5 and not cold & {*training.tolist(), *held.tolist()} and card["cold_targets"]["test"] > 0
+    assert card["test_users"] == len(tests) and card["interactions"] == len(log.items) < 240
+    # a user's events are still his own, in their order, and none comes after the one that tests
+    raw = pq.read_table(artifact.folder / "items.parquet")["item_id"].to_numpy()
+    for user, (start, stop) in enumerate(zip(log.offsets[:-1], log.offsets[1:], strict=True)):
+        own = [item for owner, item, _ in sorted(ROWS, key=lambda row: (row[0], row[2])) if owner == user]
+        kept = raw[log.items[start:stop]].tolist()
+        assert [item for item in own if item in kept] == kept
+    monkeypatch.setattr(histories, "USERS_PER_RECORD", 7)
+    _, cut = run(tmp_path / "b", split="cold_items", holdout=0.2)
+    for name in ("items", "offsets", "valid_start", "test_start", "first_event"):
+        np.testing.assert_array_equal(getattr(histories.read(cut.folder), name), getattr(log, name), err_msg=name)
+
+
 def test_records_of_many_users_join_to_the_same_log(tmp_path, monkeypatch):
     _, whole = run(tmp_path / "a")
     monkeypatch.setattr(histories, "USERS_PER_RECORD", 7)

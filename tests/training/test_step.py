@@ -47,7 +47,7 @@ def catalogue() -> Catalogue:
     rng = np.random.default_rng(1)
     text, wanted = rng.normal(size=(N, W)).astype(np.float32), rng.normal(size=(N, A)).astype(np.float32)
     popularity = np.bincount(log().items, minlength=N)
-    return Catalogue(text, popularity, wanted / np.linalg.norm(wanted, axis=1, keepdims=True))
+    return Catalogue(text, popularity, aligned=wanted / np.linalg.norm(wanted, axis=1, keepdims=True))
 
 
 def net_of(kind: str) -> recommender.Recommender:
@@ -184,6 +184,45 @@ def test_full_softmax_is_over_the_real_items_only():
     real = batch.labels >= 0
     expected = -np.take_along_axis(log_probabilities, batch.labels[..., None], -1)[..., 0][real].mean()
     np.testing.assert_allclose(_loss(objectives.full_softmax(MODELS["student"]), batch), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("devices", [1, 8])
+def test_items_that_are_not_scored_begin_and_stay_at_zero_and_cost_nothing(devices):
+    net, mesh, objective = MODELS["teacher"], make_mesh(devices, 1), LOSSES["teacher"]
+    full = next(iter(stream()))[0]
+    batch = type(full)(*(np.concatenate([a[:2], b[2:]]) for a, b in zip(full, nothing(8), strict=True)))
+    unmet = np.setdiff1d(np.arange(N), [batch.items, batch.labels])[:3]
+    assert len(unmet) == 3
+    scored = ~np.isin(np.arange(N), unmet)
+    table = net.table(N, CONFIG, sparse=False)
+    constants = place(catalogue()._replace(scored=scored), table, mesh)
+    start = state.create(net, CONFIG, table, seed=7, text_width=W, mesh=mesh)
+    before = np.asarray(order.to_logical(start.table.packed, mesh))[:N]
+    start = state.with_rows_where(start, constants.real)._replace(step=jnp.int32(3))
+    cleared = np.asarray(order.to_logical(start.table.packed, mesh))[:N]
+    np.testing.assert_array_equal(cleared, np.where(scored[:, None], before, 0))
+    params = jax.tree.map(np.asarray, state.whole(start, table, mesh))
+    advance = step.make_step(objective, net, CONFIG, table, seed=7, text_width=W, mesh=mesh)
+    last, metrics = advance(start, batch, None, constants)
+    after = np.asarray(order.to_logical(last.table.packed, mesh))[:N]
+    assert not after[unmet].any() and (after[scored] != cleared[scored]).any(1).all()
+    # the same as if they were not in the catalogue
+    key = jax.random.fold_in(jax.random.key(7), 3)
+    items = np.asarray(net.item_vectors(params | {"rows": params["rows"][:N]}, catalogue().text))
+    users = net.user_vectors(params["history"], recommender.gather(items, batch.items)[0], batch, key)
+    scores = np.where(scored, np.asarray(users) @ items.T, -np.inf).astype(np.float64)
+    logs = scores - np.log(np.exp(scores).sum(-1, keepdims=True))
+    real = batch.labels >= 0
+    expected = -np.take_along_axis(logs, batch.labels[..., None], -1)[..., 0][real].mean()
+    np.testing.assert_allclose(metrics["loss"], expected, rtol=1e-4)
+
+
+def test_a_catalogue_of_scored_items_that_fills_its_rows_has_no_mask():
+    table = MODELS["teacher"].table(N, CONFIG, sparse=False)
+    assert place(catalogue(), table, make_mesh(1, 1)).real is None
+    assert place(catalogue(), table, make_mesh(8, 1)).real.sum() == N
+    scored = np.arange(N) != 4
+    assert place(catalogue()._replace(scored=scored), table, make_mesh(1, 1)).real.sum() == N - 1
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])

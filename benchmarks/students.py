@@ -1,0 +1,212 @@
+"""Students beside their teacher: what each keeps, what it saves, and what every part of its training is worth.
+
+    python -m benchmarks.students beauty --seeds 0 1 2 --data FOLDER --json benchmarks/results/students.json
+
+The teacher is that of ``benchmarks.teachers`` (trained if it is not there) for ``--teacher-seed``. For each seed a
+student, its control without teacher and, with ``--ablate``, students with one part of the training left out are trained
+with the config's settings; the first seed's is compressed to every point of the config and to the best ones of 64, 32
+and 16 bytes an item (chosen on validation, as by ``rexjax compress --budget``). All rank the whole catalogue on test;
+differences are paired over users, and over seeds where there are several. ``--split cold_items`` holds a twentieth of
+the items out of training altogether and tests on them.
+"""
+
+import argparse
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from benchmarks import record, teachers
+from rexjax import budget
+from rexjax.artifacts import Artifact
+from rexjax.budget import Budget
+from rexjax.compression import points
+from rexjax.config import Config
+from rexjax.evaluation import significance
+from rexjax.evaluation.ranking import Requests, Result
+from rexjax.models import recommender
+from rexjax.retrieval import scorer
+from rexjax.retrieval.scorer import Scorer
+from rexjax.stages import compress, distill, evaluate, inputs
+
+BYTES = (64, 32, 16)
+CUTS = (1, 3, 10)
+_METRICS = ("ndcg@10", "recall@10")
+
+
+def main() -> None:
+    """Trains, compresses, ranks, writes and prints."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("sets", nargs="+", choices=sorted(teachers.SETS), help="which logs")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="one student and one control each")
+    parser.add_argument("--teacher-seed", type=int, default=0, help="of the one teacher")
+    parser.add_argument("--ablate", action="store_true", help="also students with one part left out")
+    parser.add_argument(
+        "--split", choices=["leave_one_out", "global_time", "cold_items"], default="", help="--data.split"
+    )
+    parser.add_argument("--data", default=os.environ.get("REXJAX_DATA", ""), help="folder of the benchmark data sets")
+    parser.add_argument("--json", default="", help="where to write the rows")
+    flags = parser.parse_args()
+    path = Path(flags.json) if flags.json else None
+    rows = json.loads(path.read_text())["rows"] if path and path.exists() else []
+    for name in flags.sets:
+        found = _Set(name, flags.split, flags.data, flags.teacher_seed).rows(flags.seeds, flags.ablate)
+        for row in found:
+            print(row, flush=True)
+        rows = [row for row in rows if (row["dataset"], row["case"]) != (name, found[0]["case"])] + found
+        record.write(flags.json, rows, ("jax", "flax", "optax", "numpy"))
+
+
+class _Set:
+    """One log, its teacher, and what is asked on its test part."""
+
+    def __init__(self, name: str, split: str, data: str, teacher_seed: int) -> None:
+        variant = teachers.Variant(name, "", split, data)
+        self.name, self.case = name, variant.label
+        self.config, self.artifacts = variant.trained(teacher_seed, text=True)
+        self.log = inputs.prepared(self.artifacts["prepare"])
+        self.asked = evaluate.requests_of(self.log, "test", self.config)
+        self.teacher = scorer.model(
+            recommender.teacher(self.config.teacher, self.config.data.length),
+            inputs.served(self.artifacts["teacher"].folder / "model"),
+        )
+        self.of_teacher = self._ranked("teacher", self.teacher, self.asked)
+
+    def rows(self, seeds: list[int], ablate: bool) -> list[dict[str, Any]]:
+        """All figures; those of compression and of short histories for the first seed."""
+        students = {seed: self._distilled(self.config, seed) for seed in seeds}
+        found = [self._row("teacher", [self.of_teacher], self.teacher)]
+        for name in ("student", "control"):
+            models = [self._model(self.config, folder / name) for folder in students.values()]
+            found.append(self._row(name, [self._ranked(name, model, self.asked) for model in models], models[0]))
+        taught, control = (
+            [self._per_user(folder / name) for folder in students.values()] for name in ("student", "control")
+        )
+        found += [self._gain("student - control", taught, control)]
+        if ablate:
+            for change, config in _ablations(self.config).items():
+                others = [self._per_user(self._distilled(config, seed) / "student") for seed in seeds]
+                found += [self._gain(f"student - {change}", taught, others)]
+        first = students[seeds[0]]
+        return found + self._short(first) + self._compressed(first, seeds[0]) + self._baselines()
+
+    def _distilled(self, config: Config, seed: int) -> Path:
+        """Folder of a student and its control."""
+        changed = {key: value for key, value in vars(config.student).items() if value != vars(self.config.student)[key]}
+        about = "".join(f" {key}={value}" for key, value in changed.items())
+        folder = self.artifacts["teacher"].folder / f"student {seed}{about}"
+        folder.mkdir(exist_ok=True)
+        if not (folder / "metrics.json").exists():
+            metrics = distill.run(replace(config, seed=seed), folder, self.artifacts)
+            (folder / "metrics.json").write_text(json.dumps(metrics))
+        return folder
+
+    def _model(self, config: Config, folder: Path) -> Scorer:
+        return scorer.model(recommender.student(config.student, config.data.length), inputs.served(folder))
+
+    def _ranked(self, name: str, model: Scorer, asked: Requests) -> Result:
+        return evaluate.rank(name, model, asked, (10,))
+
+    def _per_user(self, folder: Path) -> np.ndarray:
+        return self._ranked(folder.name, self._model(self.config, folder), self.asked).per_user["ndcg@10"]
+
+    def _row(self, model: str, results: list[Result], one: Scorer) -> dict[str, Any]:
+        cost = evaluate.cost_of(one, self.config, self.log.items)
+        row = {"dataset": self.name, "case": self.case, "model": model, "seeds": len(results)}
+        row |= {metric: float(np.mean([result.means[metric] for result in results])) for metric in _METRICS}
+        own = np.mean([result.per_user["ndcg@10"] for result in results], 0)
+        other = self.of_teacher.per_user["ndcg@10"]
+        return row | {"kept": float(own.mean() / other.mean())} | _difference(own, other) | cost
+
+    def _gain(self, name: str, ours: list[np.ndarray], others: list[np.ndarray]) -> dict[str, Any]:
+        a, b = np.mean(ours, 0), np.mean(others, 0)
+        row = {"dataset": self.name, "case": self.case, "model": name, "seeds": len(ours)}
+        return row | {"gain": float(a.mean() / b.mean() - 1)} | _difference(a, b)
+
+    def _short(self, folder: Path) -> list[dict[str, Any]]:
+        """Teacher and student on the last events alone."""
+        student, found = self._model(self.config, folder / "student"), []
+        for events in CUTS:
+            late = np.arange(self.asked.histories.shape[1]) >= self.asked.histories.shape[1] - events
+            cut = self.asked._replace(histories=np.where(late, self.asked.histories, -1).astype(np.int32))
+            both = {
+                name: self._ranked(name, model, cut)
+                for name, model in (("teacher", self.teacher), ("student", student))
+            }
+            for name, result in both.items():
+                row = {"dataset": self.name, "case": self.case, "model": f"{name}, last {events}"}
+                found.append(row | {metric: result.means[metric] for metric in _METRICS})
+        return found
+
+    def _compressed(self, folder: Path, seed: int) -> list[dict[str, Any]]:
+        config = replace(self.config, seed=seed)
+        artifacts = self.artifacts | {"distill": Artifact(folder, {"hash": folder.name})}
+        student = inputs.served(folder / "student")
+        whole = self._ranked("student", self._model(config, folder / "student"), self.asked)
+        lists = self._lists(self._model(config, folder / "student"))
+        found = []
+        for about, point in self._points(config, artifacts, folder):
+            place, small = folder / point.name, points.narrowed(student, point, config.student.encoder)
+            if compress.needs_training(point, config):
+                place.mkdir(exist_ok=True)
+                small, _ = compress.train(config, point, small, place, artifacts)
+            own = recommender.student(replace(config.student, width=point.width), config.data.length)
+            model = scorer.model(own, points.quantized(small, point))
+            result = self._ranked(point.name, model, self.asked)
+            row = self._row(f"{about}{point.name}", [result], model)
+            lost = significance.paired_bootstrap(result.per_user["ndcg@10"], whole.per_user["ndcg@10"], seed=0)
+            row["of_student"] = float(result.means["ndcg@10"] / whole.means["ndcg@10"])
+            row["minus_student"] = [lost.difference, lost.low, lost.high]
+            shared = [len(np.intersect1d(a, b)) / 10 for a, b in zip(self._lists(model), lists, strict=True)]
+            found.append(row | {"top10_overlap": float(np.mean(shared))})
+        return found
+
+    def _points(self, config: Config, artifacts: dict[str, Artifact], folder: Path) -> list[tuple[str, points.Point]]:
+        named = [("", points.parse(name, config.student.width)) for name in (*config.compress.points, "half")]
+        trial = budget.trials(config, folder / "budget", artifacts, print)
+        for size in BYTES:
+            tried = [
+                trial.train(point) for point in budget.candidates(config, Budget("bytes_per_item", size), trial.cost)
+            ]
+            best = max(tried, key=lambda one: one.ndcg)
+            named.append((f"{size} bytes: ", points.parse(best.name, config.student.width)))
+        return named
+
+    def _lists(self, model: Scorer) -> np.ndarray:
+        """The first ten items for the first 4,096 users: int32 [U, 10]."""
+        answer, asked = jax.jit(scorer.answer(model, 10)), self.asked
+        seen = evaluate.ranking.padded(asked.seen_items, asked.seen_offsets, np.arange(len(asked.histories))[:4096])
+        return np.asarray(answer(model.served, asked.histories[:4096], seen, asked.times[:4096])[1])
+
+    def _baselines(self) -> list[dict[str, Any]]:
+        encoded = self.artifacts["encode"]
+        text = inputs.content_vectors(encoded)[:, : encoded.metrics["parts"]["text"]["width"]]
+        models = {"popularity": scorer.popularity(self.log.popularity), "text_cosine": scorer.text_cosine(text)}
+        return [self._row(name, [self._ranked(name, model, self.asked)], model) for name, model in models.items()]
+
+
+def _difference(a: np.ndarray, b: np.ndarray) -> dict[str, Any]:
+    interval = significance.paired_bootstrap(a, b, seed=0)
+    return {"difference": interval.difference, "interval": [interval.low, interval.high]}
+
+
+def _ablations(config: Config) -> dict[str, Config]:
+    """The same students with one part of what they are taught left out."""
+    student = config.student
+    parts = {
+        "without the label": {"list_weight": (1.0,)},
+        "without further rounds": {"rounds": 0},
+        "without ranking": {"ranking_weight": 0.0},
+        "without alignment": {"alignment_weight": 0.0},
+        "without schedules": {"list_weight": student.list_weight[:1], "list_temperature": student.list_temperature[:1]},
+    }
+    made = {name: replace(config, student=replace(student, **part)) for name, part in parts.items()}
+    return {name: other for name, other in made.items() if other != config}
+
+
+if __name__ == "__main__":
+    main()
