@@ -18,7 +18,7 @@ from rexjax.embedding import table as tables
 from rexjax.embedding.bags import Feature
 from rexjax.models.layers import normalize
 from rexjax.models.recommender import Recommender
-from rexjax.training.catalogue import draw_evenly, draw_popular
+from rexjax.training.catalogue import Constants, draw_evenly, draw_popular
 
 
 class Lists(NamedTuple):
@@ -53,6 +53,22 @@ class NamedRows(NamedTuple):
 Objective = WholeTable | NamedRows
 
 
+class _Forward(NamedTuple):
+    """What a step over all items has at hand once users are encoded."""
+
+    params: Any
+    batch: Any
+    lists: Lists | None
+    constants: Constants
+    key: jax.Array | None
+    items: jax.Array
+    """float32 [P, D], all items' vectors as the table lies."""
+    history: jax.Array
+    """float32 [B, L, D], those of the batch's items."""
+    users: jax.Array
+    """float32 [B, L, D]."""
+
+
 def of_teacher(recommender: Recommender, config: Teacher) -> Objective:
     """What the config names."""
     if config.loss == "full_softmax":
@@ -77,24 +93,24 @@ def distilled(recommender: Recommender, ranking: float = 0.0, alignment: float =
         rows = tables.physical(lists.items.reshape(len(labels), -1), table, mesh)
         return softmax.mixture(labels, softmax.Targets(rows, lists.weights.reshape(rows.shape)))
 
-    def ranked(users, items, batch, lists, constants, key, table, mesh):
-        drawn, _ = draw_evenly(constants, jax.random.fold_in(key, 2), lists.items.shape[-1], table)
-        listed, others = (tables.look_up(items, ids, table, mesh) for ids in (lists.items, drawn))
-        listed = recommender.scale * jnp.einsum("bld,blkd->blk", users, listed)
-        others = recommender.scale * jnp.einsum("bld,md->blm", users, others)
-        return losses.relaxed_ranking(listed, None, where=batch.labels >= 0, others=others)
+    def ranked(at: _Forward, table, mesh):
+        drawn, _ = draw_evenly(at.constants, jax.random.fold_in(at.key, 2), at.lists.items.shape[-1], table)
+        listed, others = (tables.look_up(at.items, ids, table, mesh) for ids in (at.lists.items, drawn))
+        listed = recommender.scale * jnp.einsum("bld,blkd->blk", at.users, listed)
+        others = recommender.scale * jnp.einsum("bld,md->blm", at.users, others)
+        return losses.relaxed_ranking(listed, None, where=at.batch.labels >= 0, others=others)
 
-    def aligned(params, vectors, batch, constants, table, mesh):
-        projected = normalize(vectors @ params["aligned"]["kernel"])
-        wanted = tables.look_up(constants.aligned, batch.items, table, mesh)
-        return losses.mean(1 - jnp.sum(projected * wanted, -1), batch.items >= 0)
+    def aligned(at: _Forward, table, mesh):
+        projected = normalize(at.history @ at.params["aligned"]["kernel"])
+        wanted = tables.look_up(at.constants.aligned, at.batch.items, table, mesh)
+        return losses.mean(1 - jnp.sum(projected * wanted, -1), at.batch.items >= 0)
 
-    def beside(params, users, vectors, items, batch, lists, constants, key, table, mesh):
+    def beside(at: _Forward, table, mesh):
         total = 0.0
         if ranking:
-            total += ranking * ranked(users, items, batch, lists, constants, key, table, mesh)
+            total += ranking * ranked(at, table, mesh)
         if alignment:
-            total += alignment * aligned(params, vectors, batch, constants, table, mesh)
+            total += alignment * aligned(at, table, mesh)
         return total
 
     return _over_all_items(recommender, targets, beside)
@@ -113,7 +129,7 @@ def _over_all_items(
         wanted = targets(labels, lists, table, mesh)
         flat = users.reshape(-1, users.shape[-1])
         total = softmax.cross_entropy(flat, items, wanted, constants.real, recommender.scale, mesh)
-        more = beside(params, users, vectors, items, batch, lists, constants, key, table, mesh)
+        more = beside(_Forward(params, batch, lists, constants, key, items, vectors, users), table, mesh)
         return total / jnp.maximum((labels >= 0).sum(), 1) + more
 
     return WholeTable(loss)
