@@ -14,6 +14,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from benchmarks import record
+
 RUNS = {
     "quickstart": ["configs/quickstart.py"],
     "online_retail": ["configs/online_retail.py", "--data.path", "$DATA/online_retail"],
@@ -42,12 +44,8 @@ def main() -> None:
         rows += collect(name, "rexjax run " + " ".join(RUNS[name]), workdir, result, flags.commit)
         print(markdown(name, result))
     if flags.json:
-        rows += [row for row in _rows(Path(flags.json)) if row["dataset"] not in flags.runs]
+        rows += [row for row in record.rows(flags.json) if row["dataset"] not in flags.runs]
         Path(flags.json).write_text(json.dumps({"rows": rows}, indent=1) + "\n")
-
-
-def _rows(path: Path) -> list[dict[str, Any]]:
-    return json.loads(path.read_text())["rows"] if path.exists() else []
 
 
 def collect(dataset: str, command: str, workdir: Path, result: dict[str, Any], commit: str) -> list[dict[str, Any]]:

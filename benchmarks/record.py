@@ -24,6 +24,11 @@ def write(path: str, rows: list[dict[str, Any]], packages: tuple[str, ...], **mo
         Path(path).write_text(json.dumps(machine | {"versions": versions} | more | {"rows": rows}, indent=1) + "\n")
 
 
+def rows(path: str) -> list[dict[str, Any]]:
+    """The rows that ``write`` left in ``path``; none where there is no such file."""
+    return json.loads(Path(path).read_text())["rows"] if path and Path(path).exists() else []
+
+
 def has(package: str) -> bool:
     """Whether ``package`` is installed."""
     try:

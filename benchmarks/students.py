@@ -51,8 +51,7 @@ def main() -> None:
     parser.add_argument("--data", default=os.environ.get("REXJAX_DATA", ""), help="folder of the benchmark data sets")
     parser.add_argument("--json", default="", help="where to write the rows")
     flags = parser.parse_args()
-    path = Path(flags.json) if flags.json else None
-    rows = json.loads(path.read_text())["rows"] if path and path.exists() else []
+    rows = record.rows(flags.json)
     for name in flags.sets:
         found = _Set(name, flags.split, flags.data, flags.teacher_seed).rows(flags.seeds, flags.ablate)
         for row in found:

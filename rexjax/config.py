@@ -97,6 +97,9 @@ class Data:
     shop: Shop = field(default_factory=Shop)
     """The simulated shop."""
 
+    def __post_init__(self) -> None:
+        check_range(self, "data", "a share above 0 and below 0.5", lambda value: 0 < value < 0.5, "holdout")
+
 
 @dataclass(frozen=True)
 class Encode:

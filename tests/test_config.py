@@ -2,7 +2,7 @@ import pytest
 
 from rexjax import config as configs
 from rexjax import settings
-from rexjax.config import Config, Student, Teacher, Training
+from rexjax.config import Config, Data, Student, Teacher, Training
 from rexjax.errors import UserError
 
 HEAD = "from rexjax.config import *\ndef get_config():\n    return "
@@ -99,6 +99,8 @@ def test_training_refuses_what_cannot_be_counted(name):
         (Teacher, {"temperature": -0.1}, "set temperature to 0 or more"),
         (Teacher, {"dropout": 1.0}, "set dropout to a share from 0 to below 1"),
         (Student, {"dropout": -0.1}, "set dropout to a share from 0 to below 1"),
+        (Data, {"holdout": 0.0}, "set holdout to a share above 0 and below 0.5"),
+        (Data, {"holdout": -1.0}, "set holdout to a share above 0 and below 0.5"),
         (Student, {"list_weight": (0.9, 1.2)}, "set list_weight to one or two shares from 0 to 1"),
         (Student, {"list_temperature": (1.0, 2.0, 3.0)}, "set list_temperature to one or two values above 0"),
         (Student, {"ranking_weight": -1.0}, "set ranking_weight to 0 or more"),
