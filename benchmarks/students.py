@@ -3,11 +3,12 @@
     python -m benchmarks.students beauty --seeds 0 1 2 --data FOLDER --json benchmarks/results/students.json
 
 The teacher is that of ``benchmarks.teachers`` (trained if it is not there) for ``--teacher-seed``. For each seed a
-student, its control without teacher and, with ``--ablate``, students with one part of the training left out are trained
-with the config's settings; the first seed's is compressed to every point of the config and to the best ones of 64, 32
-and 16 bytes an item (chosen on validation, as by ``rexjax compress --budget``). All rank the whole catalogue on test;
-differences are paired over users, and over seeds where there are several. ``--split cold_items`` holds a twentieth of
-the items out of training altogether and tests on them.
+student, its control without teacher, a small sequential student (HSTU's blocks, as wide) and, with ``--ablate``,
+students with one part of the training left out are trained with the config's settings; the first seed's is compressed
+to every point of the config and to the best ones of 64, 32 and 16 bytes an item (chosen on validation, as by
+``rexjax compress --budget``). All rank the whole catalogue on test; differences are paired over users, and over seeds
+where there are several. ``--split cold_items`` holds a twentieth of the items out of training altogether and tests on
+them.
 """
 
 import argparse
@@ -26,6 +27,7 @@ from rexjax.artifacts import Artifact
 from rexjax.budget import Budget
 from rexjax.compression import points
 from rexjax.config import Config
+from rexjax.distillation import teacher_lists
 from rexjax.evaluation import significance
 from rexjax.evaluation.ranking import Requests, Result
 from rexjax.models import recommender
@@ -88,19 +90,27 @@ class _Set:
         found += [self._gain("student - control", taught, control)]
         if ablate:
             for change, config in _ablations(self.config).items():
-                others = [self._per_user(self._distilled(config, seed) / "student") for seed in seeds]
+                others = [self._per_user(self._distilled(config, seed, ("student",)) / "student") for seed in seeds]
                 found += [self._gain(f"student - {change}", taught, others)]
+        found.append(self._sequential(seeds))
         first = students[seeds[0]]
         return found + self._short(first) + self._compressed(first, seeds[0]) + self._baselines()
 
-    def _distilled(self, config: Config, seed: int) -> Path:
-        """Folder of a student and its control."""
+    def _sequential(self, seeds: list[int]) -> dict[str, Any]:
+        config = replace(self.config, student=replace(self.config.student, encoder="hstu"))
+        folders = [self._distilled(config, seed, ("student",)) for seed in seeds]
+        models = [self._model(config, folder / "student") for folder in folders]
+        return self._row("sequential", [self._ranked("sequential", model, self.asked) for model in models], models[0])
+
+    def _distilled(self, config: Config, seed: int, models: tuple[str, ...] = ("student", "control")) -> Path:
+        """Folder of a student, and its control; lists that are the same for several are written once."""
         changed = {key: value for key, value in vars(config.student).items() if value != vars(self.config.student)[key]}
         about = "".join(f" {key}={value}" for key, value in changed.items())
         folder = self.artifacts["teacher"].folder / f"student {seed}{about}"
         folder.mkdir(exist_ok=True)
+        teacher_lists.share(folder, folder.with_name("lists"), config.student, seed)
         if not (folder / "metrics.json").exists():
-            metrics = distill.run(replace(config, seed=seed), folder, self.artifacts)
+            metrics = distill.run(replace(config, seed=seed), folder, self.artifacts, models)
             (folder / "metrics.json").write_text(json.dumps(metrics))
         return folder
 
@@ -182,9 +192,7 @@ class _Set:
         return np.asarray(answer(model.served, asked.histories[:4096], seen, asked.times[:4096])[1])
 
     def _baselines(self) -> list[dict[str, Any]]:
-        encoded = self.artifacts["encode"]
-        text = inputs.content_vectors(encoded)[:, : encoded.metrics["parts"]["text"]["width"]]
-        models = {"popularity": scorer.popularity(self.log.popularity), "text_cosine": scorer.text_cosine(text)}
+        models = teachers.baselines(self.log, self.artifacts["encode"])
         return [self._row(name, [self._ranked(name, model, self.asked)], model) for name, model in models.items()]
 
 

@@ -63,7 +63,7 @@ def _overview() -> str:
         "rexjax: recommendation made cheap. A large model is run once, a small one answers.\n\n"
         f"  rexjax run        CONFIG   all stages in order; finished ones are skipped\n{stages}\n"
         '  rexjax compress   CONFIG   --budget "bytes_per_item=32": the best student it allows, chosen on validation\n'
-        "  rexjax sweep      CONFIG   --trials 20: searches the teacher's hyper-parameters, on validation alone\n"
+        "  rexjax sweep      CONFIG   --trials 20: searches hyper-parameters (--of teacher), on validation alone\n"
         '  rexjax recommend  WORKDIR  --history "item, item" --k 10\n'
         "  rexjax plan       CONFIG   --topology v5p:8x8x8: memory, time and cost on TPUs that are not here\n\n"
         "CONFIG is a Python file with get_config(), such as configs/quickstart.py. Any key can be overridden:\n"
@@ -116,8 +116,9 @@ def _what(command: str) -> str:
         )
     if command == "sweep":
         return (
-            "Searches the teacher's hyper-parameters on validation alone, small ones first; the same command goes on "
-            "where it was. Besides the config's keys: --trials N."
+            "Searches hyper-parameters on validation alone; the same command goes on where it was. Besides the "
+            "config's keys: --trials N; --of teacher (small ones first), student (how it is taught; what it costs "
+            "stays) or control (the same without teacher)."
         )
     if command == "compress":
         return (
@@ -162,19 +163,21 @@ def _sweep(arguments: list[str]) -> None:
 
     parser = argparse.ArgumentParser(prog="rexjax sweep CONFIG", add_help=False, allow_abbrev=False)
     parser.add_argument("--trials", type=int, default=20)
+    parser.add_argument("--of", choices=list(sweep.MODELS), default="teacher")
     flags, rest = parser.parse_known_args(arguments)
     config = _parse("sweep", rest)
     settings.check(config)
     keep_compiled_programs()
-    trials = sweep.run(config, flags.trials, _say)
-    table = Table(title="Teachers, by validation NDCG@10")
+    trials = sweep.run(config, flags.trials, _say, flags.of)
+    table = Table(title=f"{flags.of.capitalize()}s, by validation NDCG@10")
     for name in ("trial", "change", "NDCG@10", "seconds", "kept"):
         table.add_column(name, justify="left" if name == "change" else "right")
     for number, trial in enumerate(trials, 1):
         cells = f"{trial.ndcg:.4f}", f"{trial.seconds:.0f}", "*" if trial.kept else ""
         table.add_row(str(number), trial.change, *cells)
     out.print(table)
-    out.print(f"best teacher: {config.workdir}/sweep/best.json    picture: {config.workdir}/sweep/sweep.png")
+    folder = f"{config.workdir}/sweep/{flags.of}"
+    out.print(f"best {flags.of}: {folder}/best.json    picture: {folder}/sweep.png")
 
 
 def _budget(arguments: list[str]) -> None:

@@ -285,16 +285,15 @@ class Student:
 class Compress:
     """Stage 5, compress: fewer dimensions, fewer bits, fewer weights."""
 
-    points: tuple[str, ...] = ("int8", "int4")
-    """What is made of the student: int8, int4, half (its first half of dimensions), w24 (24 of them), w24_int4, …"""
+    points: tuple[str, ...] = ("int8", "int4", "sparse50")
+    """What is made of the student: int8, int4, half (its first half of dimensions), w24 (24 of them), w24_int4,
+    sparse50 (half of the network's weights are zero), int8_sparse50, …"""
     served: str = "int8"
     """Which of the points the index holds."""
-    sparsity: float = 0.3
-    """Share of the smallest weights that are set to zero in item vectors and network."""
     training: Training = field(
         default_factory=lambda: Training(epochs=6, learning_rate=5e-4, decay_steps=-1, validate_every=2)
     )
-    """How what is narrowed or in int4 is trained on, by the student's objective."""
+    """How what is narrowed, thinned or in int4 is trained on, by the student's objective."""
 
     def __post_init__(self) -> None:
         if self.served not in self.points:

@@ -1,8 +1,10 @@
-"""A search for the teacher's hyper-parameters, on validation alone: it starts small and grows while that pays.
+"""A search for hyper-parameters, on validation alone, of the teacher, of its student, or of the student's control.
 
-One change at a time, from a fixed list, is tried on the best teacher so far and kept if validation NDCG@10 is better
-(coordinate ascent). Small models are cheap, so that what depends little on size is settled early. Every trial is a
-training run like any other: killed, it goes on where it was, and finished ones are not run again.
+One change at a time, from a fixed list, is tried on the best model so far and kept if validation NDCG@10 is better
+(coordinate ascent). Teachers start small and grow while that pays: small models are cheap, so that what depends little
+on size is settled early. What a student costs to serve is the config's choice and stays; only how it is trained is
+searched. Every trial is a training run like any other: killed, it goes on where it was, and finished ones are not run
+again.
 """
 
 import json
@@ -14,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rexjax import artifacts, pipeline, settings
-from rexjax.config import Config, Teacher
+from rexjax.config import Config, Student, Teacher
 from rexjax.errors import UserError
 
 WIDTH, LAYERS = 32, 1
@@ -22,11 +24,12 @@ WIDTH, LAYERS = 32, 1
 
 
 class Trial(NamedTuple):
-    """One teacher, trained."""
+    """One model, trained."""
 
     change: str
     """What was changed about the best one before it."""
-    teacher: dict[str, Any]
+    settings: dict[str, Any]
+    """The keys of config.teacher or config.student."""
     ndcg: float
     """On validation, NDCG@10 of the best epoch; 0 where training failed."""
     seconds: float
@@ -34,61 +37,68 @@ class Trial(NamedTuple):
     """It was the best so far."""
 
 
-def run(config: Config, trials: int, say: Callable[[str], None]) -> list[Trial]:
-    """Runs ``trials`` of them, or fewer where no change is left, below ``config.workdir``/sweep.
+def run(config: Config, trials: int, say: Callable[[str], None], of: str = "teacher") -> list[Trial]:
+    """Runs ``trials`` of them, or fewer where no change is left, below ``config.workdir``/sweep/``of``.
 
-    Writes ``trials.jsonl``, ``best.json`` (the teacher's keys) and ``sweep.png``. Called again with more trials it goes
+    Writes ``trials.jsonl``, ``best.json`` (the model's keys) and ``sweep.png``. Called again with more trials it goes
     on; whatever the number, the same config gives the same sequence.
+
+    Args:
+        config: what to start from; a student's teacher is the config's own.
+        trials: how many.
+        say: where lines of progress go.
+        of: one of ``MODELS``.
 
     Raises:
         UserError: fewer than one trial; a workdir of another config; what a stage refuses.
     """
     if trials < 1:
         raise UserError(f"--trials {trials}: a sweep has 1 trial or more")
-    outcomes = pipeline.run(config, ("prepare", "encode"), update=False, say=say)
-    inputs = {outcome.stage: outcome.artifact for outcome in outcomes}
-    folder = Path(config.workdir) / "sweep"
-    folder.mkdir(exist_ok=True)
+    stages = ("prepare", "encode") if of == "teacher" else ("prepare", "encode", "teacher")
+    inputs = {made.stage: made.artifact for made in pipeline.run(config, stages, update=False, say=say)}
+    folder = Path(config.workdir) / "sweep" / of
+    folder.mkdir(parents=True, exist_ok=True)
     known = _read(folder / "trials.jsonl")
     found: list[Trial] = []
     best = None
-    teacher = replace(config.teacher, width=min(WIDTH, config.teacher.width), layers=LAYERS)
-    waiting = iter([("start small", teacher)])
+    waiting = iter([_start(config, of)])
     tried = set()
     while len(found) < trials:
-        change, teacher = next(waiting, ("", None))
-        if teacher is None:
+        change, model = next(waiting, ("", None))
+        if model is None:
             break
-        key = trial_key(config, teacher, inputs)
+        key = trial_key(config, model, inputs)
         if key in tried:
             continue
         tried.add(key)
         if key not in known:
-            known[key] = _train(replace(config, teacher=teacher), folder / key, inputs, first=best is None, say=say)
+            known[key] = _train(config, model, of, folder / key, inputs, first=best is None, say=say)
             with (folder / "trials.jsonl").open("a") as file:
                 file.write(json.dumps({"key": key} | known[key]) + "\n")
         kept = best is None or known[key]["ndcg"] > best.ndcg
-        trial = Trial(change, settings.as_dict(teacher), known[key]["ndcg"], known[key]["seconds"], kept)
+        trial = Trial(change, settings.as_dict(model), known[key]["ndcg"], known[key]["seconds"], kept)
         found.append(trial)
         say(f"trial {len(found)}, {change}: NDCG@10 {trial.ndcg:.4f} in {trial.seconds:.0f} s" + " *" * kept)
         if kept:
-            best, waiting = trial, changes(teacher, change)
-    artifacts.write_json(folder / "best.json", best.teacher)
+            best, waiting = trial, MODELS[of](model, change)
+    shutil.rmtree(folder / "lists", ignore_errors=True)
+    artifacts.write_json(folder / "best.json", best.settings)
     picture(folder / "sweep.png", found)
     return found
 
 
-def changes(teacher: Teacher, last: str = "") -> Iterator[tuple[str, Teacher]]:
+def _start(config: Config, of: str) -> tuple[str, Teacher | Student]:
+    if of == "teacher":
+        return "start small", replace(config.teacher, width=min(WIDTH, config.teacher.width), layers=LAYERS)
+    return "as it is", config.student
+
+
+def of_teacher(teacher: Teacher, last: str = "") -> Iterator[tuple[str, Teacher]]:
     """What to try next on ``teacher``, growth first; what was changed ``last`` is tried again before anything else."""
-    training = teacher.training
-    rate = lambda factor: {"training": replace(training, learning_rate=training.learning_rate * factor)}  # noqa: E731
     listed = {
         "wider": {"width": 2 * teacher.width},
         "deeper": {"layers": teacher.layers + 1},
-        "more dropout": {"dropout": min(round(teacher.dropout + 0.1, 2), 0.8)},
-        "less dropout": {"dropout": max(round(teacher.dropout - 0.1, 2), 0.0)},
-        "faster": rate(2.0),
-        "slower": rate(0.5),
+        **_training(teacher),
         "gated blocks": {"blocks": ("gated",)},
         "HSTU blocks": {"blocks": ("hstu",)},
         "cosine": {"temperature": 0.07},
@@ -99,15 +109,67 @@ def changes(teacher: Teacher, last: str = "") -> Iterator[tuple[str, Teacher]]:
         "more heads": {"heads": 2 * teacher.heads},
         "one head": {"heads": 1},
     }
-    names = sorted(listed, key=lambda name: name != last)
-    for name in names:
-        changed = replace(teacher, **listed[name])
-        if changed.width % changed.heads == 0:
-            yield name, changed
+    return (pair for pair in _each(teacher, listed, last) if pair[1].width % pair[1].heads == 0)
+
+
+def of_student(student: Student, last: str = "") -> Iterator[tuple[str, Student]]:
+    """What to try next on what ``student`` is taught, and how."""
+    weight = lambda share: tuple(min(round(value + share, 2), 1.0) for value in student.list_weight)  # noqa: E731
+    listed = {
+        "another round": {"rounds": student.rounds + 1},
+        "more alike": {"alignment_weight": 2 * student.alignment_weight or 1.0},
+        "softer lists": {"list_temperature": tuple(1.4 * value for value in student.list_temperature)},
+        "sharper lists": {"list_temperature": tuple(value / 1.4 for value in student.list_temperature)},
+        "more teacher": {"list_weight": weight(0.1)},
+        "more label": {"list_weight": weight(-0.2)},
+        "longer lists": {"list_length": 2 * student.list_length},
+        "more order": {"ranking_weight": 2 * student.ranking_weight or 0.1},
+        **_alone(student),
+    }
+    return _each(student, listed, last)
+
+
+def of_control(control: Student, last: str = "") -> Iterator[tuple[str, Student]]:
+    """What to try next on a student without teacher."""
+    decay = control.training.weight_decay
+    listed = _alone(control) | {
+        "more decay": {"training": replace(control.training, weight_decay=4 * decay or 0.01)},
+        "longer": {"training": replace(control.training, epochs=round(1.5 * control.training.epochs))},
+    }
+    return _each(control, listed, last)
+
+
+MODELS = {"teacher": of_teacher, "student": of_student, "control": of_control}
+"""What can be searched for, and what is tried on it."""
+
+
+def _alone(student: Student) -> dict[str, dict[str, Any]]:
+    temperature = {
+        "warmer": {"temperature": 1.4 * student.temperature},
+        "colder": {"temperature": student.temperature / 1.4},
+    }
+    return temperature | _training(student)
+
+
+def _training(model: Teacher | Student) -> dict[str, dict[str, Any]]:
+    rate = lambda factor: replace(model.training, learning_rate=model.training.learning_rate * factor)  # noqa: E731
+    return {
+        "more dropout": {"dropout": min(round(model.dropout + 0.1, 2), 0.8)},
+        "less dropout": {"dropout": max(round(model.dropout - 0.1, 2), 0.0)},
+        "faster": {"training": rate(2.0)},
+        "slower": {"training": rate(0.5)},
+    }
+
+
+def _each(model: Any, listed: dict[str, dict[str, Any]], last: str) -> Iterator[tuple[str, Any]]:
+    for name in sorted(listed, key=lambda name: name != last):
+        yield name, replace(model, **listed[name])
 
 
 def _train(
     config: Config,
+    model: Teacher | Student,
+    of: str,
     folder: Path,
     inputs: dict[str, artifacts.Artifact],
     *,
@@ -115,12 +177,17 @@ def _train(
     say: Callable[[str], None],
 ) -> dict[str, float]:
     """A change that fails (its loss became NaN, its heads do not fit the mesh) is worth nothing; the first may not."""
-    from rexjax.stages import teacher
+    from rexjax.distillation import teacher_lists
+    from rexjax.stages import distill, teacher
 
     started = time.monotonic()
     folder.mkdir(exist_ok=True)
     try:
-        ndcg = teacher.run(config, folder, inputs)["valid_ndcg@10"]
+        if of == "teacher":
+            ndcg = teacher.run(replace(config, teacher=model), folder, inputs)["valid_ndcg@10"]
+        else:
+            teacher_lists.share(folder, folder.parent / "lists", model, config.seed)
+            ndcg = distill.run(replace(config, student=model), folder, inputs, (of,))[of]["valid_ndcg@10"]
     except UserError as error:
         if first:
             raise
@@ -130,9 +197,9 @@ def _train(
     return {"ndcg": ndcg, "seconds": time.monotonic() - started}
 
 
-def trial_key(config: Config, teacher: Teacher, inputs: dict[str, artifacts.Artifact]) -> str:
-    """Of all that decides how a teacher is trained: a folder of this name is this teacher's."""
-    parts = {"teacher": settings.as_dict(teacher), "seed": config.seed, "length": config.data.length}
+def trial_key(config: Config, model: Teacher | Student, inputs: dict[str, artifacts.Artifact]) -> str:
+    """Of all that decides how a model is trained: a folder of this name is this model's."""
+    parts = {type(model).__name__.lower(): settings.as_dict(model), "seed": config.seed, "length": config.data.length}
     return settings.digest(parts | {"inputs": [inputs[name].hash for name in sorted(inputs)]})
 
 

@@ -89,7 +89,7 @@ def test_a_run_leaves_seven_artifacts_the_figures_and_a_report(finished):
     assert found["dataset"] | {"users": 60, "items": 40} == found["dataset"]
     assert found["models"].keys() >= {
         *("popularity", "text_cosine", "teacher", "student", "student_control"),
-        *("student_pruned", "student_int8", "student_int4"),
+        *("student_int8", "student_int4", "student_sparse50"),
     }
     for name, model in found["models"].items():
         for part in ("valid", "test"):
@@ -302,7 +302,9 @@ def test_a_sweep_prints_its_trials_and_names_the_best(copy, capsys):
     config, workdir = copy
     assert main("sweep", config, "--workdir", workdir, "--trials", "1") == 0
     said = capsys.readouterr().out
-    assert "prepare: unchanged, skipped" in said and "start small" in said and f"{workdir}/sweep/best.json" in said
+    assert (
+        "prepare: unchanged, skipped" in said and "start small" in said and f"{workdir}/sweep/teacher/best.json" in said
+    )
     assert "--trials 0" in refused(capsys, "sweep", config, "--workdir", workdir, "--trials", "0")
 
 

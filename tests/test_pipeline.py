@@ -64,7 +64,7 @@ def test_stages_run_in_order_and_then_are_skipped(config, ran):
         ({"data": Data(length=7)}, STAGES),
         ({"teacher": Teacher(layers=1)}, ("teacher", "distill", "compress", "index", "evaluate")),
         ({"student": Student(width=8)}, ("distill", "compress", "index", "evaluate")),
-        ({"compress": Compress(sparsity=0.5)}, ("compress", "index", "evaluate")),
+        ({"compress": Compress(points=("int8",))}, ("compress", "index", "evaluate")),
         ({"mesh": Mesh(data=1), "wandb": "project"}, ()),
     ],
 )

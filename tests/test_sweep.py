@@ -46,14 +46,14 @@ def test_it_starts_small_and_grows_while_that_pays(config, trained):
     found = sweep.run(config, 12, quiet)
     assert [trial.change for trial in found[:5]] == ["start small", "wider", "wider", "deeper", "deeper"]
     assert [trial.kept for trial in found[:5]] == [True, True, False, True, False]
-    best = json.loads((sweep.Path(config.workdir) / "sweep" / "best.json").read_text())
+    best = json.loads((sweep.Path(config.workdir) / "sweep" / "teacher" / "best.json").read_text())
     assert (best["width"], best["layers"]) == (64, 2) and len(trained) == 12
-    assert len({json.dumps(trial.teacher, sort_keys=True) for trial in found}) == 12
+    assert len({json.dumps(trial.settings, sort_keys=True) for trial in found}) == 12
 
 
 def test_it_goes_on_where_it_was(config, trained):
     first = sweep.run(config, 4, quiet)
-    path = sweep.Path(config.workdir) / "sweep" / "trials.jsonl"
+    path = sweep.Path(config.workdir) / "sweep" / "teacher" / "trials.jsonl"
     path.write_text(path.read_text()[:-9])  # the last line was cut off
     more = sweep.run(config, 6, quiet)
     assert [trial.change for trial in more[:4]] == [trial.change for trial in first]
@@ -82,10 +82,27 @@ def test_a_trial_that_fails_does_not_end_the_search(config, trained, monkeypatch
 
 def test_a_real_trial_leaves_a_picture_and_no_checkpoints(config):
     (trial,) = sweep.run(replace(config, teacher=replace(config.teacher, heads=2)), 1, quiet)
-    assert 0 <= trial.ndcg <= 1 and trial.teacher["width"] == 32
-    folder = sweep.Path(config.workdir) / "sweep"
+    assert 0 <= trial.ndcg <= 1 and trial.settings["width"] == 32
+    folder = sweep.Path(config.workdir) / "sweep" / "teacher"
     assert {path.name for path in folder.iterdir()} == {"trials.jsonl", "best.json", "sweep.png"}
     assert (folder / "sweep.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("of, second", [("student", "another round"), ("control", "warmer")])
+def test_students_are_searched_by_how_they_are_taught_and_cost_what_they_did(config, of, second):
+    config = replace(config, teacher=Teacher(width=8, heads=2, training=config.teacher.training))
+    config = replace(config, student=replace(config.student, training=replace(config.teacher.training, epochs=2)))
+    found = sweep.run(config, 2, quiet, of)
+    assert [trial.change for trial in found] == ["as it is", second] and found[0].kept
+    folder = sweep.Path(config.workdir) / "sweep" / of
+    assert {path.name for path in folder.iterdir()} == {"trials.jsonl", "best.json", "sweep.png"}
+    for _, student in sweep.MODELS[of](config.student):
+        assert (student.width, student.hidden, student.encoder) == (
+            config.student.width,
+            config.student.hidden,
+            "pooled",
+        )
+        assert student != config.student
 
 
 def test_no_trials_are_refused(config):

@@ -1,4 +1,5 @@
-"""Points on the way from the student to something smaller: how many dimensions are kept, in how many bits each."""
+"""Points on the way from the student to something smaller: how many dimensions are kept, in how many bits each, and how
+many of the network's weights are zero."""
 
 import re
 from typing import NamedTuple
@@ -9,7 +10,7 @@ from rexjax.compression import prune, quantize
 from rexjax.errors import UserError
 from rexjax.models.recommender import Served
 
-_PARTS = re.compile(r"(?:(?P<half>half)|w(?P<width>\d+))?_?(?:int(?P<bits>8|4))?")
+_PARTS = re.compile(r"(?:(?P<half>half)|w(?P<width>\d+))?_?(?:int(?P<bits>8|4))?_?(?:sparse(?P<zeros>\d\d?))?")
 _SCALE_BYTES = 4
 
 
@@ -17,11 +18,13 @@ class Point(NamedTuple):
     """One way to keep the student."""
 
     name: str
-    """As in the config: ``int8``, ``int4``, ``half``, ``w24``, ``w24_int4``."""
+    """As in the config: ``int8``, ``int4``, ``half``, ``w24``, ``w24_int4``, ``int8_sparse50``."""
     width: int
     """Dimensions kept, the first ones in the order of what they add."""
     bits: int
     """Of each number in an item's row: 32 (float32), 8 or 4."""
+    zeros: int = 0
+    """Per cent of the history encoder's matrices that are zero."""
 
     @property
     def item_bytes(self) -> float:
@@ -36,10 +39,13 @@ def parse(name: str, width: int) -> Point:
         UserError: it means none; the sentence says what there is.
     """
     found = _PARTS.fullmatch(name)
-    if not found or not name:
-        raise UserError(f"--compress.points {name}: a point is int8, int4, half, w24 or w24_int4 (24 dimensions)")
+    if not found or not name.strip("_"):
+        raise UserError(
+            f"--compress.points {name}: a point is int8, int4, half, w24 or w24_int4 (24 dimensions), or "
+            "sparse50 (half of the network's weights are zero), alone or after one of them"
+        )
     own = width // 2 if found["half"] else int(found["width"] or width)
-    point = Point(name, own, int(found["bits"] or 32))
+    point = Point(name, own, int(found["bits"] or 32), int(found["zeros"] or 0))
     if not 1 <= own <= width:
         raise UserError(f"--compress.points {name}: the student is {width} wide; keep 1 to {width} dimensions")
     if point.bits == 4 and own % 2:

@@ -1,11 +1,10 @@
-"""Pruning: weights by magnitude, and whole dimensions of the vectors by what they add."""
+"""Pruning: weights by magnitude, little by little, and whole dimensions of the vectors by what they add."""
 
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from rexjax.errors import UserError
 from rexjax.models.layers import normalize
 from rexjax.models.recommender import Served
 
@@ -13,11 +12,9 @@ from rexjax.models.recommender import Served
 def magnitude_prune(tree: Any, sparsity: float) -> Any:
     """Sets to zero, in every matrix of ``tree``, the share ``sparsity`` of its entries with the smallest magnitude.
 
-    Vectors (biases, norms, recency profiles of one kernel) are left alone: they are small and each entry matters (Han
-    et al. 2015).
+    Vectors (biases, norms) are left alone: they are small and each entry matters (Han et al. 2015). ``sparsity`` is
+    from 0 to below 1.
     """
-    if not 0 <= sparsity < 1:
-        raise UserError(f"--compress.sparsity must be at least 0 and below 1, not {sparsity}")
     return jax.tree.map(lambda leaf: _prune(leaf, sparsity) if jnp.ndim(leaf) >= 2 else leaf, tree)
 
 
@@ -26,6 +23,16 @@ def _prune(weights: jax.Array, sparsity: float) -> jax.Array:
     order = jnp.argsort(jnp.abs(weights).ravel(), stable=True)
     kept = jnp.ones(weights.size, bool).at[order[:dropped]].set(False, mode="drop")
     return weights * kept.reshape(weights.shape)
+
+
+def gradually(sparsity: float, steps: int) -> list[float]:
+    """Shares of zeros, rising to ``sparsity`` along a cubic: much at first, when much is idle (Zhu & Gupta 2017)."""
+    return [sparsity * (1 - (1 - step / steps) ** 3) for step in range(1, steps + 1)]
+
+
+def keep_zeros(weights: Any, pruned: Any) -> Any:
+    """``weights`` with zeros wherever a matrix of ``pruned`` has them."""
+    return jax.tree.map(lambda new, old: jnp.where(old == 0, 0, new) if jnp.ndim(old) >= 2 else new, weights, pruned)
 
 
 def by_importance(student: Served) -> Served:

@@ -9,22 +9,70 @@ replaced by draws from what the teacher expected in their place (4 bytes an inte
 more histories than the log has, and what the teacher thinks where it cannot remember.
 """
 
+import json
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
+from rexjax.artifacts import write_json
 from rexjax.config import Student
 from rexjax.data.batches import Batch
+from rexjax.errors import UserError
 from rexjax.mesh import replicated, sharding
 from rexjax.models.recommender import Recommender, Served, gather
 from rexjax.progress import track
 from rexjax.training.objectives import Lists
 
 _CHUNK = 1 << 18  # lists in memory at a time
+
+
+class Origin(NamedTuple):
+    """What a round of lists was made from."""
+
+    teacher: str
+    """Content hash of its artifact."""
+    items: int
+    """N."""
+    events: int
+    """Of the log, E."""
+    list_length: int
+    """K."""
+
+
+def finish(folder: Path, origin: Origin) -> None:
+    """Says that the round in ``folder`` is whole, and what it was made from."""
+    write_json(folder / "origin.json", origin._asdict())
+
+
+def finished(folder: Path) -> bool:
+    """Whether the round in ``folder`` is whole."""
+    return (folder / "origin.json").exists()
+
+
+def check(folder: Path, wanted: Origin) -> None:
+    """Refuses lists of another teacher or another log, or shorter than asked.
+
+    Raises:
+        UserError: that.
+    """
+    found, again = Origin(**json.loads((folder / "origin.json").read_text())), "run `rexjax distill CONFIG --update`"
+    if found.teacher != wanted.teacher:
+        raise UserError(f"the lists in {folder} were made by another teacher: {again}")
+    if (found.items, found.events) != (wanted.items, wanted.events):
+        raise UserError(
+            f"the lists in {folder} are for {found.items} items and {found.events} events, and the log has "
+            f"{wanted.items} and {wanted.events}: {again}"
+        )
+    if found.list_length < wanted.list_length:
+        raise UserError(
+            f"the lists in {folder} have {found.list_length} items each, fewer than --student.list-length "
+            f"{wanted.list_length}: {again}"
+        )
 
 
 def write(
@@ -69,11 +117,11 @@ def write(
 
 
 class TeacherLists:
-    """One round of lists, read batch by batch."""
+    """One round of lists, or of their first K items, read batch by batch."""
 
-    def __init__(self, folder: Path):
-        self.ids = np.load(folder / "list_ids.npy", mmap_mode="r")
-        self.logits = np.load(folder / "list_logits.npy", mmap_mode="r")
+    def __init__(self, folder: Path, list_length: int | None = None):
+        self.ids = np.load(folder / "list_ids.npy", mmap_mode="r")[:, :list_length]
+        self.logits = np.load(folder / "list_logits.npy", mmap_mode="r")[:, :list_length]
         altered = folder / "items.npy"
         self.items = np.load(altered, mmap_mode="r") if altered.exists() else None
 
@@ -93,11 +141,19 @@ def place(folder: Path, number: int) -> Path:
     return folder / "lists" / str(number)
 
 
+def share(folder: Path, store: Path, student: Student, seed: int) -> None:
+    """Lets the lists of ``folder`` lie in ``store``, where all who ask for the same lists find them."""
+    own = store / f"{student.list_length} {student.replaced} {seed if student.rounds else ''}".strip()
+    own.mkdir(parents=True, exist_ok=True)
+    if not (folder / "lists").exists():
+        (folder / "lists").symlink_to(own.absolute())
+
+
 def taught(
     plain: Callable[[int], Iterable[Batch]], folder: Path, student: Student, epochs: int
 ) -> Callable[[int], Iterator[tuple[Batch, Lists]]]:
     """Epochs with lists: they take the rounds in turn, and weight and temperature go from one value to the other."""
-    rounds = [TeacherLists(place(folder, number)) for number in range(1 + student.rounds)]
+    rounds = [TeacherLists(place(folder, number), student.list_length) for number in range(1 + student.rounds)]
     share, temperature = (_schedule(values, epochs) for values in (student.list_weight, student.list_temperature))
 
     def epoch(number: int) -> Iterator[tuple[Batch, Lists]]:

@@ -74,8 +74,8 @@ def count_ranks(
 
     Scores are ``users @ items.T`` in float32 at the highest precision. Candidates are all N items but the seen ones; an
     item listed twice in ``seen`` is excluded once. The score of a target is read from the scores of its chunk: a dot
-    product computed on its own may round differently and would break ties. All chunks are therefore visited twice by
-    one loop body, first to read the targets' scores, then to count; small chunks that stay in cache pay for it.
+    product computed on its own may round differently and would break ties. Several chunks are therefore all visited
+    twice by one loop body, first to read the targets' scores, then to count; small ones that stay in cache pay for it.
 
     Args:
       users: [B, D] user vectors. With B = 1 XLA's matrix-vector product on CPU may score equal rows of ``items``
@@ -92,6 +92,12 @@ def count_ranks(
     chunks = -(-len(items) // (chunk or max(_SCORES_AT_ONCE // len(users), 1)))
     size = -(-len(items) // chunks)
 
+    none = jnp.zeros(targets.shape, jnp.int32)
+    state = _State(none.astype(jnp.float32), none, none, jnp.zeros((), bool))
+    if chunks == 1:
+        scores, first = _score_chunk(users, items, 0, size)
+        return _ranks(_count(_read(state, scores, first, 0, targets), scores, first, 0, seen), targets)
+
     def visit(state: _State, step: tuple[jax.Array, jax.Array]) -> tuple[_State, None]:
         again, index = step
         scores, first = _score_chunk(users, items, index, size)
@@ -105,10 +111,12 @@ def count_ranks(
 
         return jax.lax.cond(again, count, read, state), None
 
-    none = jnp.zeros(targets.shape, jnp.int32)
-    state = _State(none.astype(jnp.float32), none, none, jnp.zeros((), bool))
     order = jnp.arange(2 * chunks, dtype=jnp.int32)
     state, _ = jax.lax.scan(visit, state, (order >= chunks, order % chunks))
+    return _ranks(state, targets)
+
+
+def _ranks(state: _State, targets: jax.Array) -> Ranks:
     real = targets >= 0
     return Ranks(jnp.where(real, state.greater, 0), jnp.where(real, state.equal - 1, 0), state.nan)
 
@@ -119,7 +127,7 @@ def evaluate(
     requests: Requests,
     *,
     ks: Sequence[int] = (1, 5, 10, 20, 100),
-    batch: int = 256,
+    batch: int | None = None,
     chunk: int | None = None,
     description: str = "evaluating",
 ) -> Result:
@@ -134,7 +142,8 @@ def evaluate(
       items: [N, D] item vectors.
       requests: U users, see `Requests`.
       ks: cutoffs.
-      batch: B, users at a time, at least 2.
+      batch: B, users at a time, at least 2; by default 256, or so many fewer that the catalogue is one chunk for them,
+        if that leaves 64.
       chunk: items at a time, see `count_ranks`.
       description: label of the progress bar.
 
@@ -149,12 +158,15 @@ def evaluate(
     items = jnp.asarray(items)
     names = ("expected", "best", "worst")
     values: dict[str, dict[str, np.ndarray]] = {name: {} for name in names}
-    users = len(requests.histories)
-    batches = _batches(requests, max(batch, 2))
-    for rows in track(batches, description, total=users, size=batch):
+    users, batch = len(requests.histories), max(batch or _users_at_once(len(items)), 2)
+
+    def ranked(rows: _Batch) -> tuple[_Batch, Ranks]:
         asked = (rows.histories,) if rows.times is None else (rows.histories, rows.times)
         vectors = encode(*map(jnp.asarray, asked))
-        ranks = count_ranks(vectors, items, jnp.asarray(rows.seen), jnp.asarray(rows.targets), chunk=chunk)
+        return rows, count_ranks(vectors, items, jnp.asarray(rows.seen), jnp.asarray(rows.targets), chunk=chunk)
+
+    answers = _one_ahead(map(ranked, _batches(requests, batch)))
+    for rows, ranks in track(answers, description, total=users, size=batch):
         greater, equal, nan = jax.device_get(ranks)
         if nan:
             raise UserError(f"scores are NaN ({description}): the model has diverged, so lower its learning rate.")
@@ -209,6 +221,21 @@ def _count(state: _State, scores: jax.Array, first: jax.Array, fresh: jax.Array,
 
     greater, equal = jax.lax.map(column, state.own.T)
     return state._replace(greater=state.greater + greater.T, equal=state.equal + equal.T)
+
+
+def _one_ahead(answers: Iterator[tuple[_Batch, Ranks]]) -> Iterator[tuple[_Batch, Ranks]]:
+    """Each answer once the next has been asked for: the devices work while the host reads and counts."""
+    under_way = next(answers, None)
+    while under_way:
+        following = next(answers, None)
+        yield under_way
+        under_way = following
+
+
+def _users_at_once(items: int) -> int:
+    """Scores of one chunk are computed once, of several twice."""
+    whole = _SCORES_AT_ONCE // items
+    return min(whole, 256) if whole >= 64 else 256
 
 
 def _check(requests: Requests, items: int) -> None:

@@ -50,7 +50,8 @@ class Recommender:
     float32."""
     rounding: Callable[[jax.Array], jax.Array] | None = None
     """What item vectors go through last, where training is to know how they will be kept (``rexjax.compression``)."""
-
+    thinning: Callable[[Any], Any] | None = None
+    """What the history encoder's parameters go through first, likewise."""
     aligned: int = 0
     """Width of the vectors that a learned projection of the items' is to resemble in training; 0: there is none."""
 
@@ -112,6 +113,7 @@ class Recommender:
             float32 [B, L, D] or [B, Q, D].
         """
         rngs = None if key is None else {"dropout": key}
+        history = self.thinning(history) if self.thinning else history
         history, vectors = jax.tree.map(lambda x: x.astype(self.activations), (history, vectors))
         users = self.history.apply({"params": history}, vectors, row, key is None, last, rngs=rngs).astype(jnp.float32)
         return normalize(users) if self.cosine else users

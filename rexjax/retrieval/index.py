@@ -17,7 +17,7 @@ from flax import traverse_util
 
 from rexjax import settings
 from rexjax.artifacts import write_json
-from rexjax.compression.quantize import QuantizedRows
+from rexjax.compression.quantize import QuantizedRows, dequantize_tree
 from rexjax.config import Student
 from rexjax.errors import UserError
 from rexjax.models import recommender
@@ -59,7 +59,13 @@ def write(folder: Path, served: Served, student: Student, length: int, popularit
         student: its hyper-parameters.
         length: L.
         popularity: int64 [N], training interactions.
+
+    Raises:
+        UserError: the student is not as wide as the rows.
     """
+    width = jax.eval_shape(dequantize_tree, served).items.shape[1]
+    if student.width != width:
+        raise UserError(f"the student is {student.width} wide and its item rows are {width}: an index needs them alike")
     safetensors.numpy.save_file(flatten(served), folder / "rows.safetensors")
     np.save(folder / "popularity.npy", popularity)
     write_json(folder / "index.json", {"length": length, "student": settings.as_dict(student)})

@@ -1,6 +1,7 @@
-"""Stage 5, compress: the student with fewer dimensions, in fewer bits, each point trained to bear its loss."""
+"""Stage 5, compress: the student with fewer dimensions, bits or weights, each point trained to bear its loss."""
 
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -12,7 +13,7 @@ from rexjax import processes
 from rexjax.artifacts import Artifact
 from rexjax.compression import points, prune
 from rexjax.compression.points import Point
-from rexjax.config import Config
+from rexjax.config import Config, Training
 from rexjax.distillation import teacher_lists
 from rexjax.evaluation.cost import tree_bytes
 from rexjax.mesh import make_mesh
@@ -24,17 +25,19 @@ from rexjax.training import objectives
 from rexjax.training.checkpoint import save_tree
 from rexjax.training.loop import Task, fit
 
+_STEPS = 3
+"""In which weights become zero."""
+
 
 def run(config: Config, folder: Path, artifacts: dict[str, Artifact]) -> dict[str, Any]:
-    """Writes a student for each point of ``compress.points``, and ``pruned/`` (float32 with zeros), into ``folder``.
+    """Writes a student for each point of ``compress.points`` into ``folder``.
 
     Returns:
         Bytes before and after, validation NDCG@10 of what was trained, digests.
     """
     chosen = [points.parse(name, config.student.width) for name in config.compress.points]
     student = inputs.served(artifacts["distill"].folder / "student")
-    made = {"pruned": prune.magnitude_prune(student, config.compress.sparsity)}
-    summaries = {}
+    made, summaries = {}, {}
     for point in chosen:
         small = points.narrowed(student, point, config.student.encoder)
         if needs_training(point, config):
@@ -44,7 +47,6 @@ def run(config: Config, folder: Path, artifacts: dict[str, Artifact]) -> dict[st
     if processes.first():
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     return {
-        "sparsity": config.compress.sparsity,
         "bytes": {"student": tree_bytes(student)} | {name: tree_bytes(served) for name, served in made.items()},
         "training": summaries,
         "content": content,
@@ -53,24 +55,47 @@ def run(config: Config, folder: Path, artifacts: dict[str, Artifact]) -> dict[st
 
 def needs_training(point: Point, config: Config) -> bool:
     """int8 alone loses nothing that training could bring back."""
-    return point.bits == 4 or point.width < config.student.width
+    return point.bits == 4 or point.width < config.student.width or point.zeros > 0
 
 
 def train(
     config: Config, point: Point, start: Served, folder: Path, artifacts: dict[str, Artifact]
 ) -> tuple[Served, dict[str, Any]]:
-    """Goes on from ``start`` with the student's objective, items as the point would round them; and the summary."""
-    settings = config.compress.training
+    """Goes on from ``start`` with the student's objective, items as the point would round them; and the summary.
+
+    Weights become zero in a few steps, after each of which what is left is trained on.
+    """
+    if not point.zeros:
+        return _fit(config, point, point.name, start, None, config.compress.training, folder, artifacts)
+    settings, summary = config.compress.training, {}
+    part = replace(settings, epochs=max(1, settings.epochs // _STEPS))
+    for number, share in enumerate(prune.gradually(point.zeros / 100, _STEPS), 1):
+        start = start._replace(history=prune.magnitude_prune(start.history, share))
+        thinning = partial(prune.keep_zeros, pruned=start.history)
+        start, summary = _fit(config, point, f"{point.name}_{number}", start, thinning, part, folder, artifacts)
+    return start, summary
+
+
+def _fit(
+    config: Config,
+    point: Point,
+    name: str,
+    start: Served,
+    thinning: Callable[[Any], Any] | None,
+    settings: Training,
+    folder: Path,
+    artifacts: dict[str, Artifact],
+) -> tuple[Served, dict[str, Any]]:
     log = inputs.prepared(artifacts["prepare"])
     mesh = make_mesh(config.mesh.data, config.mesh.model)
     student = replace(config.student, width=point.width)
     model = recommender.student(student, config.data.length)
-    model = replace(model, rounding=partial(points.rounded, point=point))
+    model = replace(model, rounding=partial(points.rounded, point=point), thinning=thinning)
     catalogue = inputs.catalogue(log, np.zeros((log.items, 0)))
     batches = inputs.epochs(log, config, settings.batch, mesh)
     last = replace(student, list_weight=student.list_weight[-1:], list_temperature=student.list_temperature[-1:])
     task = Task(
-        point.name,
+        name,
         model,
         objectives.distilled(model, student.ranking_weight),
         teacher_lists.taught(batches, artifacts["distill"].folder, last, settings.epochs),
@@ -80,4 +105,5 @@ def train(
     )
     settings = inputs.with_decay(settings, batches)
     fitted = fit(task, settings, seed=config.seed, mesh=mesh, folder=folder, wandb_project=config.wandb)
-    return recommender.serve(replace(model, rounding=None), fitted.params, catalogue.text, log.items), fitted.summary
+    model = replace(model, rounding=None, thinning=None)
+    return recommender.serve(model, fitted.params, catalogue.text, log.items), fitted.summary

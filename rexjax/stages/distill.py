@@ -22,11 +22,14 @@ from rexjax.training.checkpoint import save_tree
 from rexjax.training.loop import Task, fit
 
 
-def run(config: Config, folder: Path, artifacts: dict[str, Artifact]) -> dict[str, Any]:
-    """Writes ``student/`` and ``control/`` as they are served, and the teacher's lists, into ``folder``.
+def run(
+    config: Config, folder: Path, artifacts: dict[str, Artifact], models: tuple[str, ...] = ("student", "control")
+) -> dict[str, Any]:
+    """Writes ``student/`` and ``control/`` (or which of them ``models`` names), as they are served, and the teacher's
+    lists into ``folder``.
 
     Returns:
-        Both training summaries and the digests of the parameters.
+        Their training summaries and the digests of the parameters.
     """
     student, settings = config.student, config.student.training
     log = inputs.prepared(artifacts["prepare"])
@@ -37,8 +40,9 @@ def run(config: Config, folder: Path, artifacts: dict[str, Artifact]) -> dict[st
         raise UserError(
             f"--student.training.batch {settings.batch} is not divided by {mesh.shape['data']} data devices"
         )
-    with processes.in_turn("the teacher's lists"):
-        _write_lists(config, folder, artifacts["teacher"], log, mesh.local_mesh)
+    if "student" in models:
+        with processes.in_turn("the teacher's lists"):
+            _write_lists(config, folder, artifacts["teacher"], log, mesh.local_mesh)
     if student.alignment_weight:
         catalogue = catalogue._replace(aligned=_unit_items(artifacts["teacher"]))
     model = recommender.student(student, config.data.length, recommender.served_width(config.teacher))
@@ -46,19 +50,20 @@ def run(config: Config, folder: Path, artifacts: dict[str, Artifact]) -> dict[st
     plain = inputs.epochs(log, config, settings.batch, mesh)
     settings = inputs.with_decay(settings, plain)
     runs = {
-        "student": (
+        "student": lambda: (
             objectives.distilled(model, student.ranking_weight, student.alignment_weight),
             teacher_lists.taught(plain, folder, student, settings.epochs),
             catalogue._replace(scored=None),  # the lists may name any item
         ),
-        "control": (
+        "control": lambda: (
             objectives.full_softmax(model),
             lambda number: ((batch, None) for batch in plain(number)),
             catalogue,
         ),
     }
     metrics: dict[str, Any] = {"content": {}}
-    for name, (objective, epoch, items) in runs.items():
+    for name in models:
+        objective, epoch, items = runs[name]()
         task = Task(name, model, objective, epoch, validate, items)
         fitted = fit(task, settings, seed=config.seed, mesh=mesh, folder=folder, wandb_project=config.wandb)
         served = recommender.serve(model, fitted.params, catalogue.text, log.items)
@@ -81,12 +86,14 @@ def _write_lists(config: Config, folder: Path, teacher: Artifact, log: inputs.Pr
         raise UserError(
             f"--student.list-length {student.list_length} is longer than the catalogue of {log.items} items"
         )
+    origin = teacher_lists.Origin(teacher.hash, log.items, len(log.histories.items), student.list_length)
     for number in range(1 + student.rounds):
         place = teacher_lists.place(folder, number)
-        if not (place / "done").exists():
+        if not teacher_lists.finished(place):
             place.mkdir(parents=True, exist_ok=True)
             _write_round(config, place, teacher, log, mesh, _altered(config, folder, number, log))
-            (place / "done").touch()
+            teacher_lists.finish(place, origin)
+        teacher_lists.check(place, origin)
 
 
 def _altered(config: Config, folder: Path, number: int, log: inputs.Prepared) -> np.ndarray | None:

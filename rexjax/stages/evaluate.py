@@ -80,7 +80,6 @@ def _models(config: Config, artifacts: dict[str, Artifact], log: inputs.Prepared
         "teacher": scorer.model(teacher, inputs.served(artifacts["teacher"].folder / "model")),
         "student": scorer.model(student, inputs.served(distilled / "student")),
         "student_control": scorer.model(student, inputs.served(distilled / "control")),
-        "student_pruned": scorer.model(student, inputs.served(compressed / "pruned")),
         **{f"student_{name}": _at_point(name, config, compressed) for name in config.compress.points},
     }
 

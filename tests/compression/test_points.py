@@ -15,20 +15,30 @@ from rexjax.errors import UserError
         ("w12", 12, 32, 48),
         ("w12_int8", 12, 8, 16),
         ("half_int4", 24, 4, 16),
+        ("sparse50", 48, 32, 192),
+        ("w12_int8_sparse5", 12, 8, 16),
     ],
 )
 def test_a_name_says_width_and_bits(name, width, bits, item_bytes):
-    assert points.parse(name, 48) == (name, width, bits)
+    assert points.parse(name, 48)[:3] == (name, width, bits)
     assert points.parse(name, 48).item_bytes == item_bytes
+
+
+@pytest.mark.parametrize(("name", "zeros"), [("int8", 0), ("sparse50", 50), ("half_int4_sparse5", 5)])
+def test_a_name_says_how_many_weights_are_zero(name, zeros):
+    assert points.parse(name, 48).zeros == zeros
 
 
 @pytest.mark.parametrize(
     ("name", "words"),
     [
         ("", "a point is int8"),
+        ("_", "a point is int8"),
         ("int16", "a point is int8"),
         ("quarter", "a point is int8"),
         ("int8_half", "a point is int8"),
+        ("sparse", "a point is int8"),
+        ("sparse100", "a point is int8"),
         ("w0", "keep 1 to 6 dimensions"),
         ("w7", "the student is 6 wide; keep 1 to 6"),
         ("half_int4", "two numbers a byte, and 3 is odd"),

@@ -7,7 +7,6 @@ from flax import linen as nn
 from rexjax.compression import prune
 from rexjax.compression.prune import magnitude_prune
 from rexjax.config import Student
-from rexjax.errors import UserError
 from rexjax.models import recommender
 from rexjax.models.recommender import Served
 
@@ -46,10 +45,17 @@ def test_sign_does_not_matter():
     np.testing.assert_array_equal(pruned, [[-3.0, 0.0], [0.0, 2.0]])
 
 
-@pytest.mark.parametrize("sparsity", [-0.1, 1.0, 1.5, float("nan")])
-def test_refuses_a_share_outside_zero_to_one(sparsity):
-    with pytest.raises(UserError, match="--compress.sparsity must be at least 0 and below 1"):
-        magnitude_prune({"x": jnp.ones((2, 2))}, sparsity)
+def test_the_share_of_zeros_rises_fast_and_ends_where_it_should():
+    shares = prune.gradually(0.5, 4)
+    np.testing.assert_allclose(shares, [0.5 * (1 - 0.75**3), 0.5 * (1 - 0.5**3), 0.5 * (1 - 0.25**3), 0.5])
+    assert prune.gradually(0.8, 1) == [0.8]
+
+
+def test_zeros_stay_and_nothing_else_does():
+    pruned = {"kernel": jnp.asarray([[0.0, 1.0], [2.0, 0.0]]), "bias": jnp.zeros(2)}
+    kept = prune.keep_zeros(jax.tree.map(lambda x: x + 5.0, pruned), pruned)
+    np.testing.assert_array_equal(kept["kernel"], [[0, 6], [7, 0]])
+    np.testing.assert_array_equal(kept["bias"], [5, 5])
 
 
 N, L, D = 30, 6, 8

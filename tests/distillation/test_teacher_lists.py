@@ -7,6 +7,7 @@ from rexjax.config import Student, Teacher
 from rexjax.data import batches, splits
 from rexjax.data.histories import Histories
 from rexjax.distillation import teacher_lists
+from rexjax.errors import UserError
 from rexjax.mesh import make_mesh
 from rexjax.models import recommender
 from rexjax.models.layers import Row
@@ -141,6 +142,37 @@ def test_draws_follow_the_lists_probabilities(written):
     weights = np.exp(lists.logits[event - 1].astype(float))
     shares = [np.mean(np.equal(found, item)) for item in lists.ids[event - 1]]
     np.testing.assert_allclose(shares, weights / weights.sum(), atol=0.04)
+
+
+ORIGIN = teacher_lists.Origin("a1", N, 100, K)
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        ({"teacher": "b2"}, "were made by another teacher: run"),
+        ({"items": N + 1}, f"are for {N} items and 100 events, and the log has {N + 1} and 100: run"),
+        ({"events": 99}, f"are for {N} items and 100 events, and the log has {N} and 99: run"),
+        ({"list_length": K + 1}, f"have {K} items each, fewer than --student.list-length {K + 1}: run"),
+    ],
+)
+def test_lists_of_another_origin_are_refused(tmp_path, change, words):
+    assert not teacher_lists.finished(tmp_path)
+    teacher_lists.finish(tmp_path, ORIGIN)
+    assert teacher_lists.finished(tmp_path)
+    teacher_lists.check(tmp_path, ORIGIN)
+    teacher_lists.check(tmp_path, ORIGIN._replace(list_length=K - 1))
+    with pytest.raises(UserError, match=words):
+        teacher_lists.check(tmp_path, ORIGIN._replace(**change))
+
+
+def test_the_first_items_of_longer_lists_are_lists(written, tmp_path):
+    for name in ("ids", "logits"):
+        np.save(tmp_path / f"list_{name}.npy", np.asarray(getattr(written[0], name)))
+    short, batch = teacher_lists.TeacherLists(tmp_path, 2), packed(False)[0]
+    (_, found), (_, whole) = short.of(batch, 0.7), written[0].of(batch, 0.7)
+    np.testing.assert_array_equal(found.items, whole.items[..., :2])
+    np.testing.assert_allclose(found.weights.sum(-1), 0.7, rtol=1e-5)
 
 
 def test_a_round_of_altered_histories_is_read_with_its_items_and_the_logs_labels(written, tmp_path):

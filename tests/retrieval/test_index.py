@@ -4,7 +4,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from rexjax.compression.quantize import quantize_tree
+from rexjax.compression.quantize import quantize, quantize_tree
 from rexjax.config import Student
 from rexjax.errors import UserError
 from rexjax.models import recommender
@@ -47,6 +47,15 @@ def test_an_index_answers_as_the_model_did(written, history):
     assert [(r.item_id, r.title) for r in got] == [(f"id{i}", TITLES[i]) for i in ids[0]]
     np.testing.assert_allclose([r.score for r in got], scores[0], rtol=1e-6)
     assert not {r.item_id for r in got} & {f"id{i}" for i in history}
+
+
+@pytest.mark.parametrize("kept", ["float32", "int4"])
+def test_a_student_wider_than_its_rows_is_refused(kept, tmp_path):
+    served = float_served(recommender.student(STUDENTS["pooled"], L))
+    served = served if kept == "float32" else quantize(served, 4)
+    with pytest.raises(UserError, match="the student is 16 wide and its item rows are 8"):
+        index.write(tmp_path, served, Student(width=16), L, POPULARITY)
+    assert not list(tmp_path.iterdir())
 
 
 def test_an_empty_history_gets_what_is_popular(written):

@@ -28,7 +28,7 @@ def finish(workdir: Path) -> Finished:
         encode=Encode(vectors=str(vectors), width=6),
         teacher=Teacher(width=16, layers=1, training=FEW),
         student=Student(width=8, kernels=2, hidden=8, list_length=5, training=FEW),
-        compress=Compress(points=("int8", "int4", "half", "w2_int4"), training=FEW),
+        compress=Compress(points=("int8", "int4", "half", "w2_int4", "int8_sparse50"), training=FEW),
         mesh=Mesh(data=1),
         evaluate=Evaluate(k=(1, 5), resamples=50, latency_repeats=3),
     )

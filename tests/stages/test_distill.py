@@ -1,3 +1,4 @@
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -31,6 +32,14 @@ def test_a_list_longer_than_the_catalogue_is_refused(finished, tmp_path):
     config = replace(finished.config, student=replace(finished.config.student, list_length=41))
     with pytest.raises(UserError, match="--student.list-length 41 is longer than the catalogue"):
         distill.run(config, tmp_path, finished.artifacts)
+
+
+def test_lists_of_another_teacher_are_refused(finished, tmp_path):
+    shutil.copytree(finished.artifacts["distill"].folder / "lists", tmp_path / "lists")
+    teacher = finished.artifacts["teacher"]
+    other = teacher._replace(manifest=teacher.manifest | {"hash": "another"})
+    with pytest.raises(UserError, match="were made by another teacher: run `rexjax distill CONFIG --update`"):
+        distill.run(finished.config, tmp_path, finished.artifacts | {"teacher": other})
 
 
 def test_times_that_the_log_does_not_have_are_refused(finished, tmp_path, monkeypatch):

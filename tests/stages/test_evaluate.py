@@ -10,7 +10,7 @@ from rexjax.evaluation import requests
 from rexjax.retrieval import scorer
 from rexjax.stages import evaluate, inputs
 
-MODELS = {"popularity", "text_cosine", "teacher", "student", "student_control", "student_pruned", "student_int8"}
+MODELS = {"popularity", "text_cosine", "teacher", "student", "student_control", "student_int8"}
 COST = {
     "parameters",
     "bytes_resident",
