@@ -108,7 +108,7 @@ class Variant:
 
     def trained(self, seed: int, *, text: bool) -> tuple[Config, dict[str, Artifact]]:
         """Trains (or goes on) in a folder of its own: the config, and its artifacts with the teacher's."""
-        config = self.config if text else replace(self.config, data=replace(self.config.data, text=()))
+        config = self.config if text else _without_text(self.config)
         place = RUNS / self.name / config.data.split / ("text" if text else "ids")
         config = replace(config, workdir=str(place))
         made = pipeline.run(config, ("prepare", "encode"), update=True, say=print)
@@ -122,6 +122,10 @@ class Variant:
             teacher.run(seeded, folder, artifacts)
             done.write_text(json.dumps({"seconds": time.monotonic() - started}))
         return config, artifacts | {"teacher": Artifact(folder, {"hash": folder.name})}
+
+
+def _without_text(config: Config) -> Config:
+    return replace(config, data=replace(config.data, text=()), encode=replace(config.encode, words=0))
 
 
 def _rank(config: Config, artifacts: dict[str, Any], folder: Path, seconds: float) -> _Tested:

@@ -31,5 +31,9 @@ def get_config() -> Config:
             members=4,
             training=Training(epochs=25, batch=48, decay_steps=-1, validate_every=5, validate_users=30_000, patience=9),
         ),
-        student=Student(width=48, hidden=96, training=Training(epochs=30, batch=48, validate_every=2, patience=3)),
+        student=Student(
+            width=64,
+            hidden=128,
+            training=Training(epochs=24, batch=48, decay_steps=-1, validate_every=4, validate_users=30_000, patience=9),
+        ),
     )

@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,19 +43,14 @@ def _dispatch(arguments: list[str]) -> None:
         out.print(_overview(), markup=False, highlight=False)
         return
     command, *rest = arguments
-    if command == "recommend":
-        recommend(tyro.cli(Recommend, args=rest, prog="rexjax recommend"))
-    elif command == "plan":
-        _plan(rest)
-    elif command == "sweep":
-        _sweep(rest)
-    elif command == "compress" and any(argument.startswith("--budget") for argument in rest):
+    actions = {name: partial(_run, name) for name in ("run", *pipeline.BY_NAME)}
+    actions |= {"sweep": _sweep, "recommend": _recommend, "plan": _plan}
+    if command not in actions:
+        raise UserError(f"no command {command!r}: it is one of {', '.join(actions)}; see rexjax --help")
+    if command == "compress" and any(argument.startswith("--budget") for argument in rest):
         _budget(rest)
-    elif command == "run" or command in pipeline.BY_NAME:
-        _run(command, rest)
     else:
-        known = ", ".join(["run", *pipeline.BY_NAME, "sweep", "recommend", "plan"])
-        raise UserError(f"no command {command!r}: it is one of {known}; see rexjax --help")
+        actions[command](rest)
 
 
 def _overview() -> str:
@@ -297,10 +293,10 @@ class Recommend:
     """How many."""
 
 
-def recommend(request: Recommend) -> None:
-    """Reads the index of ``request.workdir`` and prints a table of titles and scores."""
+def _recommend(arguments: list[str]) -> None:
     from rexjax.retrieval import index
 
+    request = tyro.cli(Recommend, args=arguments, prog="rexjax recommend")
     artifact = artifacts.read(Path(request.workdir) / "index")
     found = index.read(artifact.folder)
     separator = ";" if ";" in request.history else ","

@@ -302,9 +302,8 @@ def test_a_sweep_prints_its_trials_and_names_the_best(copy, capsys):
     config, workdir = copy
     assert main("sweep", config, "--workdir", workdir, "--trials", "1") == 0
     said = capsys.readouterr().out
-    assert (
-        "prepare: unchanged, skipped" in said and "start small" in said and f"{workdir}/sweep/teacher/best.json" in said
-    )
+    assert "prepare: unchanged, skipped" in said and "start small" in said
+    assert f"{workdir}/sweep/teacher/best.json" in said
     assert "--trials 0" in refused(capsys, "sweep", config, "--workdir", workdir, "--trials", "0")
 
 
