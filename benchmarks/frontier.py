@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import record
+from rexjax.evaluation.report import draw_frontier
 
 RESULTS = Path("benchmarks/results")
 NAMES = {
@@ -25,8 +26,6 @@ COSTS = {
     "bytes_resident": "bytes held, of the teacher's",
     "flops_user_encoding": "FLOPs of a user's vector, of the teacher's",
 }
-_COLORS = {"teacher": "#000000", "student": "#1f77b4", "control": "#999999"}
-_COMPRESSED = "#2ca02c"
 
 
 def main() -> None:
@@ -43,6 +42,12 @@ def points(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     for name in NAMES:
         own = [row for row in rows if row["dataset"] == name and "cold_items" not in row["case"] and "kept" in row]
         own = [row for row in own if row["model"] not in ("popularity", "text_cosine")]
+        known = {row["model"] for row in own}
+        own = [
+            row
+            for row in own
+            if row["model"].split(": ")[-1] == row["model"] or row["model"].split(": ")[-1] not in known
+        ]
         for row in own:
             shares = {cost: row[cost] / own[0][cost] for cost in COSTS}  # the teacher comes first
             fixed = {key: row[key] for key in ("dataset", "case", "model", "seeds", "ndcg@10", "kept")}
@@ -51,46 +56,22 @@ def points(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def draw(rows: list[dict[str, Any]], path: Path) -> None:
-    """A column for each log, a line of pictures for each cost; what no cheaper model equals is joined."""
+    """A line of pictures for each log, one for each cost; what no cheaper model equals is joined."""
     import matplotlib
     from matplotlib.figure import Figure
 
     matplotlib.rcParams["svg.hashsalt"] = "rexjax"  # the same file from the same figures
     logs = [name for name in NAMES if any(row["dataset"] == name for row in rows)]
-    figure = Figure(figsize=(4.2 * len(logs), 3.4 * len(COSTS)), layout="constrained", facecolor="white")
-    grid = figure.subplots(len(COSTS), len(logs), squeeze=False)
-    for line, (cost, label) in zip(grid, COSTS.items(), strict=True):
-        for axes, name in zip(line, logs, strict=True):
-            _panel(axes, [row for row in rows if row["dataset"] == name], cost)
-            axes.set_xlabel(label)
-            axes.set_ylabel("NDCG@10, test" if name == logs[0] else "")
-    for axes, name in zip(grid[0], logs, strict=True):
-        axes.set_title(NAMES[name])
+    figure = Figure(figsize=(12, 3.4 * len(logs)), layout="constrained", facecolor="white")
+    for line, name in zip(figure.subplots(len(logs), len(COSTS), squeeze=False), logs, strict=True):
+        own = [row for row in rows if row["dataset"] == name]
+        for axes, (cost, label) in zip(line, COSTS.items(), strict=True):
+            draw_frontier(axes, {row["model"]: (row[cost], row["ndcg@10"]) for row in own}, gap=0.09)
+            axes.axhline(own[0]["ndcg@10"], color="#000000", linewidth=0.6, linestyle=":")
+            axes.set(title=NAMES[name], xlabel=label, ylabel="NDCG@10, test")
+            axes.grid(True, color="#dddddd", linewidth=0.6)
+            axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, metadata={"Date": None})
-
-
-def _panel(axes: Any, rows: list[dict[str, Any]], cost: str) -> None:
-    axes.set_xscale("log")
-    axes.grid(True, color="#dddddd", linewidth=0.6)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.axhline(rows[0]["ndcg@10"], color="#000000", linewidth=0.6, linestyle=":")
-    axes.step(*zip(*_undominated(rows, cost), strict=True), where="post", color="#bbbbbb", linewidth=1.5, zorder=1)
-    for number, row in enumerate(sorted(rows, key=lambda row: row[cost])):
-        color = _COLORS.get(row["model"], _COMPRESSED)
-        axes.plot(row[cost], row["ndcg@10"], "o", color=color, markersize=6, zorder=3)
-        above = (4, 6) if number % 2 else (4, -12)
-        axes.annotate(
-            row["model"], (row[cost], row["ndcg@10"]), above, textcoords="offset points", fontsize=7, color=color
-        )
-    axes.margins(0.15)
-
-
-def _undominated(rows: list[dict[str, Any]], cost: str) -> list[tuple[float, float]]:
-    front: list[tuple[float, float]] = []
-    for row in sorted(rows, key=lambda row: (row[cost], -row["ndcg@10"])):
-        if not front or row["ndcg@10"] > front[-1][1]:
-            front.append((row[cost], row["ndcg@10"]))
-    return front
 
 
 if __name__ == "__main__":

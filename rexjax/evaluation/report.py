@@ -194,10 +194,21 @@ def _axes(x: str, y: str, height: float = 3.6) -> tuple["Figure", "Axes"]:
 
 
 def _frontier(points: Mapping[str, tuple[float, float]], x: str, y: str) -> "Figure":
-    """Cost against quality, log cost; names in a column on the right, moved apart, with a line to each point."""
+    figure, axes = _axes(x, y, max(3.6, 0.3 * len(points) + 1))
+    draw_frontier(axes, points)
+    return figure
+
+
+def draw_frontier(axes: "Axes", points: Mapping[str, tuple[float, float]], gap: float = 0.065) -> None:
+    """Cost against quality, log cost; names in a column on the right, moved apart, with a line to each point.
+
+    Args:
+      axes: where to.
+      points: NAME to (cost above 0, quality).
+      gap: between two names, as a share of the axes' height.
+    """
     from matplotlib import colormaps
 
-    figure, axes = _axes(x, y, max(3.6, 0.3 * len(points) + 1))
     axes.set_xscale("log")
     costs, values = zip(*points.values(), strict=True)
     axes.set_xlim(min(costs) / 2, max(costs) * 2)
@@ -208,13 +219,12 @@ def _frontier(points: Mapping[str, tuple[float, float]], x: str, y: str) -> "Fig
     axes.step(*zip(*steps, strict=True), where="post", color="#bbbbbb", linewidth=1.5, zorder=1)
     ranked = sorted(points.items(), key=lambda item: item[1][1])
     wanted = [(value - low + margin) / (high - low + 2 * margin) for _, (_, value) in ranked]
-    for index, ((name, point), place) in enumerate(zip(ranked, _apart(wanted, 0.065), strict=True)):
+    for index, ((name, point), place) in enumerate(zip(ranked, _apart(wanted, gap), strict=True)):
         color = colormaps["tab10"](index % 10)
         axes.plot(*point, "o", color=color, markersize=8, alpha=0.8, zorder=3)
         line = {"arrowstyle": "-", "color": color, "linewidth": 0.8, "alpha": 0.6, "shrinkA": 1, "shrinkB": 4}
         where = {"xycoords": "data", "textcoords": "axes fraction", "va": "center", "fontsize": 9, "color": color}
         axes.annotate(_plain(name), point, (1.03, place), arrowprops=line, annotation_clip=False, **where)
-    return figure
 
 
 def _undominated(points: Mapping[str, tuple[float, float]]) -> list[tuple[float, float]]:
