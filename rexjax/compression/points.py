@@ -24,7 +24,7 @@ class Point(NamedTuple):
     bits: int
     """Of each number in an item's row: 32 (float32), 8 or 4."""
     zeros: int = 0
-    """Per cent of the history encoder's matrices that are zero."""
+    """Per cent of the history encoder's kernels that are zero."""
 
     @property
     def item_bytes(self) -> float:

@@ -10,12 +10,16 @@ from rexjax.models.recommender import Served
 
 
 def magnitude_prune(tree: Any, sparsity: float) -> Any:
-    """Sets to zero, in every matrix of ``tree``, the share ``sparsity`` of its entries with the smallest magnitude.
+    """Sets to zero, in every kernel of ``tree``, the share ``sparsity`` of its entries with the smallest magnitude.
 
-    Vectors (biases, norms) are left alone: they are small and each entry matters (Han et al. 2015). ``sparsity`` is
-    from 0 to below 1.
+    What is no product's matrix is left alone (biases, norms, recency profiles, positions): a zero there is a value like
+    any other, and each entry matters (Han et al. 2015). ``sparsity`` is from 0 to below 1.
     """
-    return jax.tree.map(lambda leaf: _prune(leaf, sparsity) if jnp.ndim(leaf) >= 2 else leaf, tree)
+    return jax.tree.map_with_path(lambda path, leaf: _prune(leaf, sparsity) if _is_kernel(path) else leaf, tree)
+
+
+def _is_kernel(path: tuple[Any, ...]) -> bool:
+    return getattr(path[-1], "key", None) == "kernel"
 
 
 def _prune(weights: jax.Array, sparsity: float) -> jax.Array:
@@ -31,8 +35,12 @@ def gradually(sparsity: float, steps: int) -> list[float]:
 
 
 def keep_zeros(weights: Any, pruned: Any) -> Any:
-    """``weights`` with zeros wherever a matrix of ``pruned`` has them."""
-    return jax.tree.map(lambda new, old: jnp.where(old == 0, 0, new) if jnp.ndim(old) >= 2 else new, weights, pruned)
+    """``weights`` with zeros wherever a kernel of ``pruned`` has them."""
+
+    def kept(path: tuple[Any, ...], new: jax.Array, old: jax.Array) -> jax.Array:
+        return jnp.where(old == 0, 0, new) if _is_kernel(path) else new
+
+    return jax.tree.map_with_path(kept, weights, pruned)
 
 
 def by_importance(student: Served) -> Served:

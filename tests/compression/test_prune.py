@@ -12,36 +12,33 @@ from rexjax.models.recommender import Served
 
 
 @pytest.mark.parametrize("sparsity", [0.0, 0.1, 0.3, 0.5, 0.9, 0.999])
-def test_the_smallest_share_of_every_matrix_is_zeroed(sparsity):
+def test_the_smallest_share_of_every_kernel_is_zeroed_and_nothing_else(sparsity):
     rng = np.random.default_rng(0)
     history = {
         "up": {"kernel": rng.normal(size=(7, 5)) * 100, "bias": rng.normal(size=5)},
-        "q": rng.normal(size=(2, 3, 4)),
+        "q": {"kernel": rng.normal(size=(2, 3, 4))},
+        "decay": rng.normal(size=(4, 6)),  # log-weights: zero is the largest
     }
-    served = Served(rng.normal(size=(11, 6)), history)
-    served = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), served)
-    pruned = magnitude_prune(served, sparsity)
-    assert type(pruned) is Served
-    for before, after in zip(jax.tree.leaves(served), jax.tree.leaves(pruned), strict=True):
-        assert after.shape == before.shape and after.dtype == before.dtype
-        before, after = np.asarray(before), np.asarray(after)
-        if before.ndim == 1:
-            np.testing.assert_array_equal(after, before)
-            continue
+    history = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), history)
+    pruned = magnitude_prune(history, sparsity)
+    np.testing.assert_array_equal(pruned["decay"], history["decay"])
+    np.testing.assert_array_equal(pruned["up"]["bias"], history["up"]["bias"])
+    for name in ("up", "q"):
+        before, after = (np.asarray(tree[name]["kernel"]) for tree in (history, pruned))
         dropped = after == 0
-        assert dropped.sum() == int(sparsity * before.size)
+        assert after.dtype == before.dtype and dropped.sum() == int(sparsity * before.size)
         np.testing.assert_array_equal(after[~dropped], before[~dropped])
         assert np.abs(before[dropped]).max(initial=0) < np.abs(before[~dropped]).min()
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0, -2.0])
 def test_ties_do_not_drop_more_than_the_share(value):
-    pruned = magnitude_prune({"x": jnp.full((4, 5), value)}, 0.3)["x"]
+    pruned = magnitude_prune({"kernel": jnp.full((4, 5), value)}, 0.3)["kernel"]
     assert (pruned == 0).sum() == (20 if value == 0 else 6)
 
 
 def test_sign_does_not_matter():
-    pruned = magnitude_prune({"x": jnp.asarray([[-3.0, 0.5], [-0.1, 2.0]])}, 0.5)["x"]
+    pruned = magnitude_prune({"kernel": jnp.asarray([[-3.0, 0.5], [-0.1, 2.0]])}, 0.5)["kernel"]
     np.testing.assert_array_equal(pruned, [[-3.0, 0.0], [0.0, 2.0]])
 
 
@@ -52,10 +49,10 @@ def test_the_share_of_zeros_rises_fast_and_ends_where_it_should():
 
 
 def test_zeros_stay_and_nothing_else_does():
-    pruned = {"kernel": jnp.asarray([[0.0, 1.0], [2.0, 0.0]]), "bias": jnp.zeros(2)}
+    pruned = {"kernel": jnp.asarray([[0.0, 1.0], [2.0, 0.0]]), "decay": jnp.zeros((1, 2))}
     kept = prune.keep_zeros(jax.tree.map(lambda x: x + 5.0, pruned), pruned)
     np.testing.assert_array_equal(kept["kernel"], [[0, 6], [7, 0]])
-    np.testing.assert_array_equal(kept["bias"], [5, 5])
+    np.testing.assert_array_equal(kept["decay"], [[5, 5]])
 
 
 N, L, D = 30, 6, 8
