@@ -5,8 +5,8 @@
 FOLDER holds interactions.parquet (user_id, item_id, day_since_first) and items.csv.gz (item_id, title, keywords).
 Two CPU cores, test, the teacher's recall@10 / NDCG@10: Beauty, seeds 0, 1, 2, .1143 / .0681, .1124 / .0672, .1140 /
 .0680 in 25 minutes each; with --teacher.members 2 Sports, seed 0, .0674 / .0390 in 48, and Toys, seeds 0, 1, 2, .1204 /
-.0719, .1201 / .0721, .1200 / .0721. Of an earlier teacher on Beauty (.1041 / .0618) the student reached .1029 / .0601 at 1/90
-of the FLOPs, its control without it .0950 / .0559, int8 .1029 / .0603.
+.0719, .1201 / .0721, .1200 / .0721. Beauty's student, of seed 1's teacher, .1113 / .0657 at 1/561 of its FLOPs of a
+user's vector, its control without it .0978 / .0579, int8 .1111 / .0654.
 """
 
 from rexjax.config import Columns, Config, Data, Encode, Student, Teacher, Training
