@@ -7,7 +7,6 @@ the FLOPs of encoding a user, as shares of the teacher's) and frontier.svg besid
 """
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +31,7 @@ def main() -> None:
     """Collects, writes and draws."""
     argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     rows = points(record.rows(str(RESULTS / "students.json")))
-    (RESULTS / "frontier.json").write_text(json.dumps({"rows": rows}, indent=1) + "\n")
+    record.write(str(RESULTS / "frontier.json"), rows, ("jax", "flax", "optax", "numpy"))
     draw(rows, RESULTS / "frontier.svg")
 
 
@@ -41,13 +40,12 @@ def points(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     found = []
     for name in NAMES:
         own = [row for row in rows if row["dataset"] == name and "cold_items" not in row["case"] and "kept" in row]
-        own = [row for row in own if row["model"] not in ("popularity", "text_cosine")]
-        known = {row["model"] for row in own}
         own = [
-            row
-            for row in own
-            if row["model"].split(": ")[-1] == row["model"] or row["model"].split(": ")[-1] not in known
+            row for row in own if row["case"] == own[0]["case"] and row["model"] not in ("popularity", "text_cosine")
         ]
+        known = {row["model"] for row in own}
+        # "64 bytes: int8" is int8 again, "64 bytes: w60_int8" is new
+        own = [row for row in own if ": " not in row["model"] or row["model"].split(": ")[1] not in known]
         for row in own:
             shares = {cost: row[cost] / own[0][cost] for cost in COSTS}  # the teacher comes first
             fixed = {key: row[key] for key in ("dataset", "case", "model", "seeds", "ndcg@10", "kept")}

@@ -57,6 +57,7 @@ def main() -> None:
         reached = ours["curve"][-1]
         metric = {"metric": f"seconds to validation NDCG@10 {best:.4f}", "unit": "s", "reached": reached[1]}
         rows.append(named | metric | {"ours": reached[0], "peer": seconds, "ratio": seconds / reached[0]})
+        rows[-1] |= {"curve": ours["curve"], "peer_curve": peer["curve"]}
         a, b = ours["users_per_second"], peer["users_per_second"]
         rows.append(named | {"metric": "users ranked", "unit": "1/s", "ours": a, "peer": b, "ratio": a / b})
         record.write(flags.json, rows, ("jax", "flax", "optax", "numpy"))

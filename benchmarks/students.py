@@ -192,7 +192,7 @@ class _Set:
         return np.asarray(answer(model.served, asked.histories[:4096], seen, asked.times[:4096])[1])
 
     def _baselines(self) -> list[dict[str, Any]]:
-        models = teachers.baselines(self.log, self.artifacts["encode"])
+        models = evaluate.baselines(self.log, self.artifacts["encode"])
         return [self._row(name, [self._ranked(name, model, self.asked)], model) for name, model in models.items()]
 
 

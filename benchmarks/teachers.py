@@ -28,7 +28,6 @@ from rexjax.config import Config
 from rexjax.evaluation import requests, significance
 from rexjax.models import recommender
 from rexjax.retrieval import scorer
-from rexjax.retrieval.scorer import Scorer
 from rexjax.stages import evaluate, inputs, teacher
 
 SETS = {
@@ -136,19 +135,12 @@ def _rank(config: Config, artifacts: dict[str, Any], folder: Path, seconds: floa
     for part in ("valid", "test"):
         asked[part], _ = requests.build(log.histories, part, items=log.items, length=config.data.length)
         results[part] = evaluate.rank(f"teacher, {part}", model, asked[part], (10,))
-    for name, baseline in baselines(log, artifacts["encode"]).items():
+    for name, baseline in evaluate.baselines(log, artifacts["encode"]).items():
         results[name] = evaluate.rank(name, baseline, asked["test"], (10,))
     rank = np.empty(log.items, int)
     rank[np.argsort(log.popularity, kind="stable")] = np.arange(log.items)
     first = asked["test"].target_items[asked["test"].target_offsets[:-1]]
     return _Tested(results, rank[first] < log.items // 5, seconds)
-
-
-def baselines(log: inputs.Prepared, encoded: Artifact) -> dict[str, Scorer]:
-    """What needs no training: popularity and, where there is text, the mean text vector of the history."""
-    text = inputs.content_vectors(encoded)[:, : encoded.metrics["parts"]["text"]["width"]]
-    found = {"popularity": scorer.popularity(log.popularity)}
-    return found | ({"text_cosine": scorer.text_cosine(text)} if text.shape[1] else {})
 
 
 def _difference(ours: _Tested, other: _Tested) -> list[dict[str, Any]]:

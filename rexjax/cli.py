@@ -114,7 +114,7 @@ def _what(command: str) -> str:
         return (
             "Searches hyper-parameters on validation alone; the same command goes on where it was. Besides the "
             "config's keys: --trials N; --of teacher (small ones first), student (how it is taught; what it costs "
-            "stays) or control (the same without teacher)."
+            "stays) or control (the same without teacher); --update brings a workdir of another config up to date."
         )
     if command == "compress":
         return (
@@ -160,11 +160,12 @@ def _sweep(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="rexjax sweep CONFIG", add_help=False, allow_abbrev=False)
     parser.add_argument("--trials", type=int, default=20)
     parser.add_argument("--of", choices=list(sweep.MODELS), default="teacher")
+    parser.add_argument("--update", action="store_true")
     flags, rest = parser.parse_known_args(arguments)
     config = _parse("sweep", rest)
     settings.check(config)
     keep_compiled_programs()
-    trials = sweep.run(config, flags.trials, _say, flags.of)
+    trials = sweep.run(config, flags.trials, _say, flags.of, update=flags.update)
     table = Table(title=f"{flags.of.capitalize()}s, by validation NDCG@10")
     for name in ("trial", "change", "NDCG@10", "seconds", "kept"):
         table.add_column(name, justify="left" if name == "change" else "right")

@@ -37,7 +37,9 @@ class Trial(NamedTuple):
     """It was the best so far."""
 
 
-def run(config: Config, trials: int, say: Callable[[str], None], of: str = "teacher") -> list[Trial]:
+def run(
+    config: Config, trials: int, say: Callable[[str], None], of: str = "teacher", *, update: bool = False
+) -> list[Trial]:
     """Runs ``trials`` of them, or fewer where no change is left, below ``config.workdir``/sweep/``of``.
 
     Writes ``trials.jsonl``, ``best.json`` (the model's keys) and ``sweep.png``. Called again with more trials it goes
@@ -48,6 +50,7 @@ def run(config: Config, trials: int, say: Callable[[str], None], of: str = "teac
         trials: how many.
         say: where lines of progress go.
         of: one of ``MODELS``.
+        update: a workdir of another config is brought up to date, and not refused.
 
     Raises:
         UserError: fewer than one trial; a workdir of another config; what a stage refuses.
@@ -55,7 +58,7 @@ def run(config: Config, trials: int, say: Callable[[str], None], of: str = "teac
     if trials < 1:
         raise UserError(f"--trials {trials}: a sweep has 1 trial or more")
     stages = ("prepare", "encode") if of == "teacher" else ("prepare", "encode", "teacher")
-    inputs = {made.stage: made.artifact for made in pipeline.run(config, stages, update=False, say=say)}
+    inputs = {made.stage: made.artifact for made in pipeline.run(config, stages, update=update, say=say)}
     folder = Path(config.workdir) / "sweep" / of
     folder.mkdir(parents=True, exist_ok=True)
     known = _read(folder / "trials.jsonl")
@@ -114,7 +117,7 @@ def of_teacher(teacher: Teacher, last: str = "") -> Iterator[tuple[str, Teacher]
 
 def of_student(student: Student, last: str = "") -> Iterator[tuple[str, Student]]:
     """What to try next on what ``student`` is taught, and how."""
-    weight = lambda share: tuple(min(round(value + share, 2), 1.0) for value in student.list_weight)  # noqa: E731
+    weight = lambda share: tuple(min(max(round(value + share, 2), 0.0), 1.0) for value in student.list_weight)  # noqa: E731
     listed = {
         "another round": {"rounds": student.rounds + 1},
         "more alike": {"alignment_weight": 2 * student.alignment_weight or 1.0},
@@ -186,7 +189,8 @@ def _train(
         if of == "teacher":
             ndcg = teacher.run(replace(config, teacher=model), folder, inputs)["valid_ndcg@10"]
         else:
-            teacher_lists.share(folder, folder.parent / "lists", model, config.seed)
+            store = folder.parent / "lists" / inputs["teacher"].hash
+            teacher_lists.share(folder, store, model, config.seed)
             ndcg = distill.run(replace(config, student=model), folder, inputs, (of,))[of]["valid_ndcg@10"]
     except UserError as error:
         if first:

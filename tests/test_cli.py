@@ -299,12 +299,13 @@ BAD = [
 
 
 def test_a_sweep_prints_its_trials_and_names_the_best(copy, capsys):
-    config, workdir = copy
-    assert main("sweep", config, "--workdir", workdir, "--trials", "1") == 0
+    sweep = ("sweep", copy[0], "--workdir", copy[1], "--trials")
+    assert main(*sweep, "1") == 0
     said = capsys.readouterr().out
-    assert "prepare: unchanged, skipped" in said and "start small" in said
-    assert f"{workdir}/sweep/teacher/best.json" in said
-    assert "--trials 0" in refused(capsys, "sweep", config, "--workdir", workdir, "--trials", "0")
+    assert all(part in said for part in ("prepare: unchanged, skipped", "start small", f"{copy[1]}/sweep/teacher/best"))
+    assert "--trials 0" in refused(capsys, *sweep, "0")
+    assert "pass --update" in refused(capsys, *sweep, "1", "--teacher.dropout", "0.2")
+    assert main(*sweep, "1", "--teacher.dropout", "0.2", "--update") == 0
 
 
 @pytest.mark.parametrize(("files", "words"), BAD)

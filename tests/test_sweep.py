@@ -105,6 +105,13 @@ def test_students_are_searched_by_how_they_are_taught_and_cost_what_they_did(con
         assert student != config.student
 
 
+@pytest.mark.parametrize("share", [0.0, 0.1, 1.0])
+def test_what_is_tried_on_a_student_is_always_a_student(share):
+    """However far the search has gone: a share leaves [0, 1] never."""
+    for change, student in sweep.of_student(Student(list_weight=(share,), dropout=0.0)):
+        assert all(0 <= value <= 1 for value in student.list_weight), change
+
+
 def test_no_trials_are_refused(config):
     with pytest.raises(UserError, match="--trials 0"):
         sweep.run(config, 0, quiet)

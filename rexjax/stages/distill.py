@@ -89,11 +89,12 @@ def _write_lists(config: Config, folder: Path, teacher: Artifact, log: inputs.Pr
     origin = teacher_lists.Origin(teacher.hash, log.items, len(log.histories.items), student.list_length)
     for number in range(1 + student.rounds):
         place = teacher_lists.place(folder, number)
-        if not teacher_lists.finished(place):
-            place.mkdir(parents=True, exist_ok=True)
-            _write_round(config, place, teacher, log, mesh, _altered(config, folder, number, log))
-            teacher_lists.finish(place, origin)
-        teacher_lists.check(place, origin)
+        if teacher_lists.finished(place):
+            teacher_lists.check(place, origin)
+            continue
+        place.mkdir(parents=True, exist_ok=True)
+        _write_round(config, place, teacher, log, mesh, _altered(config, folder, number, log))
+        teacher_lists.finish(place, origin)
 
 
 def _altered(config: Config, folder: Path, number: int, log: inputs.Prepared) -> np.ndarray | None:

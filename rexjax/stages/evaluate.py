@@ -72,16 +72,20 @@ def _models(config: Config, artifacts: dict[str, Artifact], log: inputs.Prepared
     student = recommender.student(config.student, config.data.length)
     teacher = recommender.teacher(config.teacher, config.data.length)
     distilled, compressed = artifacts["distill"].folder, artifacts["compress"].folder
-    encoded = artifacts["encode"]
-    text = inputs.content_vectors(encoded)[:, : encoded.metrics["parts"]["text"]["width"]]
     return {
-        "popularity": scorer.popularity(log.popularity),
-        **({"text_cosine": scorer.text_cosine(text)} if text.shape[1] else {}),
+        **baselines(log, artifacts["encode"]),
         "teacher": scorer.model(teacher, inputs.served(artifacts["teacher"].folder / "model")),
         "student": scorer.model(student, inputs.served(distilled / "student")),
         "student_control": scorer.model(student, inputs.served(distilled / "control")),
         **{f"student_{name}": _at_point(name, config, compressed) for name in config.compress.points},
     }
+
+
+def baselines(log: inputs.Prepared, encoded: Artifact) -> dict[str, Scorer]:
+    """What needs no training: popularity and, where there is text, likeness to the latest item's."""
+    text = inputs.content_vectors(encoded)[:, : encoded.metrics["parts"]["text"]["width"]]
+    found = {"popularity": scorer.popularity(log.popularity)}
+    return found | ({"text_cosine": scorer.text_cosine(text)} if text.shape[1] else {})
 
 
 def _at_point(name: str, config: Config, compressed: Path) -> Scorer:
