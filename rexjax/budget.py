@@ -91,6 +91,8 @@ def candidates(config: Config, budget: Budget, cost: Callable[[Point], Tried]) -
         return points
     if budget.measure == "bytes_per_item":
         points = sorted({*points, *_exact(config, budget.bound)}, key=lambda point: point.item_bytes)
+        # where float32 rows must be narrowed, int8 ones are four times as wide, and dimensions are worth more than bits
+        points = [point for point in points if point.bits < 32 or point.width == config.student.width]
     fitting = {}
     for point in points:
         if _meets(cost(point), budget):
@@ -111,7 +113,8 @@ def _exact(config: Config, bound: float) -> list[Point]:
     width = config.student.width
     if config.student.encoder != "pooled":
         return []
-    spare = {32: bound, 8: bound - 4, 4: bound - 4}
+    scale = parse("int8", width).item_bytes - width
+    spare = {32: bound, 8: bound - scale, 4: bound - scale}
     widths = {bits: min(width, int(left * 8 // bits)) // (2 if bits == 4 else 1) for bits, left in spare.items()}
     widths[4] *= 2
     return [_point(own, bits, width) for bits, own in widths.items() if own >= 1]

@@ -5,13 +5,14 @@ import re
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 from rexjax.compression import prune, quantize
 from rexjax.errors import UserError
 from rexjax.models.recommender import Served
 
 _PARTS = re.compile(r"(?:(?P<half>half)|w(?P<width>\d+))?_?(?:int(?P<bits>8|4))?_?(?:sparse(?P<zeros>\d\d?))?")
-_SCALE_BYTES = 4
+_SCALE_BYTES = jnp.dtype(quantize.ROW_SCALES).itemsize
 
 
 class Point(NamedTuple):
@@ -54,16 +55,21 @@ def parse(name: str, width: int) -> Point:
 
 
 def narrowed(student: Served, point: Point, encoder: str) -> Served:
-    """The float32 student of the point's width.
+    """The float32 student of the point's width, in axes that suit its bits.
 
     Raises:
         UserError: ``encoder`` is none whose dimensions can be left out.
     """
-    if point.width == student.items.shape[1]:
-        return student
+    narrower = point.width < student.items.shape[1]
     if encoder != "pooled":
-        raise UserError(f"--compress.points {point.name} leaves dimensions out, which only a pooled student can bear")
-    return prune.narrow(prune.by_importance(student), point.width)
+        if narrower:
+            raise UserError(
+                f"--compress.points {point.name} leaves dimensions out, which only a pooled student can bear"
+            )
+        return student
+    if narrower:
+        student = prune.narrow(prune.by_importance(student), point.width)
+    return student if point.bits == 32 else prune.evenly(student)
 
 
 def quantized(student: Served, point: Point) -> Served:
@@ -73,4 +79,4 @@ def quantized(student: Served, point: Point) -> Served:
 
 def rounded(rows: jax.Array, point: Point) -> jax.Array:
     """Item rows as the point would keep them; gradients pass."""
-    return rows if point.bits == 32 else quantize.straight_through(rows, point.bits)
+    return rows if point.bits == 32 else quantize.straight_through(rows, point.bits, quantize.ROW_SCALES)

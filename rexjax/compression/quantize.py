@@ -14,6 +14,8 @@ from rexjax.models.recommender import Served
 
 BITS = (8, 4)
 """Of a number in a row."""
+ROW_SCALES = jnp.float16
+"""Of item rows, which are unit vectors: two bytes an item; 11 bits of a scale outlast 8 of a number."""
 _LEVELS = {8: 127, 4: 7}
 _REACH = {8: (1.0,), 4: (1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.65, 0.6)}  # scales tried, of the largest entry
 
@@ -25,31 +27,33 @@ class QuantizedRows(NamedTuple):
     """int8 [..., D], in [-127, 127]; or uint8 [..., D / 2], of int4 numbers in [-7, 7]: the first half of D in the low
     four bits, the second in the high ones, each plus 8."""
     scales: jax.Array
-    """float32 [..., 1]."""
+    """float32 [..., 1]; float16 for item rows."""
 
 
-def quantize_rows(rows: jax.Array, bits: int = 8) -> QuantizedRows:
+def quantize_rows(rows: jax.Array, bits: int = 8, scales: Any = jnp.float32) -> QuantizedRows:
     """float32 [..., D] → rows of int8 (an error of at most half a scale in each entry) or int4.
+
+    Scales are kept as the dtype ``scales``; float16 suits rows whose norms are near 1.
 
     Raises:
         UserError: int4 rows of an odd width.
     """
     if bits == 4 and rows.shape[-1] % 2:
         raise UserError(f"int4 rows keep two numbers a byte, and {rows.shape[-1]} is odd: choose an even width")
-    numbers, scales = _round(rows, bits)
+    numbers, kept = _round(rows, bits, scales)
     numbers = numbers.astype(jnp.int8)
-    return QuantizedRows(numbers if bits == 8 else _pack(numbers), scales)
+    return QuantizedRows(numbers if bits == 8 else _pack(numbers), kept)
 
 
-def straight_through(rows: jax.Array, bits: int) -> jax.Array:
+def straight_through(rows: jax.Array, bits: int, scales: Any = jnp.float32) -> jax.Array:
     """float32 [..., D] as ``quantize_rows`` would leave it; gradients pass as if nothing had been rounded (Bengio et
     al. 2013), so that training can choose rows that bear it."""
-    numbers, scales = _round(jax.lax.stop_gradient(rows), bits)
-    return rows + jax.lax.stop_gradient(numbers * scales - rows)
+    numbers, kept = _round(jax.lax.stop_gradient(rows), bits, scales)
+    return rows + jax.lax.stop_gradient(numbers * kept - rows)
 
 
-def _round(rows: jax.Array, bits: int) -> tuple[jax.Array, jax.Array]:
-    """Whole numbers as float32 [..., D] and scales [..., 1]."""
+def _round(rows: jax.Array, bits: int, dtype: Any) -> tuple[jax.Array, jax.Array]:
+    """Whole numbers as float32 [..., D] and scales [..., 1] as they are kept."""
     levels = _LEVELS[bits]
     largest = jnp.maximum(jnp.max(jnp.abs(rows), -1, keepdims=True), 1e-12).astype(jnp.float32)
     least, best = jnp.full_like(largest, jnp.inf), largest
@@ -58,7 +62,8 @@ def _round(rows: jax.Array, bits: int) -> tuple[jax.Array, jax.Array]:
         error = jnp.sum((_numbers(rows, scales, levels) * scales - rows) ** 2, -1, keepdims=True)
         best = jnp.where(error < least, reach * largest, best)
         least = jnp.minimum(error, least)
-    return _numbers(rows, best / levels, levels), best / levels
+    kept = jnp.maximum(best / levels, jnp.finfo(dtype).tiny).astype(dtype)
+    return _numbers(rows, kept, levels), kept
 
 
 def _numbers(rows: jax.Array, scales: jax.Array, levels: int) -> jax.Array:
@@ -85,7 +90,7 @@ def dequantize(rows: QuantizedRows) -> jax.Array:
 
 def quantize(served: Served, bits: int) -> Served:
     """Item rows in ``bits``; the history encoder's few matrices in int8."""
-    return Served(quantize_rows(served.items, bits), quantize_tree(served.history))
+    return Served(quantize_rows(served.items, bits, ROW_SCALES), quantize_tree(served.history))
 
 
 def quantize_tree(tree: Any) -> Any:

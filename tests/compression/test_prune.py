@@ -80,6 +80,14 @@ def test_a_turned_student_answers_as_before_and_its_first_dimensions_carry_most(
     np.testing.assert_allclose(weight, best, rtol=1e-4)
 
 
+def test_even_axes_answer_as_before_and_no_dimension_is_large():
+    served = pooled()
+    even = prune.evenly(served)
+    np.testing.assert_allclose(cosines(STUDENT, even), cosines(STUDENT, served), atol=2e-6)
+    spread = lambda items: np.abs(np.asarray(items)).max(1).mean()  # noqa: E731
+    assert spread(even.items) < 0.95 * spread(prune.by_importance(served).items)
+
+
 @pytest.mark.parametrize("width", [1, 4, D])
 def test_a_narrow_student_is_one_of_its_width(width):
     found = prune.narrow(prune.by_importance(pooled()), width)
