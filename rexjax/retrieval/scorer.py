@@ -9,7 +9,8 @@ import jax.numpy as jnp
 from rexjax.compression.quantize import dequantize_tree
 from rexjax.models.layers import normalize
 from rexjax.models.recommender import Recommender, Served
-from rexjax.retrieval.topk import take, top_k
+from rexjax.retrieval.rows import take
+from rexjax.retrieval.topk import top_k
 
 
 class Scorer(NamedTuple):

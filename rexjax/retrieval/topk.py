@@ -1,45 +1,146 @@
-"""Scores and top-k under jit, for rows in float32, int8 or int4; seen items are excluded inside."""
+"""The k best items of each query, exact, at the cost of the matrix product and less.
+
+The k best items lie in the k blocks of items that have the best maxima. So a first pass keeps only each block's best
+score: it goes through the rows in chunks whose scores stay in the cache, and B × N scores never lie in memory. Then the
+rows of the best blocks are scored again, and the k best are taken among them. Blocks that hold an excluded item are
+always scored again, and no other block is larger for what it may not answer.
+"""
 
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from rexjax.compression.quantize import QuantizedRows, dequantize, numbers
-from rexjax.models.recommender import gather
+from rexjax.models.layers import normalize
+from rexjax.retrieval import rows as reading
+
+BLOCK = 16
+"""Items in a block, S. Of 8, 16, 32 and 64 the fastest at a million items, 64 queries, k = 100 (benchmarks.topk)."""
+SPARE = 8
+"""Blocks scored again beyond k: the first pass sums in another order, and rounding must not leave a block out."""
+_SCORES = 1 << 19
+"""Scores of a chunk, B × C: 2 MB, what a core's cache holds."""
+_CONVERTED = 1 << 15
+"""Rows of a chunk at most, where each is made float32 first."""
 
 
-def take(items: Any, histories: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Vectors of histories int32 [B, L] (-1 is padding) from rows [N, D]: float32 [B, L, D] and mask bool [B, L]."""
-    if isinstance(items, QuantizedRows):
-        scales, mask = gather(items.scales, histories)
-        return dequantize(QuantizedRows(gather(items.values, histories)[0], scales)), mask
-    return gather(items, histories)
-
-
-def score(queries: jax.Array, items: Any) -> jax.Array:
-    """float32 [B, D] · rows [N, D] → float32 [B, N]; quantised rows are read as they are, and scaled after."""
-    if isinstance(items, QuantizedRows):
-        products = jnp.einsum("bd,nd->bn", queries, numbers(items), precision="highest")
-        return products * items.scales[:, 0]
-    return jnp.einsum("bd,nd->bn", queries, items, precision="highest")
-
-
-def top_k(queries: jax.Array, items: Any, k: int, *, exclude: jax.Array | None = None) -> tuple[jax.Array, jax.Array]:
+def top_k(
+    queries: jax.Array,
+    items: Any,
+    k: int,
+    *,
+    exclude: jax.Array | None = None,
+    mask: jax.Array | None = None,
+    cosine: bool = False,
+) -> tuple[jax.Array, jax.Array]:
     """The k best items of each query, exact.
 
     Args:
         queries: float32 [B, D].
-        items: float32 [N, D] or QuantizedRows; dense ids are hashes, so an order by id is an arbitrary one.
+        items: float32 or bfloat16 [N, D], or QuantizedRows; dense ids are hashes, so an order by id is an arbitrary one.
         k: at most N.
-        exclude: int32 [B, S] item ids that may not be answered, padded with -1.
+        exclude: int32 [B, E] item ids that may not be answered, padded with -1.
+        mask: bool [N] or [B, N], the items that may be answered.
+        cosine: of queries and items instead of their dot product (which it is anyway where both are unit vectors).
 
     Returns:
         scores float32 [B, k], falling, and ids int32 [B, k]; equal scores come in the order of dense ids; where fewer
-        than k items are left, the score is -inf.
+        than k items are left, the score is -inf. "Equal" is what float32 sums make of it: items whose scores differ
+        by its rounding may change places.
+
+    Raises:
+        ValueError: k is not from 1 to N.
     """
-    scores = score(queries, items)
+    total = reading.count(items)
+    if not 1 <= k <= total:
+        raise ValueError(f"k is {k}: with {total} items it must lie in 1 … {total}")
+    queries = normalize(queries) if cosine else queries
+    mask = mask[None] if mask is not None and mask.ndim == 1 else mask  # [1 or B, N]
+    again = k + SPARE + (0 if exclude is None else exclude.shape[1])
+    if 2 * again * BLOCK >= total:
+        return _sorted(queries, items, k, exclude, mask, cosine)
+    best = block_maxima(queries, items, mask, cosine)  # [B, N / S]
+    excluded = jnp.full((len(queries), 0), -1, jnp.int32) if exclude is None else exclude
+    held = jnp.where(excluded >= 0, excluded // BLOCK, best.shape[1])
+    best = best.at[jnp.arange(len(best))[:, None], held].set(-jnp.inf, mode="drop")
+    _, blocks = jax.lax.top_k(best, min(k + SPARE, best.shape[1]))
+    blocks = _distinct(jnp.concatenate([blocks, held.astype(jnp.int32)], 1), best.shape[1])
+    scores, ids = _score_blocks(queries, items, blocks, mask, cosine)
+    scores = _without(scores, blocks, excluded)
+    found, at = jax.lax.top_k(scores, k)
+    return found, jnp.take_along_axis(ids, at, 1)
+
+
+def _sorted(
+    queries: jax.Array, items: Any, k: int, exclude: jax.Array | None, mask: jax.Array | None, cosine: bool
+) -> tuple[jax.Array, jax.Array]:
+    """All scores at once: for small catalogues, and the slow twin in tests."""
+    scores = reading.score(queries, items, cosine)
+    if mask is not None:
+        scores = jnp.where(mask, scores, -jnp.inf)
     if exclude is not None:
         at = jnp.where(exclude >= 0, exclude, scores.shape[1])
         scores = scores.at[jnp.arange(len(scores))[:, None], at].set(-jnp.inf, mode="drop")
     return jax.lax.top_k(scores, k)
+
+
+def block_maxima(queries: jax.Array, items: Any, mask: jax.Array | None = None, cosine: bool = False) -> jax.Array:
+    """Each block's best score: queries float32 [B, D] and rows [N, D] → float32 [B, ceil(N / S)]."""
+    total, chunk = reading.count(items), _chunk(len(queries), items)
+    whole = total // chunk
+
+    def maxima(start: Any, size: int) -> jax.Array:
+        scores = reading.score(queries, reading.piece(items, start, size), cosine)
+        if mask is not None:
+            scores = jnp.where(jax.lax.dynamic_slice_in_dim(mask, start, size, 1), scores, -jnp.inf)
+        short = -size % BLOCK
+        scores = jnp.pad(scores, ((0, 0), (0, short)), constant_values=-jnp.inf) if short else scores
+        return scores.reshape(len(scores), -1, BLOCK).max(2)
+
+    found = [maxima(0, chunk)] if whole == 1 else []
+    if whole > 1:
+        streamed = jax.lax.map(lambda start: maxima(start, chunk), jnp.arange(whole) * chunk)
+        found = [jnp.moveaxis(streamed, 0, 1).reshape(len(queries), -1)]
+    if total % chunk:
+        found.append(maxima(whole * chunk, total % chunk))
+    return jnp.concatenate(found, 1)
+
+
+def _chunk(batch: int, items: Any) -> int:
+    """C, rows scored at a time; a multiple of S."""
+    size = _SCORES // batch
+    size = min(size, _CONVERTED) if reading.quantized(items) else size
+    return max(BLOCK, min(size, reading.count(items)) // BLOCK * BLOCK)
+
+
+def _distinct(blocks: jax.Array, none: int) -> jax.Array:
+    """Rising along the last axis; what comes twice is ``none`` the second time (and stays at its place)."""
+    blocks = jnp.sort(blocks, -1)
+    again = jnp.concatenate([jnp.zeros((len(blocks), 1), bool), blocks[:, 1:] == blocks[:, :-1]], 1)
+    return jnp.sort(jnp.where(again, none, blocks), -1)
+
+
+def _score_blocks(
+    queries: jax.Array, items: Any, blocks: jax.Array, mask: jax.Array | None, cosine: bool
+) -> tuple[jax.Array, jax.Array]:
+    """Scores float32 [B, J × S] of the items in blocks int32 [B, J], and their ids; -inf where there is no item."""
+    total = reading.count(items)
+    ids = (blocks[:, :, None] * BLOCK + jnp.arange(BLOCK)).reshape(len(blocks), -1)
+    starts = jnp.minimum(blocks * BLOCK, total - BLOCK)  # the last block may be short: it is read from further left
+    each = jax.vmap(jax.vmap(lambda start: reading.piece(items, start, BLOCK)))
+    rows = jax.tree.map(lambda leaf: leaf.reshape(len(blocks), -1, leaf.shape[-1]), each(starts))
+    scores = reading.score(queries, rows, cosine)
+    shift = jnp.clip(ids.reshape(*blocks.shape, BLOCK) - starts[..., None], 0, BLOCK - 1)
+    scores = jnp.take_along_axis(scores.reshape(*blocks.shape, BLOCK), shift, 2).reshape(ids.shape)
+    may = ids < total
+    if mask is not None:
+        at = jnp.minimum(ids, total - 1)
+        may &= mask[0][at] if len(mask) == 1 else jnp.take_along_axis(mask, at, 1)
+    return jnp.where(may, scores, -jnp.inf), jnp.minimum(ids, total - 1).astype(jnp.int32)
+
+
+def _without(scores: jax.Array, blocks: jax.Array, excluded: jax.Array) -> jax.Array:
+    """Scores [B, J × S] of rising blocks [B, J], with -inf for excluded items, whose blocks are among them."""
+    slots = jax.vmap(jnp.searchsorted)(blocks, excluded // BLOCK)
+    at = jnp.where(excluded >= 0, slots * BLOCK + excluded % BLOCK, scores.shape[1])
+    return scores.at[jnp.arange(len(scores))[:, None], at].set(-jnp.inf, mode="drop")

@@ -6,71 +6,127 @@ import pytest
 from rexjax.compression.quantize import dequantize, quantize_rows
 from rexjax.retrieval import topk
 
-B, N, D = 5, 40, 8
+B, D = 5, 8
 RNG = np.random.default_rng(0)
-QUERIES, ITEMS = (RNG.normal(size=(n, D)).astype(np.float32) for n in (B, N))
-EXCLUDE = np.stack([np.concatenate([RNG.permutation(N)[:n], np.full(9 - n, -1)]) for n in (0, 1, 5, 9, 3)]).astype(
-    np.int32
-)
-EXCLUDE[4, 1] = EXCLUDE[4, 0]  # twice, with padding between
-ROWS = {
-    "float32": ITEMS,
-    "int8": jax.tree.map(np.asarray, quantize_rows(jnp.asarray(ITEMS))),
-    "int4": jax.tree.map(np.asarray, quantize_rows(jnp.asarray(ITEMS), 4)),
-}
+QUERIES = RNG.normal(size=(B, D)).astype(np.float32)
+SIZES = {"sorted": 60, "blocks": 2000, "one short block": 2005, "chunks": 8000, "chunks and a rest": 8013}
 
 
-def plain(kind):
-    """float32 [N, D], whatever the rows are kept in."""
-    return ITEMS if kind == "float32" else np.asarray(dequantize(ROWS[kind]))
+def items(n):
+    return np.random.default_rng(n).normal(size=(n, D)).astype(np.float32)
 
 
-def slow(queries, items, k, exclude=None):
+def kept(kind, plain):
+    """Rows as they are kept, and what they stand for."""
+    if kind == "float32":
+        return plain, plain
+    if kind == "bfloat16":
+        rows = jnp.asarray(plain, jnp.bfloat16)
+        return rows, np.asarray(rows, np.float32)
+    rows = quantize_rows(jnp.asarray(plain), int(kind[3:]), jnp.float16)
+    return rows, np.asarray(dequantize(rows))
+
+
+def excluded(n):
+    lists = [RNG.permutation(n)[:count] for count in (0, 1, 5, 9, 3)]
+    found = np.stack([np.concatenate([ids, np.full(9 - len(ids), -1)]) for ids in lists]).astype(np.int32)
+    found[4, 1] = found[4, 0]  # twice, with padding between
+    found[3, :3] = [0, 1, n - 1]  # two of one block, and the last
+    return found
+
+
+def slow(queries, rows, k, exclude=None, mask=None):
     """Sorts whole rows; equal scores by id."""
-    scores = np.asarray(queries, np.float64) @ np.asarray(items, np.float64).T
+    scores = np.asarray(queries, np.float64) @ np.asarray(rows, np.float64).T
+    if mask is not None:
+        scores = np.where(mask, scores, -np.inf)
     for row, ids in zip(scores, [] if exclude is None else exclude, strict=False):
         row[ids[ids >= 0]] = -np.inf
     order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
     return np.take_along_axis(scores, order, 1), order
 
 
-@pytest.mark.parametrize("kind", ROWS)
-@pytest.mark.parametrize("exclude", [None, EXCLUDE], ids=["all", "exclude"])
-@pytest.mark.parametrize("k", [1, 10, 31])
-def test_equals_sorting(kind, exclude, k):
-    scores, ids = jax.jit(topk.top_k, static_argnums=2)(QUERIES, ROWS[kind], k, exclude=exclude)
-    expected_scores, expected_ids = slow(QUERIES, plain(kind), k, exclude)
-    np.testing.assert_array_equal(ids, expected_ids)
-    np.testing.assert_allclose(scores, expected_scores, rtol=1e-5, atol=1e-5)
-    assert scores.dtype == np.float32 and ids.dtype == np.int32
+@pytest.fixture(autouse=True)
+def small_chunks(monkeypatch):
+    monkeypatch.setattr(topk, "_SCORES", 700 * B)  # chunks of 688 rows, where all would fit into one
 
 
-@pytest.mark.parametrize("kind", ["int8", "int4"])
-def test_scores_of_quantised_rows_are_those_of_their_dequantised_selves(kind):
-    np.testing.assert_allclose(topk.score(QUERIES, ROWS[kind]), topk.score(QUERIES, plain(kind)), rtol=1e-5, atol=1e-5)
+def check(found, expected):
+    np.testing.assert_array_equal(found[1], expected[1])
+    np.testing.assert_allclose(found[0], expected[0], rtol=1e-5, atol=1e-5)
+    assert found[0].dtype == np.float32 and found[1].dtype == np.int32
 
 
-def test_ties_come_in_the_order_of_ids():
-    items = np.ones((6, 2), np.float32)
-    _, ids = topk.top_k(np.ones((1, 2), np.float32), items, 4, exclude=np.asarray([[1, -1]]))
-    np.testing.assert_array_equal(ids, [[0, 2, 3, 4]])
+@pytest.mark.parametrize("kind", ["float32", "bfloat16", "int8", "int4"])
+@pytest.mark.parametrize("exclude", [False, True], ids=["all", "exclude"])
+@pytest.mark.parametrize("n", SIZES.values(), ids=SIZES)
+def test_equals_sorting(n, exclude, kind):
+    rows, plain = kept(kind, items(n))
+    exclude = excluded(n) if exclude else None
+    for k in (1, 10):
+        found = jax.jit(topk.top_k, static_argnums=2)(QUERIES, rows, k, exclude=exclude)
+        check(found, slow(QUERIES, plain, k, exclude))
 
 
-def test_fewer_left_than_asked_for():
-    items = np.asarray([[3.0], [2.0], [1.0]], np.float32)
-    scores, ids = topk.top_k(np.ones((2, 1), np.float32), items, 3, exclude=np.asarray([[0, 2], [0, 1]]))
-    np.testing.assert_array_equal(scores, [[2.0, -np.inf, -np.inf], [1.0, -np.inf, -np.inf]])
+@pytest.mark.parametrize("n", SIZES.values(), ids=SIZES)
+@pytest.mark.parametrize("each", [False, True], ids=["one mask", "one each"])
+def test_only_what_the_mask_lets_through_is_answered(n, each):
+    rng, rows, exclude = np.random.default_rng(1), items(n), excluded(n)
+    mask = rng.random((B, n) if each else n) < 0.3
+    check(topk.top_k(QUERIES, rows, 7, exclude=exclude, mask=mask), slow(QUERIES, rows, 7, exclude, mask))
+
+
+@pytest.mark.parametrize("n", [60, 8013])
+@pytest.mark.parametrize("kind", ["float32", "int8"])
+def test_cosine_is_the_dot_product_of_unit_vectors(n, kind):
+    scale = np.random.default_rng(2).lognormal(size=(n, 1)).astype(np.float32)
+    rows, plain = kept(kind, items(n) * scale)
+    unit = lambda x: x / np.linalg.norm(x, axis=1, keepdims=True)  # noqa: E731
+    check(topk.top_k(QUERIES * 3, rows, 9, cosine=True), slow(unit(QUERIES), unit(plain), 9))
+
+
+@pytest.mark.parametrize("n", SIZES.values(), ids=SIZES)
+def test_ties_come_in_the_order_of_ids(n):
+    rows = np.random.default_rng(3).integers(-1, 2, (n, 3)).astype(np.float32)  # 27 kinds of item, sums exact
+    queries = np.asarray([[1, 2, 3], [0, 0, 0], [-1, 1, 0], [5, 0, 0], [0, 0, 2]], np.float32)
+    exclude = excluded(n)
+    check(topk.top_k(queries, rows, 20, exclude=exclude), slow(queries, rows, 20, exclude))
+
+
+def test_the_best_in_one_block_and_one_best_in_each():
+    rows = np.zeros((2000, 1), np.float32)
+    rows[480:496, 0] = np.arange(16, 0, -1)
+    scores, ids = topk.top_k(np.ones((1, 1), np.float32), rows, 12)
+    np.testing.assert_array_equal(ids, [np.arange(480, 492)])
+    rows[::16] += 100  # the first of each block
+    np.testing.assert_array_equal(topk.top_k(np.ones((1, 1), np.float32), rows, 3)[1], [[480, 0, 16]])
+
+
+@pytest.mark.parametrize("n", [3, 2000])
+def test_fewer_left_than_asked_for(n):
+    rows = np.arange(n, 0, -1, dtype=np.float32)[:, None]
+    mask = np.arange(n) < 3
+    exclude = np.asarray([[0, 2], [0, 1]], np.int32)
+    scores, ids = topk.top_k(np.ones((2, 1), np.float32), rows, 3, exclude=exclude, mask=mask)
+    np.testing.assert_array_equal(scores, [[n - 1, -np.inf, -np.inf], [n - 2, -np.inf, -np.inf]])
     np.testing.assert_array_equal(ids[:, 0], [1, 2])
+    assert ((ids >= 0) & (ids < n)).all()
 
 
 def test_padding_excludes_nothing():
-    nothing = np.full((B, 3), -1, np.int32)
-    np.testing.assert_array_equal(topk.top_k(QUERIES, ITEMS, N, exclude=nothing)[1], topk.top_k(QUERIES, ITEMS, N)[1])
+    nothing, rows = np.full((B, 3), -1, np.int32), items(2000)
+    np.testing.assert_array_equal(topk.top_k(QUERIES, rows, 9, exclude=nothing)[1], topk.top_k(QUERIES, rows, 9)[1])
 
 
-@pytest.mark.parametrize("kind", ROWS)
-def test_take(kind):
-    rows = plain(kind)
-    vectors, mask = topk.take(ROWS[kind], np.asarray([[-1, 3], [0, N - 1]], np.int32))
-    np.testing.assert_allclose(vectors, [[np.zeros(D), rows[3]], [rows[0], rows[N - 1]]], rtol=1e-6)
-    np.testing.assert_array_equal(mask, [[False, True], [True, True]])
+def test_scores_of_the_whole_catalogue_never_lie_in_memory():
+    n, users = 100_000, 32
+    shapes = (jax.ShapeDtypeStruct((users, D), jnp.float32), jax.ShapeDtypeStruct((n, D), jnp.float32))
+    temp = lambda f: jax.jit(f).lower(*shapes).compile().memory_analysis().temp_size_in_bytes  # noqa: E731
+    plain = temp(lambda queries, rows: jax.lax.top_k(queries @ rows.T, 10))
+    assert plain >= 4 * users * n and temp(lambda queries, rows: topk.top_k(queries, rows, 10)) < plain / 4
+
+
+@pytest.mark.parametrize("k", [0, 61])
+def test_k_beyond_the_catalogue_is_refused(k):
+    with pytest.raises(ValueError, match=f"k is {k}: with 60 items it must lie in 1 … 60"):
+        topk.top_k(QUERIES, items(60), k)

@@ -1,0 +1,59 @@
+"""Item rows as they are kept: float32, bfloat16, int8 or int4 with a scale each. Only what is read is made float32."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from rexjax.compression.quantize import QuantizedRows, dequantize, numbers
+from rexjax.models.recommender import gather
+
+
+def count(rows: Any) -> int:
+    """N."""
+    return len(_values(rows))
+
+
+def resident_bytes(rows: Any) -> int:
+    """Of the rows and their scales."""
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(rows))
+
+
+def quantized(rows: Any) -> bool:
+    """Whether reading them means making float32 of something smaller."""
+    return _values(rows).dtype != jnp.float32
+
+
+def take(rows: Any, histories: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Vectors of histories int32 [B, L] (-1 is padding) from rows [N, D]: float32 [B, L, D] and mask bool [B, L]."""
+    if isinstance(rows, QuantizedRows):
+        scales, mask = gather(rows.scales, histories)
+        return dequantize(QuantizedRows(gather(rows.values, histories)[0], scales)), mask
+    vectors, mask = gather(rows, histories)
+    return vectors.astype(jnp.float32), mask
+
+
+def piece(rows: Any, start: Any, size: int) -> Any:
+    """``size`` rows from ``start``, as they are kept; ``start + size`` must be at most N."""
+    return jax.tree.map(lambda leaf: jax.lax.dynamic_slice_in_dim(leaf, start, size), rows)
+
+
+def score(queries: jax.Array, rows: Any, cosine: bool = False) -> jax.Array:
+    """float32 [..., D] · rows [..., N, D] → float32 [..., N], or with queries [B, D] and rows [N, D], [B, N].
+
+    Numbers are multiplied as they are kept, and their scales come after; with ``cosine`` each row's norm does (queries
+    must be unit vectors then).
+    """
+    values = numbers(rows) if isinstance(rows, QuantizedRows) else rows.astype(jnp.float32)
+    pattern = "bd,nd->bn" if values.ndim == 2 else "bd,bnd->bn"
+    products = jnp.einsum(pattern, queries, values, precision="highest")
+    if cosine:
+        # times one over the norm: a vector of N, where dividing the rows would be a matrix of N × D
+        return products * jax.lax.rsqrt(jnp.maximum(jnp.sum(values**2, -1), 1e-24))
+    if isinstance(rows, QuantizedRows):
+        return products * rows.scales[..., 0]
+    return products
+
+
+def _values(rows: Any) -> Any:
+    return rows.values if isinstance(rows, QuantizedRows) else rows

@@ -1,0 +1,60 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from rexjax.compression.quantize import dequantize, quantize_rows
+from rexjax.retrieval import rows as reading
+
+N, D = 40, 8
+RNG = np.random.default_rng(0)
+QUERIES, ITEMS = (RNG.normal(size=(n, D)).astype(np.float32) for n in (5, N))
+ROWS = {
+    "float32": ITEMS,
+    "bfloat16": jnp.asarray(ITEMS, jnp.bfloat16),
+    "int8": quantize_rows(jnp.asarray(ITEMS)),
+    "int4": quantize_rows(jnp.asarray(ITEMS), 4, jnp.float16),
+}
+
+
+def plain(kind):
+    """float32 [N, D], whatever the rows are kept in."""
+    return np.asarray(dequantize(ROWS[kind]) if kind in ("int8", "int4") else ROWS[kind], np.float32)
+
+
+@pytest.mark.parametrize("kind", ROWS)
+def test_take(kind):
+    vectors, mask = reading.take(ROWS[kind], np.asarray([[-1, 3], [0, N - 1]], np.int32))
+    rows = plain(kind)
+    assert vectors.dtype == jnp.float32
+    np.testing.assert_allclose(vectors, [[np.zeros(D), rows[3]], [rows[0], rows[N - 1]]], rtol=1e-6)
+    np.testing.assert_array_equal(mask, [[False, True], [True, True]])
+
+
+@pytest.mark.parametrize("cosine", [False, True])
+@pytest.mark.parametrize("kind", ROWS)
+def test_scores_are_those_of_the_rows_made_float32(kind, cosine):
+    rows = plain(kind)
+    rows = rows / np.linalg.norm(rows, axis=1, keepdims=True) if cosine else rows
+    expected = QUERIES @ rows.T
+    np.testing.assert_allclose(reading.score(QUERIES, ROWS[kind], cosine), expected, rtol=1e-5, atol=1e-5)
+    of_each = jax.tree.map(lambda leaf: jnp.stack([leaf] * len(QUERIES)), ROWS[kind])
+    np.testing.assert_allclose(reading.score(QUERIES, of_each, cosine), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ROWS)
+def test_a_piece_is_kept_as_the_whole(kind):
+    part = reading.piece(ROWS[kind], 7, 4)
+    assert reading.count(part) == 4 and reading.count(ROWS[kind]) == N
+    expected = reading.score(QUERIES, ROWS[kind])[:, 7:11]
+    np.testing.assert_allclose(reading.score(QUERIES, part), expected, rtol=1e-6)
+
+
+def test_bytes_and_whether_they_are_quantised():
+    sizes = {kind: reading.resident_bytes(rows) for kind, rows in ROWS.items()}
+    assert sizes == {"float32": N * D * 4, "bfloat16": N * D * 2, "int8": N * (D + 4), "int4": N * (D // 2 + 2)}
+    assert [kind for kind, rows in ROWS.items() if not reading.quantized(rows)] == ["float32"]
+
+
+def test_a_row_of_zeros_has_cosine_zero():
+    assert not reading.score(QUERIES, np.zeros((3, D), np.float32), cosine=True).any()
