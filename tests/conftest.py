@@ -1,9 +1,12 @@
 """Eight emulated CPU devices, and one cache of compiled programs for the whole run: both before jax is imported."""
 
 import atexit
+import importlib.util
 import os
 import shutil
 import tempfile
+
+import pytest
 
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
@@ -11,3 +14,10 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # many tests build the same p
     os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="rexjax-tests-")
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
     atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def libtpu():
+    """Tests that compile for TPUs ask for this."""
+    if importlib.util.find_spec("libtpu") is None:
+        pytest.skip("needs the TPU compiler: pip install 'rexjax[plan]'")

@@ -6,13 +6,15 @@ rows of the best blocks are scored again, and the k best are taken among them. B
 always scored again, and no other block is larger for what it may not answer.
 """
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from rexjax.models.layers import normalize
 from rexjax.retrieval import rows as reading
+from rexjax.retrieval import topk_tpu
 
 BLOCK = 16
 """Items in a block, S. Of 8, 16, 32 and 64 the fastest at a million items, 64 queries, k = 100 (benchmarks.topk)."""
@@ -22,6 +24,17 @@ _SCORES = 1 << 19
 """Scores of a chunk, B × C: 2 MB, what a core's cache holds."""
 _CONVERTED = 1 << 15
 """Rows of a chunk at most, where each is made float32 first."""
+
+
+class Passes(NamedTuple):
+    """The two passes over the rows, as a platform does them."""
+
+    maxima: Callable[..., jax.Array]
+    """(queries [B, D], items, mask, cosine) → float32 [B, ceil(N / S)], each block's best score."""
+    again: Callable[..., jax.Array]
+    """(queries [B, D], items, starts int32 [B, J], cosine) → float32 [B, J, S], scores of S items from each start."""
+    block: int
+    """S."""
 
 
 def top_k(
@@ -37,7 +50,7 @@ def top_k(
 
     Args:
         queries: float32 [B, D].
-        items: float32 or bfloat16 [N, D], or QuantizedRows; dense ids are hashes, so an order by id is an arbitrary one.
+        items: float32 or bfloat16 [N, D], or QuantizedRows; dense ids are hashes, so their order is an arbitrary one.
         k: at most N.
         exclude: int32 [B, E] item ids that may not be answered, padded with -1.
         mask: bool [N] or [B, N], the items that may be answered.
@@ -56,36 +69,82 @@ def top_k(
         raise ValueError(f"k is {k}: with {total} items it must lie in 1 … {total}")
     queries = normalize(queries) if cosine else queries
     mask = mask[None] if mask is not None and mask.ndim == 1 else mask  # [1 or B, N]
-    again = k + SPARE + (0 if exclude is None else exclude.shape[1])
-    if 2 * again * BLOCK >= total:
-        return _sorted(queries, items, k, exclude, mask, cosine)
-    best = block_maxima(queries, items, mask, cosine)  # [B, N / S]
-    excluded = jnp.full((len(queries), 0), -1, jnp.int32) if exclude is None else exclude
-    held = jnp.where(excluded >= 0, excluded // BLOCK, best.shape[1])
-    best = best.at[jnp.arange(len(best))[:, None], held].set(-jnp.inf, mode="drop")
-    _, blocks = jax.lax.top_k(best, min(k + SPARE, best.shape[1]))
-    blocks = _distinct(jnp.concatenate([blocks, held.astype(jnp.int32)], 1), best.shape[1])
-    scores, ids = _score_blocks(queries, items, blocks, mask, cosine)
-    scores = _without(scores, blocks, excluded)
-    found, at = jax.lax.top_k(scores, k)
-    return found, jnp.take_along_axis(ids, at, 1)
+    exclude = jnp.full((len(queries), 0), -1, jnp.int32) if exclude is None else exclude
+
+    def on(passes: Passes) -> Callable[..., tuple[jax.Array, jax.Array]]:
+        if 2 * (k + SPARE + exclude.shape[1]) * passes.block >= total:
+            return lambda *args: _sorted(*args, k, cosine)
+        return lambda *args: _by_blocks(*args, k, cosine, passes)
+
+    arguments = queries, items, exclude, mask
+    if not topk_tpu.reads(items, mask, cosine):
+        return on(XLA)(*arguments)
+    tpu = Passes(topk_tpu.block_maxima, topk_tpu.score_blocks, topk_tpu.BLOCK)
+    return jax.lax.platform_dependent(*arguments, tpu=on(tpu), default=on(XLA))
 
 
 def _sorted(
-    queries: jax.Array, items: Any, k: int, exclude: jax.Array | None, mask: jax.Array | None, cosine: bool
+    queries: jax.Array, items: Any, exclude: jax.Array, mask: jax.Array | None, k: int, cosine: bool
 ) -> tuple[jax.Array, jax.Array]:
     """All scores at once: for small catalogues, and the slow twin in tests."""
     scores = reading.score(queries, items, cosine)
     if mask is not None:
         scores = jnp.where(mask, scores, -jnp.inf)
-    if exclude is not None:
-        at = jnp.where(exclude >= 0, exclude, scores.shape[1])
-        scores = scores.at[jnp.arange(len(scores))[:, None], at].set(-jnp.inf, mode="drop")
+    at = jnp.where(exclude >= 0, exclude, scores.shape[1])
+    scores = scores.at[jnp.arange(len(scores))[:, None], at].set(-jnp.inf, mode="drop")
     return jax.lax.top_k(scores, k)
 
 
-def block_maxima(queries: jax.Array, items: Any, mask: jax.Array | None = None, cosine: bool = False) -> jax.Array:
-    """Each block's best score: queries float32 [B, D] and rows [N, D] → float32 [B, ceil(N / S)]."""
+def _by_blocks(
+    queries: jax.Array, items: Any, exclude: jax.Array, mask: jax.Array | None, k: int, cosine: bool, passes: Passes
+) -> tuple[jax.Array, jax.Array]:
+    best = passes.maxima(queries, items, mask, cosine)
+    held = jnp.where(exclude >= 0, exclude // passes.block, best.shape[1])
+    if exclude.shape[1]:
+        best = best.at[jnp.arange(len(best))[:, None], held].set(-jnp.inf, mode="drop")
+    _, blocks = jax.lax.top_k(best, min(k + SPARE, best.shape[1]))
+    blocks = _distinct(jnp.concatenate([blocks, held.astype(jnp.int32)], 1), best.shape[1])
+    scores, ids = _scores_of(queries, items, blocks, mask, cosine, passes)
+    if exclude.shape[1]:
+        scores = _without(scores, blocks, exclude, passes.block)
+    found, at = jax.lax.top_k(scores, k)
+    return found, jnp.take_along_axis(ids, at, 1)
+
+
+def _distinct(blocks: jax.Array, none: int) -> jax.Array:
+    """Rising along the last axis; what comes twice is ``none`` the second time."""
+    blocks = jnp.sort(blocks, -1)
+    again = jnp.concatenate([jnp.zeros((len(blocks), 1), bool), blocks[:, 1:] == blocks[:, :-1]], 1)
+    return jnp.sort(jnp.where(again, none, blocks), -1)
+
+
+def _scores_of(
+    queries: jax.Array, items: Any, blocks: jax.Array, mask: jax.Array | None, cosine: bool, passes: Passes
+) -> tuple[jax.Array, jax.Array]:
+    """Scores float32 [B, J × S] of the items in blocks int32 [B, J], and their ids; -inf where there is no item."""
+    total, block = reading.count(items), passes.block
+    starts = jnp.minimum(blocks * block, total - block)  # the last block may be short: it is read from further left
+    scores = passes.again(queries, items, starts, cosine)
+    ids = blocks[:, :, None] * block + jnp.arange(block)
+    if total % block:
+        shift = jnp.clip(ids - starts[..., None], 0, block - 1)
+        scores = jnp.take_along_axis(scores, shift, 2)
+    scores, ids = scores.reshape(len(blocks), -1), ids.reshape(len(blocks), -1)
+    real = jnp.minimum(ids, total - 1)
+    may = ids < total
+    if mask is not None:
+        may &= mask[0][real] if len(mask) == 1 else jnp.take_along_axis(mask, real, 1)
+    return jnp.where(may, scores, -jnp.inf), real.astype(jnp.int32)
+
+
+def _without(scores: jax.Array, blocks: jax.Array, exclude: jax.Array, block: int) -> jax.Array:
+    """Scores [B, J × S] of rising blocks [B, J], with -inf for excluded items, whose blocks are among them."""
+    slots = jax.vmap(jnp.searchsorted)(blocks, exclude // block)
+    at = jnp.where(exclude >= 0, slots * block + exclude % block, scores.shape[1])
+    return scores.at[jnp.arange(len(scores))[:, None], at].set(-jnp.inf, mode="drop")
+
+
+def _block_maxima(queries: jax.Array, items: Any, mask: jax.Array | None, cosine: bool) -> jax.Array:
     total, chunk = reading.count(items), _chunk(len(queries), items)
     whole = total // chunk
 
@@ -113,34 +172,10 @@ def _chunk(batch: int, items: Any) -> int:
     return max(BLOCK, min(size, reading.count(items)) // BLOCK * BLOCK)
 
 
-def _distinct(blocks: jax.Array, none: int) -> jax.Array:
-    """Rising along the last axis; what comes twice is ``none`` the second time (and stays at its place)."""
-    blocks = jnp.sort(blocks, -1)
-    again = jnp.concatenate([jnp.zeros((len(blocks), 1), bool), blocks[:, 1:] == blocks[:, :-1]], 1)
-    return jnp.sort(jnp.where(again, none, blocks), -1)
-
-
-def _score_blocks(
-    queries: jax.Array, items: Any, blocks: jax.Array, mask: jax.Array | None, cosine: bool
-) -> tuple[jax.Array, jax.Array]:
-    """Scores float32 [B, J × S] of the items in blocks int32 [B, J], and their ids; -inf where there is no item."""
-    total = reading.count(items)
-    ids = (blocks[:, :, None] * BLOCK + jnp.arange(BLOCK)).reshape(len(blocks), -1)
-    starts = jnp.minimum(blocks * BLOCK, total - BLOCK)  # the last block may be short: it is read from further left
+def _score_again(queries: jax.Array, items: Any, starts: jax.Array, cosine: bool) -> jax.Array:
     each = jax.vmap(jax.vmap(lambda start: reading.piece(items, start, BLOCK)))
-    rows = jax.tree.map(lambda leaf: leaf.reshape(len(blocks), -1, leaf.shape[-1]), each(starts))
-    scores = reading.score(queries, rows, cosine)
-    shift = jnp.clip(ids.reshape(*blocks.shape, BLOCK) - starts[..., None], 0, BLOCK - 1)
-    scores = jnp.take_along_axis(scores.reshape(*blocks.shape, BLOCK), shift, 2).reshape(ids.shape)
-    may = ids < total
-    if mask is not None:
-        at = jnp.minimum(ids, total - 1)
-        may &= mask[0][at] if len(mask) == 1 else jnp.take_along_axis(mask, at, 1)
-    return jnp.where(may, scores, -jnp.inf), jnp.minimum(ids, total - 1).astype(jnp.int32)
+    rows = jax.tree.map(lambda leaf: leaf.reshape(len(starts), -1, leaf.shape[-1]), each(starts))
+    return reading.score(queries, rows, cosine).reshape(*starts.shape, BLOCK)
 
 
-def _without(scores: jax.Array, blocks: jax.Array, excluded: jax.Array) -> jax.Array:
-    """Scores [B, J × S] of rising blocks [B, J], with -inf for excluded items, whose blocks are among them."""
-    slots = jax.vmap(jnp.searchsorted)(blocks, excluded // BLOCK)
-    at = jnp.where(excluded >= 0, slots * BLOCK + excluded % BLOCK, scores.shape[1])
-    return scores.at[jnp.arange(len(scores))[:, None], at].set(-jnp.inf, mode="drop")
+XLA = Passes(_block_maxima, _score_again, BLOCK)

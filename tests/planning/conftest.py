@@ -1,15 +1,6 @@
-import importlib.util
-
 import pytest
 
 from rexjax.config import Config, Data, Encode, Evaluate, Shop, Student, Teacher, Training
-
-
-@pytest.fixture(scope="session")
-def libtpu():
-    """Tests that compile for TPUs ask for this."""
-    if importlib.util.find_spec("libtpu") is None:
-        pytest.skip("needs the TPU compiler: pip install 'rexjax[plan]'")
 
 
 @pytest.fixture
