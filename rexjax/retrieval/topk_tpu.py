@@ -1,7 +1,7 @@
 """The two passes of the exact top-k as TPU kernels (Pallas): scores never go back to HBM.
 
-The first reads the rows once, a tile at a time, multiplies it with all queries and writes each block's best score, 1 / S
-of the scores. The second reads, for each query, its J best blocks alone, all copies under way at once, and scores
+The first reads the rows once, a tile at a time, multiplies it with all queries and writes each block's best score, an
+S-th of the scores. The second reads, for each query, its J best blocks alone, all copies under way at once, and scores
 them. So HBM moves N × D of the rows once, B × J × S × D of them again, and B × N / S scores a few times.
 """
 
