@@ -32,8 +32,10 @@ def get_config() -> Config:
             training=Training(epochs=25, batch=48, decay_steps=-1, validate_every=5, validate_users=30_000, patience=9),
         ),
         student=Student(
-            width=64,
-            hidden=128,
-            training=Training(epochs=24, batch=48, decay_steps=-1, validate_every=4, validate_users=30_000, patience=9),
+            width=128,
+            kernels=8,
+            hidden=256,
+            dropout=0.3,
+            training=Training(epochs=16, batch=48, decay_steps=-1, validate_every=4, validate_users=30_000, patience=9),
         ),
     )

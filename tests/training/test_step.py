@@ -7,62 +7,14 @@ import numpy as np
 import pytest
 from jax.sharding import PartitionSpec as P
 
-from rexjax.config import Student, Teacher, Training
-from rexjax.data import batches, splits
-from rexjax.data.histories import Histories
 from rexjax.embedding import order
 from rexjax.evaluation import ranking, requests
 from rexjax.mesh import make_mesh
 from rexjax.models import recommender
 from rexjax.training import catalogue as catalogues
 from rexjax.training import objectives, state, step
-from rexjax.training.catalogue import Catalogue, place
-
-N, W, L, B, K, STEPS = 50, 8, 12, 16, 5, 20
-A = 24  # width of the teacher's vectors
-CONFIG = Training(learning_rate=3e-3, warmup=5, weight_decay=0.01)
-MODELS = {
-    "teacher": recommender.teacher(Teacher(width=16, layers=2, heads=2, dropout=0.3), L),
-    "student": recommender.student(Student(width=8, kernels=3, hidden=16, dropout=0.2), L),
-    "aligned": recommender.student(Student(width=8, kernels=3, hidden=16, alignment_weight=0.5), L, A),
-}
-LOSSES = {
-    "teacher": objectives.full_softmax(MODELS["teacher"]),
-    "sampled": objectives.sampled(MODELS["teacher"], "sampled_softmax", 16),
-    "student": objectives.distilled(MODELS["student"]),
-    "aligned": objectives.distilled(MODELS["aligned"], ranking=0.2, alignment=0.5),
-}
-
-
-def log(users: int = 150) -> Histories:
-    """Histories that walk through the catalogue, so that there is something to learn."""
-    rng = np.random.default_rng(0)
-    lengths = rng.integers(3, 20, users)
-    walks = [(rng.integers(N) + np.cumsum(rng.integers(1, 4, length))) % N for length in lengths]
-    items, offsets = np.concatenate(walks).astype(np.int32), np.append(0, np.cumsum(lengths))
-    return Histories(items, np.arange(len(items), dtype=float), offsets, *splits.leave_one_out(offsets))
-
-
-def catalogue() -> Catalogue:
-    rng = np.random.default_rng(1)
-    text, wanted = rng.normal(size=(N, W)).astype(np.float32), rng.normal(size=(N, A)).astype(np.float32)
-    popularity = np.bincount(log().items, minlength=N)
-    return Catalogue(text, popularity, aligned=wanted / np.linalg.norm(wanted, axis=1, keepdims=True))
-
-
-def net_of(kind: str) -> recommender.Recommender:
-    return MODELS[kind if kind in MODELS else "teacher"]
-
-
-def stream():
-    """STEPS batches over several epochs, each with lists as a teacher would give them."""
-    rng, record = np.random.default_rng(2), [log()._asdict()]
-    found = [b for epoch in range(5) for b in batches.epoch(record, seed=3, epoch=epoch, batch=B, length=L)][:STEPS]
-    assert len(found) == STEPS and any((batch.segments == 0).any() for batch in found)
-    for batch in found:
-        items = rng.permuted(np.tile(np.arange(N, dtype=np.int32), (B, L, 1)), axis=-1)[..., :K]
-        weights = 0.7 * rng.dirichlet(np.ones(K), (B, L)).astype(np.float32)
-        yield batch, objectives.Lists(items, weights)
+from rexjax.training.catalogue import place
+from tests.training.walks import CONFIG, LOSSES, MODELS, STEPS, K, L, N, W, catalogue, log, net_of, nothing, stream
 
 
 @cache
@@ -152,40 +104,6 @@ def test_dropout_differs_between_steps_and_follows_the_seed():
     assert len(set(found)) == 3
 
 
-@cache
-def setting():
-    """Parameters of the student, a batch with padding, and its log-probabilities over the N real items (NumPy)."""
-    net, mesh = MODELS["student"], make_mesh(1, 1)
-    table = net.table(N, CONFIG, sparse=False)
-    params = state.whole(state.create(net, CONFIG, table, seed=1, text_width=W, mesh=mesh), table, mesh)
-    *_, (batch, lists) = ((b, x) for b, x in stream() if (b.labels < 0).any())
-    items = np.asarray(net.item_vectors(params, catalogue().text))
-    vectors = np.where(batch.items[..., None] >= 0, items[batch.items], 0)
-    users = np.asarray(net.user_vectors(params["history"], vectors, batch))
-    scores = net.scale * users.astype(np.float64) @ items[:N].astype(np.float64).T
-    return params, batch, lists, scores - np.log(np.exp(scores).sum(-1, keepdims=True))
-
-
-def _loss(objective: objectives.Objective, batch, lists=None, key=None, params=None) -> jax.Array:
-    """The objective's value for the student's parameters of ``setting``, without dropout unless there is a key."""
-    net, mesh = MODELS["student"], make_mesh(1, 1)
-    table, params = net.table(N, CONFIG, objective.sparse, objective.features), params or setting()[0]
-    constants = place(catalogue(), table, mesh)
-    if isinstance(objective, objectives.WholeTable):
-        return objective.loss(params, batch, lists, constants, key, table, mesh)
-    drawn = objective.draw(batch, constants, key, table)
-    items = net.item_vectors(params, catalogue().text)
-    vectors = {name: recommender.gather(items, ids)[0] for name, ids in drawn[0].items()}
-    return objective.loss(params, vectors, batch, drawn, key)
-
-
-def test_full_softmax_is_over_the_real_items_only():
-    _, batch, _, log_probabilities = setting()
-    real = batch.labels >= 0
-    expected = -np.take_along_axis(log_probabilities, batch.labels[..., None], -1)[..., 0][real].mean()
-    np.testing.assert_allclose(_loss(objectives.full_softmax(MODELS["student"]), batch), expected, rtol=1e-5)
-
-
 @pytest.mark.parametrize("devices", [1, 8])
 def test_items_that_are_not_scored_begin_and_stay_at_zero_and_cost_nothing(devices):
     net, mesh, objective = MODELS["teacher"], make_mesh(devices, 1), LOSSES["teacher"]
@@ -225,42 +143,6 @@ def test_a_catalogue_of_scored_items_that_fills_its_rows_has_no_mask():
     assert place(catalogue()._replace(scored=scored), table, make_mesh(1, 1)).real.sum() == N - 1
 
 
-@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
-def test_distilled_is_a_mixture_of_two_cross_entropies(share):
-    _, batch, lists, log_probabilities = setting()
-    lists = lists._replace(weights=lists.weights / 0.7 * share)
-    real = batch.labels >= 0
-    to_label = -np.take_along_axis(log_probabilities, batch.labels[..., None], -1)[..., 0]
-    to_list = -(np.take_along_axis(log_probabilities, lists.items, -1) * lists.weights).sum(-1)
-    expected = (to_list + (1 - share) * to_label)[real].mean()
-    found = _loss(objectives.distilled(MODELS["student"]), batch, lists)
-    np.testing.assert_allclose(found, expected, rtol=1e-5)
-
-
-def test_alignment_is_the_mean_cosine_distance_of_the_histories_items_after_a_projection():
-    net, (_, batch, lists, _) = MODELS["aligned"], setting()
-    rng = np.random.default_rng(4)
-    params = setting()[0] | {"aligned": {"kernel": rng.normal(size=(8, A)).astype(np.float32)}}
-    objective = lambda weight: objectives.distilled(net, alignment=weight)  # noqa: E731
-    more = _loss(objective(0.5), batch, lists, params=params) - _loss(objective(0.0), batch, lists, params=params)
-    made = np.asarray(net.item_vectors(params, catalogue().text)) @ params["aligned"]["kernel"]
-    cosines = (made * catalogue().aligned).sum(1) / np.linalg.norm(made, axis=1)
-    expected = 0.5 * (1 - cosines[batch.items[batch.items >= 0]]).mean()
-    np.testing.assert_allclose(more, expected, rtol=1e-4)
-
-
-def test_sampled_softmax_draws_by_popularity_and_approaches_the_full_one():
-    loss = objectives.sampled(
-        recommender.student(Student(width=8, kernels=3, hidden=16, dropout=0.0), L), "sampled_softmax", 20_000
-    )
-    _, batch, _, _ = setting()
-    small = type(batch)(*(array[:1] for array in batch))
-    assert (small.labels >= 0).any()
-    # the label is among the samples never, in the full softmax once: with many samples both estimate the same sum
-    sampled = float(_loss(loss, small, key=jax.random.key(0)))
-    np.testing.assert_allclose(sampled, float(_loss(objectives.full_softmax(MODELS["student"]), small)), rtol=0.03)
-
-
 @pytest.mark.parametrize("blocks", [1 << 20, 7])
 def test_negatives_are_drawn_as_often_as_their_share_says(monkeypatch, blocks):
     monkeypatch.setattr(catalogues, "BLOCKS", blocks)
@@ -283,12 +165,6 @@ def test_more_interactions_than_an_int32_counts_keep_their_shares():
     assert (np.diff(cumulative) > 0).all() and 0 < cumulative[-1] < 2**31
     shares = np.diff(cumulative, prepend=0) / cumulative[-1]
     np.testing.assert_allclose(shares, many.popularity / many.popularity.sum(), rtol=1e-5)
-
-
-def nothing(rows: int) -> batches.Batch:
-    """A batch of padding."""
-    flat = (np.full((rows, L), fill, np.int32) for fill in (-1, -1, 0, 0, 0))
-    return batches.Batch(*flat, np.zeros((rows, L, 2), np.int32))
 
 
 def test_named_rows_move_and_no_other():

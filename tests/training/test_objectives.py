@@ -1,0 +1,82 @@
+from functools import cache
+
+import jax
+import numpy as np
+import pytest
+
+from rexjax.config import Student
+from rexjax.mesh import make_mesh
+from rexjax.models import recommender
+from rexjax.training import objectives, state
+from rexjax.training.catalogue import place
+from tests.training.walks import CONFIG, MODELS, A, L, N, W, catalogue, stream
+
+
+@cache
+def setting():
+    """Parameters of the student, a batch with padding, and its log-probabilities over the N real items (NumPy)."""
+    net, mesh = MODELS["student"], make_mesh(1, 1)
+    table = net.table(N, CONFIG, sparse=False)
+    params = state.whole(state.create(net, CONFIG, table, seed=1, text_width=W, mesh=mesh), table, mesh)
+    *_, (batch, lists) = ((b, x) for b, x in stream() if (b.labels < 0).any())
+    items = np.asarray(net.item_vectors(params, catalogue().text))
+    vectors = np.where(batch.items[..., None] >= 0, items[batch.items], 0)
+    users = np.asarray(net.user_vectors(params["history"], vectors, batch))
+    scores = net.scale * users.astype(np.float64) @ items[:N].astype(np.float64).T
+    return params, batch, lists, scores - np.log(np.exp(scores).sum(-1, keepdims=True))
+
+
+def _loss(objective: objectives.Objective, batch, lists=None, key=None, params=None) -> jax.Array:
+    """The objective's value for the student's parameters of ``setting``, without dropout unless there is a key."""
+    net, mesh = MODELS["student"], make_mesh(1, 1)
+    table, params = net.table(N, CONFIG, objective.sparse, objective.features), params or setting()[0]
+    constants = place(catalogue(), table, mesh)
+    if isinstance(objective, objectives.WholeTable):
+        return objective.loss(params, batch, lists, constants, key, table, mesh)
+    drawn = objective.draw(batch, constants, key, table)
+    items = net.item_vectors(params, catalogue().text)
+    vectors = {name: recommender.gather(items, ids)[0] for name, ids in drawn[0].items()}
+    return objective.loss(params, vectors, batch, drawn, key)
+
+
+def test_full_softmax_is_over_the_real_items_only():
+    _, batch, _, log_probabilities = setting()
+    real = batch.labels >= 0
+    expected = -np.take_along_axis(log_probabilities, batch.labels[..., None], -1)[..., 0][real].mean()
+    np.testing.assert_allclose(_loss(objectives.full_softmax(MODELS["student"]), batch), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_distilled_is_a_mixture_of_two_cross_entropies(share):
+    _, batch, lists, log_probabilities = setting()
+    lists = lists._replace(weights=lists.weights / 0.7 * share)
+    real = batch.labels >= 0
+    to_label = -np.take_along_axis(log_probabilities, batch.labels[..., None], -1)[..., 0]
+    to_list = -(np.take_along_axis(log_probabilities, lists.items, -1) * lists.weights).sum(-1)
+    expected = (to_list + (1 - share) * to_label)[real].mean()
+    found = _loss(objectives.distilled(MODELS["student"]), batch, lists)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_alignment_is_the_mean_cosine_distance_of_the_histories_items_after_a_projection():
+    net, (_, batch, lists, _) = MODELS["aligned"], setting()
+    rng = np.random.default_rng(4)
+    params = setting()[0] | {"aligned": {"kernel": rng.normal(size=(8, A)).astype(np.float32)}}
+    objective = lambda weight: objectives.distilled(net, alignment=weight)  # noqa: E731
+    more = _loss(objective(0.5), batch, lists, params=params) - _loss(objective(0.0), batch, lists, params=params)
+    made = np.asarray(net.item_vectors(params, catalogue().text)) @ params["aligned"]["kernel"]
+    cosines = (made * catalogue().aligned).sum(1) / np.linalg.norm(made, axis=1)
+    expected = 0.5 * (1 - cosines[batch.items[batch.items >= 0]]).mean()
+    np.testing.assert_allclose(more, expected, rtol=1e-4)
+
+
+def test_sampled_softmax_draws_by_popularity_and_approaches_the_full_one():
+    loss = objectives.sampled(
+        recommender.student(Student(width=8, kernels=3, hidden=16, dropout=0.0), L), "sampled_softmax", 20_000
+    )
+    _, batch, _, _ = setting()
+    small = type(batch)(*(array[:1] for array in batch))
+    assert (small.labels >= 0).any()
+    # the label is among the samples never, in the full softmax once: with many samples both estimate the same sum
+    sampled = float(_loss(loss, small, key=jax.random.key(0)))
+    np.testing.assert_allclose(sampled, float(_loss(objectives.full_softmax(MODELS["student"]), small)), rtol=0.03)
