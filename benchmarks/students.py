@@ -33,7 +33,7 @@ from rexjax.evaluation.ranking import Requests, Result
 from rexjax.models import recommender
 from rexjax.retrieval import scorer
 from rexjax.retrieval.scorer import Scorer
-from rexjax.stages import compress, distill, evaluate, inputs
+from rexjax.stages import distill, evaluate, inputs
 
 BYTES = (64, 32, 16)
 CUTS = (1, 3, 10)
@@ -154,15 +154,13 @@ class _Set:
     def _compressed(self, folder: Path, seed: int) -> list[dict[str, Any]]:
         config = replace(self.config, seed=seed)
         artifacts = self.artifacts | {"distill": Artifact(folder, {"hash": folder.name})}
-        student = inputs.served(folder / "student")
         whole = self._ranked("student", self._model(config, folder / "student"), self.asked)
         lists = self._lists(self._model(config, folder / "student"))
         found = []
-        for about, point in self._points(config, artifacts, folder):
-            place, small = folder / point.name, points.narrowed(student, point, config.student.encoder)
-            if compress.needs_training(point, config):
-                place.mkdir(exist_ok=True)
-                small, _ = compress.train(config, point, small, place, artifacts)
+        trial = budget.trials(config, folder / "budget", artifacts, print)
+        for about, point in self._points(config, trial):
+            trial.train(point)
+            small = trial.model(point)
             own = recommender.student(replace(config.student, width=point.width), config.data.length)
             model = scorer.model(own, points.quantized(small, point))
             result = self._ranked(point.name, model, self.asked)
@@ -174,9 +172,8 @@ class _Set:
             found.append(row | {"top10_overlap": float(np.mean(shared))})
         return found
 
-    def _points(self, config: Config, artifacts: dict[str, Artifact], folder: Path) -> list[tuple[str, points.Point]]:
+    def _points(self, config: Config, trial: budget.Trials) -> list[tuple[str, points.Point]]:
         named = [("", points.parse(name, config.student.width)) for name in (*config.compress.points, "half")]
-        trial = budget.trials(config, folder / "budget", artifacts, print)
         for size in BYTES:
             tried = [
                 trial.train(point) for point in budget.candidates(config, Budget("bytes_per_item", size), trial.cost)

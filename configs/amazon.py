@@ -9,7 +9,7 @@ Two CPU cores, test, the teacher's recall@10 / NDCG@10: Beauty, seeds 0, 1, 2, .
 user's vector, its control without it .0978 / .0579, int8 .1111 / .0654.
 """
 
-from rexjax.config import Columns, Config, Data, Encode, Student, Teacher, Training
+from rexjax.config import Columns, Compress, Config, Data, Encode, Student, Teacher, Training
 
 
 def get_config() -> Config:
@@ -37,5 +37,11 @@ def get_config() -> Config:
             hidden=256,
             dropout=0.3,
             training=Training(epochs=16, batch=48, decay_steps=-1, validate_every=4, validate_users=30_000, patience=9),
+        ),
+        compress=Compress(
+            served="int4",
+            training=Training(
+                epochs=12, batch=48, learning_rate=2e-3, decay_steps=-1, validate_every=12, validate_users=30_000
+            ),
         ),
     )

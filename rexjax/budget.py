@@ -146,6 +146,8 @@ class Trials(NamedTuple):
     cost: Callable[[Point], Tried]
     """Of an untrained point: what it costs does not depend on its numbers (NDCG 0)."""
     train: Callable[[Point], Tried]
+    model: Callable[[Point], Any]
+    """The float32 student of a point that was trained."""
 
 
 def trials(config: Config, folder: Path, found: dict[str, Artifact], say: Callable[[str], None]) -> Trials:
@@ -153,7 +155,9 @@ def trials(config: Config, folder: Path, found: dict[str, Artifact], say: Callab
     from rexjax.compression import points
     from rexjax.models import recommender
     from rexjax.retrieval import scorer
+    from rexjax.retrieval.index import flatten
     from rexjax.stages import compress, evaluate, inputs
+    from rexjax.training.checkpoint import save_tree
 
     log = inputs.prepared(found["prepare"])
     student = inputs.served(found["distill"].folder / "student")
@@ -172,7 +176,7 @@ def trials(config: Config, folder: Path, found: dict[str, Artifact], say: Callab
     def cost(point: Point) -> Tried:
         return measured(point, points.narrowed(student, point, config.student.encoder), lambda model: 0.0)
 
-    decides = [found["distill"].hash, settings.as_dict(config.compress.training)]
+    decides = [found["distill"].hash, settings.as_dict(config.compress.training), config.compress.dropout]
 
     def train(point: Point) -> Tried:
         known = folder / f"{point.name} {settings.digest([*decides, point])}.json"
@@ -183,12 +187,13 @@ def trials(config: Config, folder: Path, found: dict[str, Artifact], say: Callab
             place.mkdir(parents=True, exist_ok=True)
             small, _ = compress.train(config, point, small, place, found)
             shutil.rmtree(place)
+        save_tree(place, flatten(small))
         tried = measured(point, small, lambda model: ndcg(point.name, model))
         artifacts.write_json(known, tried._asdict())
         say(f"{tried.name}: NDCG@10 {tried.ndcg:.4f}, {tried.quality:.1%} of the teacher's, on validation")
         return tried
 
-    return Trials(cost, train)
+    return Trials(cost, train, lambda point: inputs.served(folder / point.name))
 
 
 def keep(config: Config, name: str, say: Callable[[str], None]) -> Config:

@@ -294,8 +294,11 @@ class Compress:
         default_factory=lambda: Training(epochs=6, learning_rate=5e-4, decay_steps=-1, validate_every=2)
     )
     """How what is narrowed, thinned or in int4 is trained on, by the student's objective."""
+    dropout: float = 0.1
+    """Dropped share of activations while it is trained on: what is smaller overfits less."""
 
     def __post_init__(self) -> None:
+        check_share(self, "compress", "dropout")
         if self.served not in self.points:
             have = ", ".join(self.points)
             raise UserError(

@@ -124,9 +124,9 @@ class Recommender:
         L' may be shorter than the longest history L: positions count from the end. ``times`` int32 [B, L' + 1] are
         those of the events and of the question, for models that read them; without, all is one moment.
         """
-        width = mask.shape[1]
+        users, width = mask.shape  # B may be symbolic: an exported program takes any
         positions = jnp.broadcast_to(self.history.length - width + jnp.arange(width), mask.shape)
-        times = jnp.zeros((len(mask), width + 1), jnp.int32) if times is None else times
+        times = jnp.zeros((users, width + 1), jnp.int32) if times is None else times
         whole = Row(mask.astype(jnp.int32), positions, jnp.stack([times[:, :-1], times[:, 1:]], -1))
         return self.user_vectors(history, vectors, whole, last=1)[:, 0]
 

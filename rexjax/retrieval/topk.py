@@ -22,6 +22,8 @@ SPARE = 8
 """Blocks scored again beyond k: the first pass sums in another order, and rounding must not leave a block out."""
 _SCORES = 1 << 19
 """Scores of a chunk, B × C: 2 MB, what a core's cache holds."""
+_MANY = 32
+"""Queries that a symbolic B is taken for."""
 _CONVERTED = 1 << 15
 """Rows of a chunk at most, where each is made float32 first."""
 
@@ -69,7 +71,7 @@ def top_k(
         raise ValueError(f"k is {k}: with {total} items it must lie in 1 … {total}")
     queries = normalize(queries) if cosine else queries
     mask = mask[None] if mask is not None and mask.ndim == 1 else mask  # [1 or B, N]
-    exclude = jnp.full((len(queries), 0), -1, jnp.int32) if exclude is None else exclude
+    exclude = jnp.full((queries.shape[0], 0), -1, jnp.int32) if exclude is None else exclude
 
     def on(passes: Passes) -> Callable[..., tuple[jax.Array, jax.Array]]:
         if 2 * (k + SPARE + exclude.shape[1]) * passes.block >= total:
@@ -91,7 +93,7 @@ def _sorted(
     if mask is not None:
         scores = jnp.where(mask, scores, -jnp.inf)
     at = jnp.where(exclude >= 0, exclude, scores.shape[1])
-    scores = scores.at[jnp.arange(len(scores))[:, None], at].set(-jnp.inf, mode="drop")
+    scores = scores.at[jnp.arange(scores.shape[0])[:, None], at].set(-jnp.inf, mode="drop")
     return jax.lax.top_k(scores, k)
 
 
@@ -101,7 +103,7 @@ def _by_blocks(
     best = passes.maxima(queries, items, mask, cosine)
     held = jnp.where(exclude >= 0, exclude // passes.block, best.shape[1])
     if exclude.shape[1]:
-        best = best.at[jnp.arange(len(best))[:, None], held].set(-jnp.inf, mode="drop")
+        best = best.at[jnp.arange(best.shape[0])[:, None], held].set(-jnp.inf, mode="drop")
     _, blocks = jax.lax.top_k(best, min(k + SPARE, best.shape[1]))
     blocks = _distinct(jnp.concatenate([blocks, held.astype(jnp.int32)], 1), best.shape[1])
     scores, ids = _scores_of(queries, items, blocks, mask, cosine, passes)
@@ -114,7 +116,7 @@ def _by_blocks(
 def _distinct(blocks: jax.Array, none: int) -> jax.Array:
     """Rising along the last axis; what comes twice is ``none`` the second time."""
     blocks = jnp.sort(blocks, -1)
-    again = jnp.concatenate([jnp.zeros((len(blocks), 1), bool), blocks[:, 1:] == blocks[:, :-1]], 1)
+    again = jnp.concatenate([jnp.zeros((blocks.shape[0], 1), bool), blocks[:, 1:] == blocks[:, :-1]], 1)
     return jnp.sort(jnp.where(again, none, blocks), -1)
 
 
@@ -129,11 +131,11 @@ def _scores_of(
     if total % block:
         shift = jnp.clip(ids - starts[..., None], 0, block - 1)
         scores = jnp.take_along_axis(scores, shift, 2)
-    scores, ids = scores.reshape(len(blocks), -1), ids.reshape(len(blocks), -1)
+    scores, ids = scores.reshape(blocks.shape[0], -1), ids.reshape(blocks.shape[0], -1)
     real = jnp.minimum(ids, total - 1)
     may = ids < total
     if mask is not None:
-        may &= mask[0][real] if len(mask) == 1 else jnp.take_along_axis(mask, real, 1)
+        may &= mask[0][real] if mask.shape[0] == 1 else jnp.take_along_axis(mask, real, 1)
     return jnp.where(may, scores, -jnp.inf), real.astype(jnp.int32)
 
 
@@ -141,11 +143,11 @@ def _without(scores: jax.Array, blocks: jax.Array, exclude: jax.Array, block: in
     """Scores [B, J × S] of rising blocks [B, J], with -inf for excluded items, whose blocks are among them."""
     slots = jax.vmap(jnp.searchsorted)(blocks, exclude // block)
     at = jnp.where(exclude >= 0, slots * block + exclude % block, scores.shape[1])
-    return scores.at[jnp.arange(len(scores))[:, None], at].set(-jnp.inf, mode="drop")
+    return scores.at[jnp.arange(scores.shape[0])[:, None], at].set(-jnp.inf, mode="drop")
 
 
 def _block_maxima(queries: jax.Array, items: Any, mask: jax.Array | None, cosine: bool) -> jax.Array:
-    total, chunk = reading.count(items), _chunk(len(queries), items)
+    total, chunk = reading.count(items), _chunk(queries.shape[0], items)
     whole = total // chunk
 
     def maxima(start: Any, size: int) -> jax.Array:
@@ -154,27 +156,27 @@ def _block_maxima(queries: jax.Array, items: Any, mask: jax.Array | None, cosine
             scores = jnp.where(jax.lax.dynamic_slice_in_dim(mask, start, size, 1), scores, -jnp.inf)
         short = -size % BLOCK
         scores = jnp.pad(scores, ((0, 0), (0, short)), constant_values=-jnp.inf) if short else scores
-        return scores.reshape(len(scores), -1, BLOCK).max(2)
+        return scores.reshape(scores.shape[0], -1, BLOCK).max(2)
 
     found = [maxima(0, chunk)] if whole == 1 else []
     if whole > 1:
         streamed = jax.lax.map(lambda start: maxima(start, chunk), jnp.arange(whole) * chunk)
-        found = [jnp.moveaxis(streamed, 0, 1).reshape(len(queries), -1)]
+        found = [jnp.moveaxis(streamed, 0, 1).reshape(queries.shape[0], -1)]
     if total % chunk:
         found.append(maxima(whole * chunk, total % chunk))
     return jnp.concatenate(found, 1)
 
 
-def _chunk(batch: int, items: Any) -> int:
-    """C, rows scored at a time; a multiple of S."""
-    size = _SCORES // batch
+def _chunk(batch: Any, items: Any) -> int:
+    """C, rows scored at a time; a multiple of S. A batch of symbolic size (of a program that is exported) is large."""
+    size = _SCORES // (batch if isinstance(batch, int) else _MANY)
     size = min(size, _CONVERTED) if reading.quantized(items) else size
     return max(BLOCK, min(size, reading.count(items)) // BLOCK * BLOCK)
 
 
 def _score_again(queries: jax.Array, items: Any, starts: jax.Array, cosine: bool) -> jax.Array:
     each = jax.vmap(jax.vmap(lambda start: reading.piece(items, start, BLOCK)))
-    rows = jax.tree.map(lambda leaf: leaf.reshape(len(starts), -1, leaf.shape[-1]), each(starts))
+    rows = jax.tree.map(lambda leaf: leaf.reshape(starts.shape[0], -1, leaf.shape[-1]), each(starts))
     return reading.score(queries, rows, cosine).reshape(*starts.shape, BLOCK)
 
 

@@ -29,7 +29,7 @@ def reads(items: Any, mask: jax.Array | None, cosine: bool) -> bool:
     values = items.values if isinstance(items, QuantizedRows) else items
     fits = values.dtype in (jnp.float32, jnp.bfloat16, jnp.int8)
     whole = values.shape[1] % _LANES == 0 and len(values) % BLOCK == 0
-    return fits and whole and not cosine and (mask is None or len(mask) == 1)
+    return fits and whole and not cosine and (mask is None or mask.shape[0] == 1)
 
 
 def block_maxima(

@@ -88,7 +88,7 @@ def _fit(
 ) -> tuple[Served, dict[str, Any]]:
     log = inputs.prepared(artifacts["prepare"])
     mesh = make_mesh(config.mesh.data, config.mesh.model)
-    student = replace(config.student, width=point.width)
+    student = replace(config.student, width=point.width, dropout=config.compress.dropout)
     model = recommender.student(student, config.data.length)
     model = replace(model, rounding=partial(points.rounded, point=point), thinning=thinning)
     catalogue = inputs.catalogue(log, np.zeros((log.items, 0)))

@@ -1,0 +1,1 @@
+"""What answers users: a folder exported from a workdir, and the server that reads it."""

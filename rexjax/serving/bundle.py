@@ -1,0 +1,113 @@
+"""Reads an exported folder and answers from it. Needs JAX, NumPy and file formats: no Flax, no model code.
+
+Every file is checked against its SHA-256 before it is used, and nothing is unpickled.
+"""
+
+import json
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import pyarrow.parquet as pq
+import safetensors.numpy
+from jax import export as exports
+
+from rexjax import artifacts
+from rexjax.errors import UserError
+
+FORMAT = 1
+_TOLERANCE = 1e-3  # of a score, between platforms
+
+
+class Probe(NamedTuple):
+    """Questions whose answers are known."""
+
+    histories: list[list[int]]
+    ids: list[list[int]]
+    scores: list[list[float]]
+
+
+class Answer(NamedTuple):
+    """Answers to a batch, best first."""
+
+    scores: np.ndarray
+    """float32 [B, K]; -inf where nothing is left."""
+    ids: np.ndarray
+    """int32 [B, K], dense ids."""
+
+
+class Bundle:
+    """An exported folder in memory."""
+
+    def __init__(self, folder: Path) -> None:
+        """Checks and reads ``folder``.
+
+        Raises:
+            UserError: it is no export, of another format, or a file is missing or altered.
+        """
+        about = _about(folder)
+        self.folder, self.version = folder, about["index"][:12]
+        self.items, self.length, self.k, self.excluded = (about[n] for n in ("items", "length", "k", "excluded"))
+        self.probe = Probe(**about["probe"])
+        self.weights = jax.device_put(safetensors.numpy.load_file(folder / "weights.safetensors"))
+        self.bytes_resident = sum(leaf.nbytes for leaf in self.weights.values())
+        table = pq.read_table(folder / "items.parquet")
+        self.item_ids: list[str] = table["item_id"].to_pylist()
+        self.titles: list[str] = table["title"].to_pylist()
+        self.share = table["share"].to_numpy()
+        self.popular = np.argsort(-self.share, kind="stable").astype(np.int32)
+        self.by_id = {name: number for number, name in enumerate(self.item_ids)}
+        self._programs = {name: _program(folder, name) for name in ("recommend", "similar")}
+
+    def recommend(self, histories: np.ndarray, exclude: np.ndarray, mask: np.ndarray | None = None) -> Answer:
+        """After histories int32 [B, L] (latest last, -1 before), without exclude int32 [B, E] and what mask forbids.
+
+        ``exclude`` is padded with -1; histories are not excluded by themselves. ``mask`` is bool [B, N].
+        """
+        room = np.full((len(histories), self.length + self.excluded), -1, np.int32)
+        room[:, : exclude.shape[1]] = exclude
+        mask = np.ones((len(histories), self.items), bool) if mask is None else mask
+        return self._run("recommend", histories.astype(np.int32), room, mask)
+
+    def similar(self, items: np.ndarray) -> Answer:
+        """Items nearest to each of int32 [B]."""
+        return self._run("similar", items.astype(np.int32))
+
+    def _run(self, name: str, *arguments: np.ndarray) -> Answer:
+        return Answer(*map(np.asarray, self._programs[name](self.weights, *arguments)))
+
+    def check(self) -> None:
+        """Asks what the exporter asked, and compares.
+
+        Raises:
+            UserError: the answers differ.
+        """
+        asked = np.asarray(self.probe.histories, np.int32)
+        found = self.recommend(asked, np.full((len(asked), 0), -1, np.int32))
+        scores = np.asarray(self.probe.scores)
+        if not np.allclose(found.scores[:, : scores.shape[1]], scores, atol=_TOLERANCE):
+            raise UserError(f"{self.folder} answers otherwise than when it was exported: export it again")
+
+
+def _program(folder: Path, name: str) -> Any:
+    try:
+        exported = exports.deserialize((folder / f"{name}.program").read_bytes())
+    except Exception as error:  # of a file whose hash is right: made by a newer jax
+        raise UserError(f"{folder / name}.program cannot be read by this jax {jax.__version__}: {error}") from error
+    return jax.jit(partial(exported.call))
+
+
+def _about(folder: Path) -> dict[str, Any]:
+    path = folder / "bundle.json"
+    try:
+        about = json.loads(path.read_text())
+    except (OSError, ValueError):
+        raise UserError(f"{folder} is no finished export: make one with `rexjax export WORKDIR {folder}`") from None
+    if not isinstance(about, dict) or about.get("format") != FORMAT:
+        raise UserError(f"{path} is of another format than {FORMAT}: export the workdir again")
+    for name, expected in about["files"].items():
+        if not (folder / name).is_file() or artifacts.file_hash(folder / name) != expected:
+            raise UserError(f"{folder / name} is missing or damaged: export the workdir again")
+    return about

@@ -1,0 +1,191 @@
+"""Batches requests that come one by one: they wait a little for company, never without bound.
+
+A batch is padded to the next of a few sizes, for which the programs are compiled before the first request is taken.
+While one batch runs, the next one gathers.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from rexjax.serving.bundle import Bundle
+
+SIZES = (1, 4, 16, 64)
+"""Batches that are compiled."""
+
+
+class Busy(Exception):
+    """The queue is full; ``seconds`` is when to come again."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"too many requests wait: come again in {seconds:.1f} s")
+        self.seconds = seconds
+
+
+class Question(NamedTuple):
+    """One request for recommendations."""
+
+    history: list[int]
+    """Dense ids, latest last; not empty."""
+    k: int
+    exclude: list[int]
+    """Dense ids that may not be answered."""
+    mask: np.ndarray | None
+    """bool [N], the items that may be answered; None: all."""
+
+
+class Found(NamedTuple):
+    """Its answer."""
+
+    ids: list[int]
+    scores: list[float]
+    version: str
+    """Of the bundle that answered."""
+
+
+class _Waiting(NamedTuple):
+    question: Question
+    answer: asyncio.Future[Found]
+    since: float
+
+
+class Engine:
+    """Answers questions from the current bundle."""
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        *,
+        waiting: int = 1024,
+        wait: float = 0.002,
+        observe: Callable[[str, float], None] = lambda name, value: None,
+    ) -> None:
+        """Compiles and checks ``bundle``.
+
+        Args:
+            bundle: what answers, until ``swap``.
+            waiting: at most so many questions wait; further ones are refused.
+            wait: seconds that the first of a batch waits for others.
+            observe: told ``batch_size``, and ``queue`` and ``model`` in seconds.
+
+        Raises:
+            UserError: the bundle does not answer as it should.
+        """
+        self._bundle, self._wait, self._observe = bundle, wait, observe
+        self._queue: asyncio.Queue[_Waiting] = asyncio.Queue(waiting)
+        self._seconds = 0.005  # a batch's, lately
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="model")
+        warm(bundle)
+
+    @property
+    def bundle(self) -> Bundle:
+        """What answers now."""
+        return self._bundle
+
+    def swap(self, bundle: Bundle) -> None:
+        """Lets ``bundle`` answer from the next batch on, after it was compiled and checked here.
+
+        Raises:
+            UserError: it does not answer as it should; the one before goes on.
+        """
+        warm(bundle)
+        self._bundle = bundle
+
+    async def ask(self, question: Question) -> Found:
+        """The answer.
+
+        Raises:
+            Busy: too many wait already.
+        """
+        loop = asyncio.get_running_loop()
+        waiting = _Waiting(question, loop.create_future(), time.perf_counter())
+        try:
+            self._queue.put_nowait(waiting)
+        except asyncio.QueueFull:
+            raise Busy(max(0.1, self._queue.qsize() / SIZES[-1] * self._seconds)) from None
+        return await waiting.answer
+
+    async def run(self) -> None:
+        """Answers until it is cancelled; what waits by then is answered still."""
+        loop, running = asyncio.get_running_loop(), None
+        try:
+            while True:
+                batch = await self._gather()
+                if running:
+                    await running
+                running = asyncio.ensure_future(self._answer(loop, batch))
+        except asyncio.CancelledError:
+            if running:
+                await running
+            while not self._queue.empty():
+                await self._answer(loop, self._take([]))
+            raise
+
+    async def _gather(self) -> list[_Waiting]:
+        batch = [await self._queue.get()]
+        until = batch[0].since + self._wait
+        while len(self._take(batch)) < SIZES[-1] and (left := until - time.perf_counter()) > 0:
+            try:
+                batch.append(await asyncio.wait_for(self._queue.get(), left))
+            except TimeoutError:
+                break
+        return batch
+
+    def _take(self, batch: list[_Waiting]) -> list[_Waiting]:
+        while len(batch) < SIZES[-1] and not self._queue.empty():
+            batch.append(self._queue.get_nowait())
+        return batch
+
+    async def _answer(self, loop: Any, batch: list[_Waiting]) -> None:
+        started, bundle = time.perf_counter(), self._bundle
+        self._observe("batch_size", len(batch))
+        for waiting in batch:
+            self._observe("queue", started - waiting.since)
+        try:
+            found = await loop.run_in_executor(self._thread, answer, bundle, [one.question for one in batch])
+        except Exception as error:  # each of them is told; the server goes on
+            found = [error] * len(batch)
+        self._seconds = 0.9 * self._seconds + 0.1 * (time.perf_counter() - started)
+        self._observe("model", time.perf_counter() - started)
+        for waiting, one in zip(batch, found, strict=True):
+            if waiting.answer.done():  # the client has gone
+                continue
+            if isinstance(one, Exception):
+                waiting.answer.set_exception(one)
+            else:
+                waiting.answer.set_result(one)
+
+
+def warm(bundle: Bundle) -> None:
+    """Compiles all sizes, and checks the answers."""
+    for size in SIZES:
+        answer(bundle, [Question([0], 1, [], None)] * size)
+    bundle.similar(np.zeros(1, np.int32))
+    bundle.check()
+
+
+def answer(bundle: Bundle, questions: list[Question]) -> list[Found]:
+    """One batch, padded to the next size."""
+    size = next(size for size in SIZES if size >= len(questions))
+    histories = np.full((size, bundle.length), -1, np.int32)
+    exclude = np.full((size, bundle.length + bundle.excluded), -1, np.int32)
+    mask = np.ones((size, bundle.items), bool)
+    for row, question in enumerate(questions):
+        latest = question.history[-bundle.length :]
+        histories[row, bundle.length - len(latest) :] = latest
+        without = list(dict.fromkeys([*question.exclude, *reversed(question.history)]))[: exclude.shape[1]]
+        exclude[row, : len(without)] = without
+        if question.mask is not None:
+            mask[row] = question.mask
+    found = bundle.recommend(histories, exclude, mask)
+    rows = zip(found.ids, found.scores, questions, strict=False)
+    return [_of(ids[: question.k], scores[: question.k], bundle.version) for ids, scores, question in rows]
+
+
+def _of(ids: np.ndarray, scores: np.ndarray, version: str) -> Found:
+    left = np.isfinite(scores)
+    return Found(ids[left].tolist(), scores[left].tolist(), version)

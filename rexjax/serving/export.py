@@ -1,0 +1,111 @@
+"""Writes what a server needs into one folder that stands alone: programs, weights, ids, and hashes of all of it.
+
+The programs are StableHLO for CPU, GPU and TPU at once and take a batch of any size; whoever reads the folder
+(``rexjax.serving.bundle``) needs neither Flax nor the model's code.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import safetensors.numpy
+from jax import export as exports
+
+from rexjax import artifacts
+from rexjax.errors import UserError
+from rexjax.retrieval import index as indexes
+from rexjax.retrieval.index import Index
+from rexjax.retrieval.rows import count, take
+from rexjax.retrieval.topk import top_k
+from rexjax.serving.bundle import FORMAT, Probe
+
+PLATFORMS = ("cpu", "cuda", "tpu")
+MOST = 100
+"""Answers that a program gives at most."""
+EXCLUDED = 64
+"""Items that a request may exclude besides its history."""
+_PROBES = 8
+
+
+def write(workdir: Path, folder: Path) -> dict[str, Any]:
+    """Exports the index of a finished ``workdir``.
+
+    Returns:
+        The folder's ``bundle.json``.
+
+    Raises:
+        UserError: the index is not there or damaged, or ``folder`` holds something else.
+    """
+    artifact = artifacts.read(workdir / "index")
+    if folder.exists() and any(folder.iterdir()) and not (folder / "bundle.json").exists():
+        raise UserError(f"{folder} holds something else: export into a new folder")
+    index = indexes.read(artifact.folder)
+    weights = indexes.flatten(index.scorer.served)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "bundle.json").unlink(missing_ok=True)  # written last: a folder without it is not finished
+    for name, run in programs(index).items():
+        (folder / f"{name}.program").write_bytes(run.serialize())
+    safetensors.numpy.save_file(weights, folder / "weights.safetensors")
+    table = {"item_id": index.item_ids, "title": index.titles, "share": index.share}
+    pq.write_table(pa.table(table), folder / "items.parquet")
+    about = {
+        "format": FORMAT,
+        "index": artifact.hash,
+        "items": len(index.titles),
+        "length": index.length,
+        "k": most(index),
+        "excluded": EXCLUDED,
+        "platforms": PLATFORMS,
+        "probe": _probe(index)._asdict(),
+        "files": {path.name: artifacts.file_hash(path) for path in sorted(folder.iterdir()) if path.is_file()},
+    }
+    artifacts.write_json(folder / "bundle.json", about)
+    return about
+
+
+def most(index: Index) -> int:
+    """K of the programs."""
+    return min(MOST, len(index.titles))
+
+
+def programs(index: Index) -> dict[str, exports.Exported]:
+    """``recommend``: (weights, histories int32 [B, L], exclude int32 [B, L + E], mask bool [B, N]) and ``similar``:
+    (weights, items int32 [B]) → scores float32 [B, K] and ids int32 [B, K]; B is symbolic."""
+    scorer, k, items = index.scorer, most(index), len(index.titles)
+
+    def recommend(weights: dict[str, Any], histories: jax.Array, exclude: jax.Array, mask: jax.Array) -> Any:
+        served = indexes.unflatten(weights)
+        return top_k(scorer.encode(served, histories), served.items, k, exclude=exclude, mask=mask)
+
+    def similar(weights: dict[str, Any], ids: jax.Array) -> Any:
+        served = indexes.unflatten(weights)
+        queries = take(served.items, ids[:, None])[0][:, 0]
+        return top_k(queries, served.items, k, exclude=ids[:, None], cosine=True)
+
+    (batch,) = exports.symbolic_shape("b")
+    ids = lambda *shape: jax.ShapeDtypeStruct(shape, jnp.int32)  # noqa: E731
+    mask = jax.ShapeDtypeStruct((batch, items), bool)
+    return {
+        "recommend": _export(recommend, index, ids(batch, index.length), ids(batch, index.length + EXCLUDED), mask),
+        "similar": _export(similar, index, ids(batch)),
+    }
+
+
+def _export(run: Callable[..., Any], index: Index, *shapes: Any) -> exports.Exported:
+    weights = indexes.flatten(index.scorer.served)
+    abstract = {name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for name, leaf in weights.items()}
+    return exports.export(jax.jit(run), platforms=PLATFORMS)(abstract, *shapes)
+
+
+def _probe(index: Index) -> Probe:
+    """A few questions and their answers, by which a reader finds out whether it answers alike."""
+    rng, items = np.random.default_rng(0), count(index.scorer.served.items)
+    histories = rng.integers(0, items, (_PROBES, index.length)).astype(np.int32)
+    served = index.scorer.served
+    scores, ids = top_k(index.scorer.encode(served, histories), served.items, min(10, items))
+    return Probe(histories.tolist(), np.asarray(ids).tolist(), np.asarray(scores).tolist())
