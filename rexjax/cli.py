@@ -7,6 +7,7 @@ import shutil
 import sys
 from collections.abc import Sequence
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ def _dispatch(arguments: list[str]) -> None:
         return
     command, *rest = arguments
     actions = {name: partial(_run, name) for name in ("run", *pipeline.BY_NAME)}
-    actions |= {"sweep": _sweep, "recommend": _recommend, "plan": _plan}
+    actions |= {"sweep": _sweep, "recommend": _recommend, "plan": _plan, "export": _export, "serve": _serve}
     if command not in actions:
         raise UserError(f"no command {command!r}: it is one of {', '.join(actions)}; see rexjax --help")
     if command == "compress" and any(argument.startswith("--budget") for argument in rest):
@@ -61,6 +62,8 @@ def _overview() -> str:
         '  rexjax compress   CONFIG   --budget "bytes_per_item=32": the best student it allows, chosen on validation\n'
         "  rexjax sweep      CONFIG   --trials 20: searches hyper-parameters (--of teacher), on validation alone\n"
         '  rexjax recommend  WORKDIR  --history "item, item" --k 10\n'
+        "  rexjax export     WORKDIR FOLDER   what a server needs, in a folder that stands alone\n"
+        "  rexjax serve      FOLDER   --port 8000: answers over HTTP from an exported folder\n"
         "  rexjax plan       CONFIG   --topology v5p:8x8x8: memory, time and cost on TPUs that are not here\n\n"
         "CONFIG is a Python file with get_config(), such as configs/quickstart.py. Any key can be overridden:\n"
         "  rexjax run configs/quickstart.py --student.width 16 --workdir runs/narrow\n"
@@ -316,6 +319,64 @@ def _recommend(arguments: list[str]) -> None:
     for rank, row in enumerate(rows, 1):
         table.add_row(str(rank), row.item_id, row.title, f"{row.score:.3f}")
     out.print(table, markup=False)
+
+
+@dataclasses.dataclass(frozen=True)
+class Export:
+    """Writes what a server needs into a folder that stands alone: programs, weights, ids, hashes of all of it."""
+
+    workdir: tyro.conf.Positional[Path]
+    """Where `rexjax run` left its artifacts."""
+    folder: tyro.conf.Positional[Path]
+    """Where to; a server that reads it swaps the new one in."""
+
+
+def _export(arguments: list[str]) -> None:
+    request = tyro.cli(Export, args=arguments, prog="rexjax export")
+    _need_serving()
+    from rexjax.serving import export
+
+    about = export.write(request.workdir, request.folder)
+    size = sum(path.stat().st_size for path in request.folder.iterdir())
+    out.print(
+        f"{request.folder}: {about['items']:,} items, {size:,} bytes, for {', '.join(about['platforms'])}; "
+        f"serve it with `rexjax serve {request.folder}`",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Serve:
+    """Answers over HTTP: POST /v1/recommend, POST /v1/events, GET /v1/items/ID/similar, /openapi.json, /metrics."""
+
+    folder: tyro.conf.Positional[Path]
+    """What `rexjax export` wrote; a new export into it is swapped in while the server runs."""
+    host: str = "127.0.0.1"
+    """Where to listen; anything but this machine needs keys."""
+    port: int = 8000
+    """Likewise; 0 takes a free one."""
+    keys: Path | None = None
+    """A file of API keys, a line NAME:SHA256 or NAME:SHA256:REQUESTS_A_SECOND each; else $REXJAX_API_KEYS."""
+    store: Path = Path("histories.db")
+    """The SQLite file of users' histories; made if it is not there."""
+    waiting: int = 1024
+    """At most so many requests wait; further ones are told to come again."""
+
+
+def _serve(arguments: list[str]) -> None:
+    request = tyro.cli(Serve, args=arguments, prog="rexjax serve")
+    _need_serving()
+    from rexjax.mesh import keep_compiled_programs
+    from rexjax.serving import run
+
+    keep_compiled_programs()
+    run.serve(request.folder, request.host, request.port, request.keys, request.store, request.waiting)
+
+
+def _need_serving() -> None:
+    if missing := [name for name in ("flatbuffers", "msgspec", "starlette", "uvicorn") if find_spec(name) is None]:
+        raise UserError(f"serving needs {', '.join(missing)}: pip install 'rexjax[serve]'")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,60 @@
+"""What Prometheus is told: latency by stage, batch sizes, scores beside those that were exported, age of the index."""
+
+import time
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from rexjax.serving.bundle import Bundle
+
+_SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+_SCORES = tuple(number / 10 for number in range(-10, 11))
+
+
+class Measures:
+    """One registry for a server."""
+
+    def __init__(self) -> None:
+        registry = self.registry = CollectorRegistry()
+        self.requests = Histogram(
+            "rexjax_request_seconds", "Whole requests.", ("path", "status"), buckets=_SECONDS, registry=registry
+        )
+        self._stages = Histogram(
+            "rexjax_stage_seconds", "Waiting in the queue; the model.", ("stage",), buckets=_SECONDS, registry=registry
+        )
+        self._batches = Histogram(
+            "rexjax_batch_size", "Requests in a batch.", buckets=(1, 2, 4, 8, 16, 32, 64), registry=registry
+        )
+        self._scores = Histogram(
+            "rexjax_best_score", "The best score of an answer.", buckets=_SCORES, registry=registry
+        )
+        self._expected = Gauge("rexjax_best_score_expected", "Its mean when the index was exported.", registry=registry)
+        self.swaps = Counter("rexjax_swaps", "New bundles.", ("outcome",), registry=registry)
+        self._items = Gauge("rexjax_items", "Items in the index.", registry=registry)
+        self._bytes = Gauge("rexjax_resident_bytes", "Of rows and weights.", registry=registry)
+        self._made = Gauge("rexjax_index_made_seconds", "When the bundle was written, Unix time.", registry=registry)
+        self._age = Gauge("rexjax_index_age_seconds", "Since then.", registry=registry)
+
+    def observe(self, name: str, value: float) -> None:
+        """Of the engine: ``batch_size``, or the seconds of a stage."""
+        if name == "batch_size":
+            self._batches.observe(value)
+        else:
+            self._stages.labels(name).observe(value)
+
+    def request(self, path: str, status: int, seconds: float) -> None:
+        """One that was answered."""
+        self.requests.labels(path, str(status)).observe(seconds)
+
+    def scored(self, scores: list[float]) -> None:
+        """The scores of an answer, best first."""
+        if scores:
+            self._scores.observe(scores[0])
+
+    def loaded(self, bundle: Bundle) -> None:
+        """``bundle`` answers from now on."""
+        made = (bundle.folder / "bundle.json").stat().st_mtime
+        self._items.set(bundle.items)
+        self._bytes.set(bundle.bytes_resident)
+        self._made.set(made)
+        self._age.set_function(lambda: time.time() - made)
+        self._expected.set(sum(row[0] for row in bundle.probe.scores) / len(bundle.probe.scores))

@@ -1,0 +1,293 @@
+"""The HTTP server: routes, who may ask, what an answer looks like. What it computes, the engine computes."""
+
+import asyncio
+import contextlib
+import functools
+import json
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import numpy as np
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from rexjax.errors import UserError
+from rexjax.serving.bundle import Bundle
+from rexjax.serving.engine import Busy, Engine, Question
+from rexjax.serving.keys import Key, Keys
+from rexjax.serving.measures import Measures
+from rexjax.serving.store import Store
+
+LARGEST = 64 * 1024
+"""Bytes of a request's body."""
+_LOG = logging.getLogger("rexjax.serving")
+_WATCH = 2.0  # seconds between looks for a new bundle
+
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
+
+
+class Recommend(msgspec.Struct, forbid_unknown_fields=True):
+    """What is asked of ``/v1/recommend``: a history, or the user whose history is in the store."""
+
+    history: Annotated[list[Name], msgspec.Meta(max_length=1000)] | None = None
+    user: Name | None = None
+    k: Annotated[int, msgspec.Meta(ge=1)] = 10
+    exclude: Annotated[list[Name], msgspec.Meta(max_length=64)] = []
+    only: Annotated[list[Name], msgspec.Meta(max_length=1000)] | None = None
+
+
+class Events(msgspec.Struct, forbid_unknown_fields=True):
+    """What is told to ``/v1/events``: what a user did, oldest first."""
+
+    user: Name
+    items: Annotated[list[Name], msgspec.Meta(min_length=1, max_length=1000)]
+
+
+class Server:
+    """Everything that a request needs; ``app`` is the ASGI application."""
+
+    def __init__(self, folder: Path, *, keys: Keys, store: Store, waiting: int = 1024) -> None:
+        """Reads, compiles and checks the bundle in ``folder``, which is looked at again every two seconds.
+
+        Raises:
+            UserError: it cannot answer.
+        """
+        self.folder, self.keys, self.store, self.measures = folder, keys, store, Measures()
+        self._seen = _stamp(folder)  # before it is read: what comes later is new
+        self.engine = Engine(Bundle(folder), waiting=waiting, observe=self.measures.observe)
+        self.measures.loaded(self.engine.bundle)
+        self.ready = False
+        route = lambda path, handle, method: Route(path, self._guarded(path, handle), methods=[method])  # noqa: E731
+        self.app = Starlette(
+            routes=[
+                route("/v1/recommend", self.recommend, "POST"),
+                route("/v1/events", self.events, "POST"),
+                route("/v1/items/{item}/similar", self.similar, "GET"),
+                Route("/healthz", self.health),
+                Route("/readyz", self.readiness),
+                Route("/metrics", self.metrics),
+                Route("/openapi.json", self.openapi),
+            ],
+            lifespan=self._life,
+            exception_handlers={HTTPException: _refused, Exception: _failed},
+        )
+
+    @contextlib.asynccontextmanager
+    async def _life(self, app: Starlette) -> AsyncIterator[None]:
+        tasks = [asyncio.create_task(self.engine.run()), asyncio.create_task(self._watch())]
+        self.ready = True
+        yield
+        self.ready = False
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self.store.close()
+
+    def _guarded(self, path: str, handle: Callable[[Request], Awaitable[Any]]) -> Callable[..., Awaitable[Response]]:
+        """``handle`` for those who may ask; its answer as JSON; a line in the log and a measure of each."""
+
+        async def guarded(request: Request) -> Response:
+            started, key, status = time.perf_counter(), None, 500
+            try:
+                key = self._admit(request)
+                response = _json(await handle(request))
+                status = response.status_code
+                return response
+            except HTTPException as error:
+                status = error.status_code
+                raise
+            except Busy as busy:
+                status = 429
+                raise HTTPException(429, str(busy), {"Retry-After": str(max(1, round(busy.seconds)))}) from None
+            finally:
+                seconds = time.perf_counter() - started
+                self.measures.request(path, status, seconds)
+                line = {"path": path, "status": status, "ms": round(1e3 * seconds, 2), "key": key.name if key else None}
+                _LOG.info(json.dumps(line))
+
+        return guarded
+
+    def _admit(self, request: Request) -> Key:
+        key = self.keys.find(request.headers.get("authorization", ""))
+        if key is None:
+            raise HTTPException(401, "send a known API key: Authorization: Bearer KEY", {"WWW-Authenticate": "Bearer"})
+        if (wait := self.keys.wait(key)) > 0:
+            raise HTTPException(429, "this key asks too often", {"Retry-After": str(max(1, round(wait)))})
+        return key
+
+    async def recommend(self, request: Request) -> dict[str, Any]:
+        """The k best items after a history; the most popular ones where nothing of it is known."""
+        asked, bundle = await _body(request, Recommend), self.engine.bundle
+        if (asked.history is None) == (asked.user is None):
+            raise HTTPException(422, "send either a history or a user")
+        if asked.k > bundle.k:
+            raise HTTPException(422, f"k is {asked.k}: at most {bundle.k} can be asked for")
+        if asked.history is None:
+            history = await asyncio.to_thread(self.store.history, asked.user, bundle.length)
+        else:
+            history = asked.history
+        known, exclude = ([bundle.by_id[i] for i in names if i in bundle.by_id] for names in (history, asked.exclude))
+        mask = _mask(bundle, asked.only)
+        if known:
+            found = await self.engine.ask(Question(known, asked.k, exclude, mask))
+            pairs, version = zip(found.ids, found.scores, strict=True), found.version
+            self.measures.scored(found.scores)
+        else:
+            may = np.ones(bundle.items, bool) if mask is None else mask.copy()
+            may[exclude] = False
+            popular = bundle.popular[may[bundle.popular]][: asked.k]
+            pairs, version = zip(popular.tolist(), bundle.share[popular].tolist(), strict=True), bundle.version
+        return {
+            "items": [_item(bundle, item, score) for item, score in pairs],
+            "by": "history" if known else "popularity",
+            "unknown": [name for name in history if name not in bundle.by_id],
+            "version": version,
+        }
+
+    async def events(self, request: Request) -> dict[str, Any]:
+        """Keeps what a user did, so that the next answer knows it."""
+        told = await _body(request, Events)
+        await asyncio.to_thread(self.store.append, told.user, told.items)
+        return {"kept": len(told.items)}
+
+    async def similar(self, request: Request) -> dict[str, Any]:
+        """The items whose vectors are nearest to an item's."""
+        bundle, name = self.engine.bundle, request.path_params["item"]
+        text = request.query_params.get("k", "10")
+        if not (text.isascii() and text.isdigit() and 1 <= int(text) <= bundle.k):
+            raise HTTPException(422, f"k must be a number from 1 to {bundle.k}")
+        if name not in bundle.by_id:
+            raise HTTPException(404, "no such item")
+        found = await asyncio.to_thread(bundle.similar, np.asarray([bundle.by_id[name]]))
+        pairs = list(zip(found.ids[0].tolist(), found.scores[0].tolist(), strict=True))[: int(text)]
+        items = [_item(bundle, item, score) for item, score in pairs if np.isfinite(score)]
+        return {"items": items, "version": bundle.version}
+
+    async def health(self, request: Request) -> Response:
+        """The process lives."""
+        return _json({"status": "alive"})
+
+    async def readiness(self, request: Request) -> Response:
+        """All programs are compiled and questions are taken."""
+        return _json({"ready": self.ready, "version": self.engine.bundle.version}, 200 if self.ready else 503)
+
+    async def metrics(self, request: Request) -> Response:
+        """For Prometheus."""
+        return Response(generate_latest(self.measures.registry), media_type=CONTENT_TYPE_LATEST)
+
+    async def openapi(self, request: Request) -> Response:
+        """What can be asked, for programs."""
+        return Response(_openapi(), media_type="application/json")
+
+    async def _watch(self) -> None:
+        """Swaps a new bundle in when the folder holds one, and goes on with the old one when it is not sound."""
+        while True:
+            await asyncio.sleep(_WATCH)
+            now = _stamp(self.folder)
+            if now in (None, self._seen):
+                continue
+            self._seen = now
+            try:
+                bundle = await asyncio.to_thread(Bundle, self.folder)
+                await asyncio.to_thread(self.engine.swap, bundle)
+            except UserError as error:
+                self.measures.swaps.labels("refused").inc()
+                _LOG.error(json.dumps({"swap": "refused", "why": str(error)}))
+            else:
+                self.measures.swaps.labels("done").inc()
+                self.measures.loaded(bundle)
+                _LOG.info(json.dumps({"swap": "done", "version": bundle.version}))
+
+
+def _stamp(folder: Path) -> bytes | None:
+    """Differs when another bundle lies there; None while there is none."""
+    try:
+        return (folder / "bundle.json").read_bytes()
+    except OSError:
+        return None
+
+
+async def _body(request: Request, kind: type[Any]) -> Any:
+    """The body, of at most ``LARGEST`` bytes, as ``kind``."""
+    body = bytearray()
+    async for part in request.stream():
+        body += part
+        if len(body) > LARGEST:
+            raise HTTPException(413, f"a body may have {LARGEST} bytes")
+    try:
+        return msgspec.json.decode(bytes(body), type=kind)
+    except msgspec.ValidationError as error:
+        raise HTTPException(422, str(error)) from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise HTTPException(400, f"the body is no JSON: {error}") from None
+
+
+def _mask(bundle: Bundle, only: list[str] | None) -> np.ndarray | None:
+    if only is None:
+        return None
+    mask = np.zeros(bundle.items, bool)
+    mask[[bundle.by_id[name] for name in only if name in bundle.by_id]] = True
+    return mask
+
+
+def _item(bundle: Bundle, item: int, score: float) -> dict[str, Any]:
+    return {"id": bundle.item_ids[item], "title": bundle.titles[item], "score": round(score, 6)}
+
+
+def _json(value: Any, status: int = 200, headers: Any = None) -> Response:
+    return Response(msgspec.json.encode(value), status, headers, "application/json")
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return _json({"error": error.detail}, error.status_code, error.headers)
+
+
+async def _failed(request: Request, error: Exception) -> Response:
+    return _json({"error": "this should not have happened; the log says more"}, 500)
+
+
+@functools.cache
+def _openapi() -> bytes:
+    (recommend, events), parts = msgspec.json.schema_components(
+        (Recommend, Events), ref_template="#/components/schemas/{name}"
+    )
+    errors = {
+        "401": "no known key",
+        "413": "the body is too large",
+        "422": "a field is wrong",
+        "429": "too many requests wait, or of this key",
+    }
+    said = {"application/json": {"schema": {"type": "object", "required": ["error"]}}}
+    refused = {status: {"description": text, "content": said} for status, text in errors.items()}
+    answer = {"application/json": {"schema": {"type": "object"}}}
+
+    def operation(what: str, body: Any = None, **more: Any) -> dict[str, Any]:
+        found: dict[str, Any] = {"summary": what, "security": [{"key": []}], **more}
+        found["responses"] = {"200": {"description": what, "content": answer}, **refused}
+        if body:
+            found["responses"]["400"] = {"description": "the body is no JSON", "content": said}
+            found["requestBody"] = {"required": True, "content": {"application/json": {"schema": body}}}
+        else:
+            found["responses"]["404"] = {"description": "no such item", "content": said}
+        return found
+
+    item = {"name": "item", "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
+    most = {"name": "k", "in": "query", "schema": {"type": "integer", "minimum": 1, "default": 10}}
+    paths = {
+        "/v1/recommend": {"post": operation("the best items after a history", recommend)},
+        "/v1/events": {"post": operation("keeps what a user did", events)},
+        "/v1/items/{item}/similar": {"get": operation("the nearest items", parameters=[item, most])},
+    }
+    keys = {"key": {"type": "http", "scheme": "bearer"}}
+    components = {"schemas": parts, "securitySchemes": keys}
+    info = {"title": "rexjax", "version": "1"}
+    return json.dumps({"openapi": "3.1.0", "info": info, "paths": paths, "components": components}).encode()

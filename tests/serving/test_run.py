@@ -1,0 +1,92 @@
+"""A real server in a process of its own, on loopback."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import urllib.error
+import urllib.request
+
+import pytest
+
+
+class Running:
+    """``rexjax serve`` until the block ends."""
+
+    def __init__(self, folder, tmp_path, *flags):
+        command = [sys.executable, "-m", "rexjax.cli", "serve", str(folder), "--port", "0"]
+        self.process = subprocess.Popen(
+            [*command, "--store", str(tmp_path / "store.db"), *flags],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={name: value for name, value in os.environ.items() if name != "XLA_FLAGS"},
+        )
+
+    def __enter__(self):
+        self.address = self.process.stdout.readline().split(": ")[0]
+        assert self.address.startswith("http://127.0.0.1:"), self.process.communicate()
+        return self
+
+    def __exit__(self, *error):
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.communicate()
+
+    def ask(self, path, body=None):
+        data = None if body is None else json.dumps(body).encode()
+        with urllib.request.urlopen(self.address + path, data, timeout=60) as response:
+            return json.load(response)
+
+
+def test_it_answers_and_ends_in_peace_and_knows_its_users_after_a_restart(exported, tmp_path):
+    with Running(exported, tmp_path) as server:
+        assert server.ask("/readyz")["ready"]
+        assert len(server.ask("/v1/recommend", {"history": ["i1"], "k": 7})["items"]) == 7
+        server.ask("/v1/events", {"user": "ann", "items": ["i5"]})
+        first = server.ask("/v1/recommend", {"user": "ann"})
+        found, burst = [], lambda: found.append(server.ask("/v1/recommend", {"history": ["i2"]}))
+        threads = [threading.Thread(target=burst) for _ in range(20)]
+        [thread.start() for thread in threads]
+        [thread.join() for thread in threads]
+        assert len(found) == 20
+        server.process.send_signal(signal.SIGTERM)
+        _, log = server.process.communicate(timeout=60)
+    assert server.process.returncode in (0, -signal.SIGTERM) and "Traceback" not in log
+    lines = [json.loads(line) for line in log.splitlines()]
+    assert {line["said"]["path"] for line in lines} == {"/v1/recommend", "/v1/events"} and "ann" not in log
+    with Running(exported, tmp_path) as server:
+        assert server.ask("/v1/recommend", {"user": "ann"}) == first
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (["--host", "0.0.0.0"], "can be reached by others: give API keys"),
+        (["--waiting", "0"], "at least one request must be able to wait"),
+        (["--keys", "nowhere"], "--keys nowhere cannot be read"),
+        (["--port", "99999"], "cannot listen on 127.0.0.1:99999"),
+    ],
+)
+def test_mistakes_are_said_in_one_sentence(exported, tmp_path, flags, sentence, monkeypatch, capsys):
+    from rexjax import cli
+
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["serve", str(exported), *flags])
+    assert stopped.value.code == 2
+    said = capsys.readouterr().err
+    assert sentence in said and "Traceback" not in said
+
+
+def test_a_folder_that_is_no_export_is_refused_and_export_says_what_it_wrote(workdir, tmp_path, monkeypatch, capsys):
+    from rexjax import cli
+
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit):
+        cli.main(["serve", str(tmp_path), "--port", "0"])
+    assert "is no finished export: make one with `rexjax export WORKDIR" in capsys.readouterr().err
+    cli.main(["export", str(workdir), "out"])
+    assert "out: 3,000 items" in capsys.readouterr().out

@@ -1,0 +1,268 @@
+import asyncio
+import hashlib
+import json
+import shutil
+
+import httpx
+import numpy as np
+import pytest
+
+from rexjax.serving import engine as engines
+from rexjax.serving import server as servers
+from rexjax.serving.bundle import Bundle
+from rexjax.serving.keys import Keys
+from rexjax.serving.server import LARGEST, Server
+from rexjax.serving.store import Store
+
+SECRET = {"authorization": "Bearer s3cret"}
+
+
+@pytest.fixture(scope="module")
+def folder(exported, tmp_path_factory):
+    """A copy that tests may replace."""
+    return shutil.copytree(exported, tmp_path_factory.mktemp("served") / "bundle")
+
+
+def answers(folder, ask, **about):
+    """What ``ask(client, server)`` returns, of a server that lives as long."""
+
+    async def run():
+        about.setdefault("keys", Keys([]))
+        server = Server(folder, store=Store(), **about)
+        async with server.app.router.lifespan_context(server.app):
+            transport = httpx.ASGITransport(server.app, raise_app_exceptions=False)
+            async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+                return await ask(client, server)
+
+    return asyncio.run(run())
+
+
+def test_recommendations_are_those_of_the_bundle(folder):
+    async def ask(client, server):
+        body = {"history": ["i3", "nobody knows", "i70"], "k": 5, "exclude": ["i9"]}
+        return (await client.post("/v1/recommend", json=body)), server.engine.bundle
+
+    response, bundle = answers(folder, ask)
+    history = np.full((1, bundle.length), -1, np.int32)
+    history[0, -2:] = [3, 70]
+    expected = bundle.recommend(history, np.asarray([[3, 70, 9]], np.int32))
+    found = response.json()
+    assert response.status_code == 200 and found["by"] == "history" and found["version"] == bundle.version
+    assert [item["id"] for item in found["items"]] == [f"i{i}" for i in expected.ids[0][:5]]
+    assert found["items"][0]["title"] == f"Thing <{expected.ids[0][0]}>"
+    np.testing.assert_allclose([item["score"] for item in found["items"]], expected.scores[0][:5], atol=1e-5)
+    assert found["unknown"] == ["nobody knows"]
+
+
+@pytest.mark.parametrize("history", [[], ["nobody knows"]])
+def test_who_is_not_known_gets_what_is_popular(folder, history):
+    async def ask(client, server):
+        bundle = server.engine.bundle
+        body = {"history": history, "k": 3, "exclude": [bundle.item_ids[bundle.popular[0]]]}
+        return (await client.post("/v1/recommend", json=body)).json(), bundle
+
+    found, bundle = answers(folder, ask)
+    assert found["by"] == "popularity"
+    assert [item["id"] for item in found["items"]] == [bundle.item_ids[i] for i in bundle.popular[1:4]]
+
+
+def test_the_next_answer_knows_the_last_event(folder):
+    async def ask(client, server):
+        who = {"user": "ann", "k": 4}
+        first = (await client.post("/v1/recommend", json=who)).json()
+        told = await client.post("/v1/events", json={"user": "ann", "items": ["i5", "i6"]})
+        then = (await client.post("/v1/recommend", json=who)).json()
+        same = (await client.post("/v1/recommend", json={"history": ["i5", "i6"], "k": 4})).json()
+        return first, told.json(), then, same
+
+    first, told, then, same = answers(folder, ask)
+    assert first["by"] == "popularity" and told == {"kept": 2} and then == same and then["by"] == "history"
+
+
+@pytest.mark.parametrize("history", [["i1"], []])
+def test_only_what_is_allowed_is_answered(folder, history):
+    async def ask(client, server):
+        body = {"history": history, "only": ["i1", "i2", "i3", "i9", "never heard of"], "k": 10, "exclude": ["i9"]}
+        return (await client.post("/v1/recommend", json=body)).json()
+
+    found = {item["id"] for item in answers(folder, ask)["items"]}
+    assert found == ({"i2", "i3"} if history else {"i1", "i2", "i3"})
+
+
+def test_similar_items(folder):
+    async def ask(client, server):
+        near = await client.get("/v1/items/i4/similar?k=3")
+        return near.json(), server.engine.bundle.similar(np.asarray([4])), (await client.get("/v1/items/x/similar"))
+
+    near, expected, unknown = answers(folder, ask)
+    assert [item["id"] for item in near["items"]] == [f"i{i}" for i in expected.ids[0][:3]]
+    assert unknown.status_code == 404 and unknown.json() == {"error": "no such item"}
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "words"),
+    [
+        (b"", 400, "no JSON"),
+        (b"{", 400, "no JSON"),
+        (b"\xff\xfe", 400, "no JSON"),
+        (b"[]", 422, "Expected `object`, got `array`"),
+        (b"{}", 422, "either a history or a user"),
+        (b'{"history": [], "user": "a"}', 422, "either a history or a user"),
+        (b'{"history": "i1"}', 422, "Expected `array | null`, got `str`"),
+        (b'{"history": [1]}', 422, "Expected `str`, got `int`"),
+        (b'{"history": [], "k": 0}', 422, ">= 1"),
+        (b'{"history": [], "k": 101}', 422, "k is 101: at most 100"),
+        (b'{"history": [], "k": "9"}', 422, "Expected `int`, got `str`"),
+        (b'{"history": [], "kk": 9}', 422, "unknown field `kk`"),
+        (b'{"history": ["' + b"x" * 300 + b'"]}', 422, "length <= 256"),
+        (b'{"history": ["' + b"x" * 2 * LARGEST + b'"]}', 413, "a body may have 65536 bytes"),
+    ],
+)
+def test_a_bad_request_gets_its_status_and_one_sentence(folder, body, status, words):
+    response = answers(folder, lambda client, server: client.post("/v1/recommend", content=body))
+    assert response.status_code == status and words in response.json()["error"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/nowhere", 404),
+        ("GET", "/v1/recommend", 405),
+        ("GET", "/v1/items/i1/similar?k=x", 422),
+        ("GET", "/v1/items/i1/similar?k=²", 422),
+        ("GET", "/v1/items/i1/similar?k=101", 422),
+        ("POST", "/v1/events", 400),
+    ],
+)
+def test_other_mistakes(folder, method, path, status):
+    response = answers(folder, lambda client, server: client.request(method, path))
+    assert response.status_code == status and set(response.json()) == {"error"}
+
+
+def test_keys_are_asked_for_and_limited_and_never_logged(folder, caplog):
+    keys = Keys([f"web:{hashlib.sha256(b's3cret').hexdigest()}:1"])
+
+    async def ask(client, server):
+        await client.post("/v1/events", json={"user": "ann@example.org", "items": ["i5"]}, headers=SECRET)
+        body = {"user": "ann@example.org"}
+        tries = [SECRET, {}, {"authorization": "Bearer wr0ng"}, SECRET]
+        found = [await client.post("/v1/recommend", json=body, headers=headers) for headers in tries]
+        return found, (await client.get("/healthz")).status_code
+
+    with caplog.at_level("INFO", logger="rexjax.serving"):
+        found, health = answers(folder, ask, keys=keys)
+    assert [response.status_code for response in found] == [200, 401, 401, 429] and health == 200
+    assert int(found[3].headers["retry-after"]) >= 1 and found[1].headers["www-authenticate"] == "Bearer"
+    lines = [json.loads(record.message) for record in caplog.records if record.name == "rexjax.serving"]
+    assert [(line["status"], line["key"]) for line in lines[1:]] == [
+        (200, "web"),
+        (401, None),
+        (401, None),
+        (429, None),
+    ]
+    for secret in ("s3cret", "wr0ng", "ann", "example.org"):
+        assert secret not in caplog.text
+
+
+def test_requests_at_once_are_answered_in_batches_and_each_gets_its_own(folder):
+    async def ask(client, server):
+        one = lambda i: client.post("/v1/recommend", json={"history": [f"i{i}"], "k": 2})  # noqa: E731
+        together = await asyncio.gather(*(one(i) for i in range(200)))
+        alone = [await one(i) for i in range(0, 200, 40)]
+        return together, alone, (await client.get("/metrics")).text
+
+    together, alone, metrics = answers(folder, ask)
+    assert [one.json() for one in together[::40]] == [one.json() for one in alone]
+    batches = next(line for line in metrics.splitlines() if line.startswith("rexjax_batch_size_count"))
+    assert float(batches.split()[1]) < 100
+    assert 'rexjax_request_seconds_count{path="/v1/recommend",status="200"} 205.0' in metrics
+    for name in ("rexjax_stage_seconds_count", "rexjax_best_score_count", "rexjax_index_age_seconds", "rexjax_items"):
+        assert name in metrics
+
+
+def test_a_full_queue_says_when_to_come_again(folder, monkeypatch):
+    slow = engines.answer
+    monkeypatch.setattr(engines, "answer", lambda *args: (__import__("time").sleep(0.05), slow(*args))[1])
+
+    async def ask(client, server):
+        one = lambda i: client.post("/v1/recommend", json={"history": [f"i{i}"]})  # noqa: E731
+        return await asyncio.gather(*(one(i) for i in range(400)))
+
+    found = answers(folder, ask, waiting=20)
+    status = [response.status_code for response in found]
+    assert set(status) == {200, 429} and status.count(200) >= 20
+    assert all(int(r.headers["retry-after"]) >= 1 for r in found if r.status_code == 429)
+
+
+def test_what_was_accepted_is_answered_though_the_server_stops(folder):
+    async def run():
+        engine = engines.Engine(Bundle(folder))
+        task = asyncio.create_task(engine.run())
+        asked = [asyncio.create_task(engine.ask(engines.Question([i], 1, [], None))) for i in range(300)]
+        await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        return await asyncio.gather(*asked)
+
+    assert len(asyncio.run(run())) == 300
+
+
+def test_a_new_bundle_is_swapped_in_while_requests_run_and_a_bad_one_is_refused(folder, another, monkeypatch):
+    monkeypatch.setattr(servers, "_WATCH", 0.05)
+    old, new = Bundle(folder).version, Bundle(another).version
+
+    async def until(client, version):
+        statuses = set()
+        for _ in range(600):
+            response = await client.post("/v1/recommend", json={"history": ["i1"]})
+            statuses.add(response.status_code)
+            if response.json().get("version") == version:
+                break
+            await asyncio.sleep(0.02)
+        return statuses, response.json()["version"]
+
+    async def ask(client, server):
+        kept = {path.name: path.read_bytes() for path in folder.iterdir()}
+        try:
+            (folder / "bundle.json").unlink()
+            for path in another.iterdir():
+                if path.name != "bundle.json":
+                    shutil.copy(path, folder / path.name)
+            shutil.copy(another / "bundle.json", folder / "bundle.json")
+            swapped = await until(client, new)
+            about = json.loads((folder / "bundle.json").read_text())
+            about["probe"]["scores"][0][0] += 1
+            (folder / "bundle.json").write_text(json.dumps(about))
+            for _ in range(1200):
+                await asyncio.sleep(0.05)
+                metrics = (await client.get("/metrics")).text
+                if 'rexjax_swaps_total{outcome="refused"} 1.0' in metrics:
+                    break
+            after = await client.post("/v1/recommend", json={"history": ["i1"]})
+            return swapped, metrics, after.json()["version"]
+        finally:
+            for name, content in kept.items():
+                (folder / name).write_bytes(content)
+
+    (statuses, version), metrics, after = answers(folder, ask)
+    assert statuses == {200} and version == new != old
+    assert 'rexjax_swaps_total{outcome="done"} 1.0' in metrics and 'outcome="refused"} 1.0' in metrics
+    assert after == new
+
+
+def test_ready_only_while_it_takes_questions(folder):
+    async def ask(client, server):
+        before = (await client.get("/readyz")).status_code
+        server.ready = False
+        return before, (await client.get("/readyz")).status_code
+
+    assert answers(folder, ask) == (200, 503)
+
+
+def test_openapi_names_every_path(folder):
+    async def ask(client, server):
+        return (await client.get("/openapi.json")).json()
+
+    found = answers(folder, ask)
+    assert set(found["paths"]) == {"/v1/recommend", "/v1/events", "/v1/items/{item}/similar"}
+    assert found["components"]["schemas"]["Recommend"]["properties"]["k"]["minimum"] == 1
