@@ -46,6 +46,7 @@ def main() -> None:
     parser.add_argument("sets", nargs="+", choices=sorted(teachers.SETS), help="which logs")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="one student and one control each")
     parser.add_argument("--teacher-seed", type=int, default=0, help="of the one teacher")
+    parser.add_argument("--quick", action="store_true", help="students, controls, int8 and the served point alone")
     parser.add_argument("--ablate", action="store_true", help="also students with one part left out")
     parser.add_argument(
         "--split", choices=["leave_one_out", "global_time", "cold_items"], default="", help="--data.split"
@@ -55,7 +56,7 @@ def main() -> None:
     flags = parser.parse_args()
     rows = record.rows(flags.json)
     for name in flags.sets:
-        found = _Set(name, flags.split, flags.data, flags.teacher_seed).rows(flags.seeds, flags.ablate)
+        found = _Set(name, flags.split, flags.data, flags.teacher_seed).rows(flags.seeds, flags.ablate, flags.quick)
         for row in found:
             print(row, flush=True)
         rows = [row for row in rows if (row["dataset"], row["case"]) != (name, found[0]["case"])] + found
@@ -77,7 +78,7 @@ class _Set:
         )
         self.of_teacher = self._ranked("teacher", self.teacher, self.asked)
 
-    def rows(self, seeds: list[int], ablate: bool) -> list[dict[str, Any]]:
+    def rows(self, seeds: list[int], ablate: bool, quick: bool) -> list[dict[str, Any]]:
         """All figures; those of compression and of short histories for the first seed."""
         students = {seed: self._distilled(self.config, seed) for seed in seeds}
         found = [self._row("teacher", [self.of_teacher], self.teacher)]
@@ -92,9 +93,10 @@ class _Set:
             for change, config in _ablations(self.config).items():
                 others = [self._per_user(self._distilled(config, seed, ("student",)) / "student") for seed in seeds]
                 found += [self._gain(f"student - {change}", taught, others)]
-        found.append(self._sequential(seeds))
+        if not quick:
+            found.append(self._sequential(seeds))
         first = students[seeds[0]]
-        return found + self._short(first) + self._compressed(first, seeds[0]) + self._baselines()
+        return found + self._short(first) + self._compressed(first, seeds[0], quick) + self._baselines()
 
     def _sequential(self, seeds: list[int]) -> dict[str, Any]:
         config = replace(self.config, student=replace(self.config.student, encoder="hstu"))
@@ -151,14 +153,14 @@ class _Set:
                 found.append(row | {metric: result.means[metric] for metric in _METRICS})
         return found
 
-    def _compressed(self, folder: Path, seed: int) -> list[dict[str, Any]]:
+    def _compressed(self, folder: Path, seed: int, quick: bool) -> list[dict[str, Any]]:
         config = replace(self.config, seed=seed)
         artifacts = self.artifacts | {"distill": Artifact(folder, {"hash": folder.name})}
         whole = self._ranked("student", self._model(config, folder / "student"), self.asked)
         lists = self._lists(self._model(config, folder / "student"))
         found = []
         trial = budget.trials(config, folder / "budget", artifacts, print)
-        for about, point in self._points(config, trial):
+        for about, point in self._points(config, trial, quick):
             trial.train(point)
             small = trial.model(point)
             own = recommender.student(replace(config.student, width=point.width), config.data.length)
@@ -172,8 +174,11 @@ class _Set:
             found.append(row | {"top10_overlap": float(np.mean(shared))})
         return found
 
-    def _points(self, config: Config, trial: budget.Trials) -> list[tuple[str, points.Point]]:
-        named = [("", points.parse(name, config.student.width)) for name in (*config.compress.points, "half")]
+    def _points(self, config: Config, trial: budget.Trials, quick: bool) -> list[tuple[str, points.Point]]:
+        names = dict.fromkeys(("int8", config.compress.served) if quick else (*config.compress.points, "half"))
+        named = [("", points.parse(name, config.student.width)) for name in names]
+        if quick:
+            return named
         for size in BYTES:
             tried = [
                 trial.train(point) for point in budget.candidates(config, Budget("bytes_per_item", size), trial.cost)

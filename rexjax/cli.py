@@ -371,7 +371,7 @@ def _serve(arguments: list[str]) -> None:
     from rexjax.serving import run
 
     keep_compiled_programs()
-    run.serve(request.folder, request.host, request.port, request.keys, request.store, request.waiting)
+    run.serve(request.folder, request.host, request.port, request.keys, request.store, request.waiting, _say)
 
 
 def _need_serving() -> None:

@@ -4,6 +4,7 @@ import logging
 import os
 import socket
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import uvicorn
@@ -17,8 +18,16 @@ _LOCAL = ("127.0.0.1", "::1", "localhost")
 _GRACE = 30  # seconds that accepted requests have when the server is told to stop
 
 
-def serve(folder: Path, host: str, port: int, keys: Path | None, store: Path, waiting: int) -> None:
-    """Answers until it is interrupted or terminated.
+def serve(
+    folder: Path,
+    host: str,
+    port: int,
+    keys: Path | None,
+    store: Path,
+    waiting: int,
+    say: Callable[[str], None],
+) -> None:
+    """Answers until it is interrupted or terminated; ``say`` is told the address once requests are taken.
 
     Raises:
         UserError: the address is taken, others could reach it without a key, or the folder cannot answer.
@@ -32,7 +41,7 @@ def serve(folder: Path, host: str, port: int, keys: Path | None, store: Path, wa
         _log_lines()
         server = Server(folder, keys=known, store=Store(store), waiting=waiting)
         about, address = server.engine.bundle, f"http://{host}:{listening.getsockname()[1]}"
-        print(f"{address}: {about.items:,} items, version {about.version}", flush=True)
+        say(f"{address}: {about.items:,} items, version {about.version}")
         settings = uvicorn.Config(server.app, log_config=None, access_log=False, timeout_graceful_shutdown=_GRACE)
         uvicorn.Server(settings).run([listening])
 
