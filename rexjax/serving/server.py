@@ -35,20 +35,21 @@ Name = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
 
 
 class Recommend(msgspec.Struct, forbid_unknown_fields=True):
-    """What is asked of ``/v1/recommend``: a history, or the user whose history is in the store."""
+    """What is asked of ``/v1/recommend``: after a history; else after that of a user, from the store; else what is
+    popular."""
 
-    history: Annotated[list[Name], msgspec.Meta(max_length=1000)] | None = None
+    history: Annotated[list[Name], msgspec.Meta(max_length=200)] | None = None
     user: Name | None = None
-    k: Annotated[int, msgspec.Meta(ge=1)] = 10
+    k: Annotated[int, msgspec.Meta(ge=1)] | Annotated[float, msgspec.Meta(ge=1)] = 10  # 1e1 is an integer in JSON
     exclude: Annotated[list[Name], msgspec.Meta(max_length=64)] = []
-    only: Annotated[list[Name], msgspec.Meta(max_length=1000)] | None = None
+    only: Annotated[list[Name], msgspec.Meta(max_length=200)] | None = None
 
 
 class Events(msgspec.Struct, forbid_unknown_fields=True):
     """What is told to ``/v1/events``: what a user did, oldest first."""
 
     user: Name
-    items: Annotated[list[Name], msgspec.Meta(min_length=1, max_length=1000)]
+    items: Annotated[list[Name], msgspec.Meta(min_length=1, max_length=200)]
 
 
 class Server:
@@ -126,24 +127,21 @@ class Server:
     async def recommend(self, request: Request) -> dict[str, Any]:
         """The k best items after a history; the most popular ones where nothing of it is known."""
         asked, bundle = await _body(request, Recommend), self.engine.bundle
-        if (asked.history is None) == (asked.user is None):
-            raise HTTPException(422, "send either a history or a user")
-        if asked.k > bundle.k:
-            raise HTTPException(422, f"k is {asked.k}: at most {bundle.k} can be asked for")
-        if asked.history is None:
+        if asked.k > bundle.k or asked.k != (k := int(asked.k)):
+            raise HTTPException(422, f"k is {asked.k}: a whole number up to {bundle.k} can be asked for")
+        history = asked.history or []
+        if asked.history is None and asked.user is not None:
             history = await asyncio.to_thread(self.store.history, asked.user, bundle.length)
-        else:
-            history = asked.history
         known, exclude = ([bundle.by_id[i] for i in names if i in bundle.by_id] for names in (history, asked.exclude))
         mask = _mask(bundle, asked.only)
         if known:
-            found = await self.engine.ask(Question(known, asked.k, exclude, mask))
+            found = await self.engine.ask(Question(known, k, exclude, mask))
             pairs, version = zip(found.ids, found.scores, strict=True), found.version
             self.measures.scored(found.scores)
         else:
             may = np.ones(bundle.items, bool) if mask is None else mask.copy()
             may[exclude] = False
-            popular = bundle.popular[may[bundle.popular]][: asked.k]
+            popular = bundle.popular[may[bundle.popular]][:k]
             pairs, version = zip(popular.tolist(), bundle.share[popular].tolist(), strict=True), bundle.version
         return {
             "items": [_item(bundle, item, score) for item, score in pairs],
@@ -185,7 +183,7 @@ class Server:
 
     async def openapi(self, request: Request) -> Response:
         """What can be asked, for programs."""
-        return Response(_openapi(), media_type="application/json")
+        return _json(_openapi(self.engine.bundle.k, bool(len(self.keys))))
 
     async def _watch(self) -> None:
         """Swaps a new bundle in when the folder holds one, and goes on with the old one when it is not sound."""
@@ -256,38 +254,45 @@ async def _failed(request: Request, error: Exception) -> Response:
 
 
 @functools.cache
-def _openapi() -> bytes:
-    (recommend, events), parts = msgspec.json.schema_components(
+def _openapi(most: int, keys: bool) -> dict[str, Any]:
+    """For a server that answers at most ``most`` items, to those who have one of its ``keys``."""
+    (recommend, events), schemas = msgspec.json.schema_components(
         (Recommend, Events), ref_template="#/components/schemas/{name}"
     )
-    errors = {
-        "401": "no known key",
+    number = {"type": "integer", "minimum": 1, "maximum": most, "default": 10}
+    schemas["Recommend"]["properties"]["k"] = number
+    refusals = {
+        "400": "the body is no JSON",
+        "404": "no such item",
         "413": "the body is too large",
         "422": "a field is wrong",
         "429": "too many requests wait, or of this key",
-    }
-    said = {"application/json": {"schema": {"type": "object", "required": ["error"]}}}
-    refused = {status: {"description": text, "content": said} for status, text in errors.items()}
-    answer = {"application/json": {"schema": {"type": "object"}}}
+    } | ({"401": "no known key"} if keys else {})
+    error = {"type": "object", "required": ["error"], "properties": {"error": {"type": "string"}}}
+    refused = {s: {"description": text, "content": _content(error)} for s, text in refusals.items()}
 
-    def operation(what: str, body: Any = None, **more: Any) -> dict[str, Any]:
-        found: dict[str, Any] = {"summary": what, "security": [{"key": []}], **more}
-        found["responses"] = {"200": {"description": what, "content": answer}, **refused}
-        if body:
-            found["responses"]["400"] = {"description": "the body is no JSON", "content": said}
-            found["requestBody"] = {"required": True, "content": {"application/json": {"schema": body}}}
-        else:
-            found["responses"]["404"] = {"description": "no such item", "content": said}
-        return found
+    def operation(what: str, answer: str, **more: Any) -> dict[str, Any]:
+        found = {"200": {"description": what, "content": _content({"type": "object", "required": [answer]})}}
+        return {"summary": what, "responses": found | refused} | more
 
+    body = lambda schema: {"required": True, "content": _content(schema)}  # noqa: E731
     item = {"name": "item", "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
-    most = {"name": "k", "in": "query", "schema": {"type": "integer", "minimum": 1, "default": 10}}
-    paths = {
-        "/v1/recommend": {"post": operation("the best items after a history", recommend)},
-        "/v1/events": {"post": operation("keeps what a user did", events)},
-        "/v1/items/{item}/similar": {"get": operation("the nearest items", parameters=[item, most])},
+    k = {"name": "k", "in": "query", "schema": number}
+    found = {
+        "openapi": "3.1.0",
+        "info": {"title": "rexjax", "version": "1"},
+        "paths": {
+            "/v1/recommend": {"post": operation("the best items", "items", requestBody=body(recommend))},
+            "/v1/events": {"post": operation("keeps what a user did", "kept", requestBody=body(events))},
+            "/v1/items/{item}/similar": {"get": operation("the nearest items", "items", parameters=[item, k])},
+        },
+        "components": {"schemas": schemas},
     }
-    keys = {"key": {"type": "http", "scheme": "bearer"}}
-    components = {"schemas": parts, "securitySchemes": keys}
-    info = {"title": "rexjax", "version": "1"}
-    return json.dumps({"openapi": "3.1.0", "info": info, "paths": paths, "components": components}).encode()
+    if keys:
+        found["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+        found["security"] = [{"key": []}]
+    return found
+
+
+def _content(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"application/json": {"schema": schema}}

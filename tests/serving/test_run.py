@@ -90,3 +90,20 @@ def test_a_folder_that_is_no_export_is_refused_and_export_says_what_it_wrote(wor
     assert "is no finished export: make one with `rexjax export WORKDIR" in capsys.readouterr().err
     cli.main(["export", str(workdir), "out"])
     assert "out: 3,000 items" in capsys.readouterr().out
+
+
+def test_it_keeps_what_its_openapi_promises_whatever_is_sent(exported, tmp_path):
+    """Fuzzed by schemathesis: no 5xx, no status or type that is not in the schema, no schema violation accepted."""
+    allowed = ", ".join(f'"{status}"' for status in (400, 401, 404, 405, 413, 422, 429))
+    (tmp_path / "schemathesis.toml").write_text(f"[checks.negative_data_rejection]\nexpected-statuses = [{allowed}]\n")
+    with Running(exported, tmp_path) as server:
+        fuzz = subprocess.run(
+            [sys.executable, "-m", "schemathesis.cli", "run", server.address + "/openapi.json", "--checks", "all"]
+            + ["--max-examples", "25", "--seed", "1", "--request-timeout", "60", "--no-color"],
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            check=False,
+        )
+        assert fuzz.returncode == 0, fuzz.stdout[-6000:] + fuzz.stderr[-2000:]
+        assert server.ask("/readyz")["ready"]
