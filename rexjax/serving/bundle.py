@@ -59,7 +59,7 @@ class Bundle:
         self.share = table["share"].to_numpy()
         self.popular = np.argsort(-self.share, kind="stable").astype(np.int32)
         self.by_id = {name: number for number, name in enumerate(self.item_ids)}
-        self._programs = {name: _program(folder, name) for name in ("recommend", "similar")}
+        self._programs = {name: _program(folder, name) for name in ("recommend", "filtered", "similar")}
 
     def recommend(self, histories: np.ndarray, exclude: np.ndarray, mask: np.ndarray | None = None) -> Answer:
         """After histories int32 [B, L] (latest last, -1 before), without exclude int32 [B, E] and what mask forbids.
@@ -68,8 +68,8 @@ class Bundle:
         """
         room = np.full((len(histories), self.length + self.excluded), -1, np.int32)
         room[:, : exclude.shape[1]] = exclude
-        mask = np.ones((len(histories), self.items), bool) if mask is None else mask
-        return self._run("recommend", histories.astype(np.int32), room, mask)
+        asked = histories.astype(np.int32), room
+        return self._run("recommend", *asked) if mask is None else self._run("filtered", *asked, mask)
 
     def similar(self, items: np.ndarray) -> Answer:
         """Items nearest to each of int32 [B]."""

@@ -163,7 +163,8 @@ class Engine:
 def warm(bundle: Bundle) -> None:
     """Compiles all sizes, and checks the answers."""
     for size in SIZES:
-        answer(bundle, [Question([0], 1, [], None)] * size)
+        for mask in (None, np.ones(bundle.items, bool)):
+            answer(bundle, [Question([0], 1, [], mask)] * size)
     bundle.similar(np.zeros(1, np.int32))
     bundle.check()
 
@@ -173,13 +174,14 @@ def answer(bundle: Bundle, questions: list[Question]) -> list[Found]:
     size = next(size for size in SIZES if size >= len(questions))
     histories = np.full((size, bundle.length), -1, np.int32)
     exclude = np.full((size, bundle.length + bundle.excluded), -1, np.int32)
-    mask = np.ones((size, bundle.items), bool)
+    filtered = any(question.mask is not None for question in questions)
+    mask = np.ones((size, bundle.items), bool) if filtered else None
     for row, question in enumerate(questions):
         latest = question.history[-bundle.length :]
         histories[row, bundle.length - len(latest) :] = latest
         without = list(dict.fromkeys([*question.exclude, *reversed(question.history)]))[: exclude.shape[1]]
         exclude[row, : len(without)] = without
-        if question.mask is not None:
+        if mask is not None and question.mask is not None:
             mask[row] = question.mask
     found = bundle.recommend(histories, exclude, mask)
     rows = zip(found.ids, found.scores, questions, strict=False)

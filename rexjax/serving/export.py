@@ -74,11 +74,14 @@ def most(index: Index) -> int:
 
 
 def programs(index: Index) -> dict[str, exports.Exported]:
-    """``recommend``: (weights, histories int32 [B, L], exclude int32 [B, L + E], mask bool [B, N]) and ``similar``:
-    (weights, items int32 [B]) → scores float32 [B, K] and ids int32 [B, K]; B is symbolic."""
+    """All of them give scores float32 [B, K] and ids int32 [B, K]; B is symbolic.
+
+    ``recommend``: (weights, histories int32 [B, L], exclude int32 [B, L + E]); ``filtered``: with mask bool [B, N] of
+    what may be answered besides; ``similar``: (weights, items int32 [B]).
+    """
     scorer, k, items = index.scorer, most(index), len(index.titles)
 
-    def recommend(weights: dict[str, Any], histories: jax.Array, exclude: jax.Array, mask: jax.Array) -> Any:
+    def recommend(weights: dict[str, Any], histories: jax.Array, exclude: jax.Array, mask: Any = None) -> Any:
         served = indexes.unflatten(weights)
         return top_k(scorer.encode(served, histories), served.items, k, exclude=exclude, mask=mask)
 
@@ -89,9 +92,10 @@ def programs(index: Index) -> dict[str, exports.Exported]:
 
     (batch,) = exports.symbolic_shape("b")
     ids = lambda *shape: jax.ShapeDtypeStruct(shape, jnp.int32)  # noqa: E731
-    mask = jax.ShapeDtypeStruct((batch, items), bool)
+    asked = ids(batch, index.length), ids(batch, index.length + EXCLUDED)
     return {
-        "recommend": _export(recommend, index, ids(batch, index.length), ids(batch, index.length + EXCLUDED), mask),
+        "recommend": _export(recommend, index, *asked),
+        "filtered": _export(recommend, index, *asked, jax.ShapeDtypeStruct((batch, items), bool)),
         "similar": _export(similar, index, ids(batch)),
     }
 

@@ -15,11 +15,12 @@ from rexjax.serving.bundle import Bundle
 RNG = np.random.default_rng(0)
 
 
+@pytest.mark.parametrize("masked", [False, True], ids=["all", "mask"])
 @pytest.mark.parametrize("users", [1, 5, 64])
-def test_the_exported_program_answers_as_the_index_for_any_batch(workdir, exported, users):
+def test_the_exported_program_answers_as_the_index_for_any_batch(workdir, exported, users, masked):
     index, bundle = indexes.read(workdir / "index"), Bundle(exported)
     histories = RNG.integers(-1, bundle.items, (users, bundle.length)).astype(np.int32)
-    mask = RNG.random((users, bundle.items)) < 0.5
+    mask = RNG.random((users, bundle.items)) < 0.5 if masked else None
     found = bundle.recommend(histories, histories, mask)
     served = index.scorer.served
     scores, ids = top_k(index.scorer.encode(served, histories), served.items, bundle.k, exclude=histories, mask=mask)
