@@ -1,5 +1,7 @@
 """The student: a history pooled by learned recency profiles, then a small MLP; there is no attention."""
 
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -50,3 +52,31 @@ def _profiles(key: jax.Array, shape: tuple[int, int]) -> jax.Array:
     kernels, length = shape
     half_lives = jnp.geomspace(1.0, length, kernels)
     return -jnp.log(2.0) * jnp.arange(length) / half_lives[:, None]
+
+
+def contributions(history: Any, vectors: jax.Array, mask: jax.Array, items: jax.Array) -> jax.Array:
+    """What each event of a history gave to its cosine with an item; the sum is the cosine.
+
+    Pooling is a sum over events, and so is the MLP once its activation is written as ``gelu(h) = gate(h) · h`` with the
+    gates that the whole history opened: nothing is approximated.
+
+    Args:
+        history: parameters of a ``PooledEncoder`` without ages in time.
+        vectors: float32 [B, L, D], the items' vectors, latest last.
+        mask: bool [B, L].
+        items: float32 [B, D], unit vectors.
+
+    Returns:
+        float32 [B, L + 1]; the last is what the biases gave, whatever the history.
+    """
+    up, down = history["up"], history["down"]
+    weights = jnp.exp(history["decay"][:, : mask.shape[1]][:, ::-1])[None] * mask[:, None]  # [B, K, L]
+    weights = weights / jnp.maximum(weights.sum(-1, keepdims=True), 1e-9)
+    parts = weights.swapaxes(1, 2)[..., None] * vectors[:, :, None]  # [B, L, K, D]
+    before = jnp.einsum("blkd,kdh->blh", parts, up["kernel"].reshape(*parts.shape[2:], -1))
+    whole = before.sum(1) + up["bias"]
+    gates = jnp.where(whole == 0, 0.5, nn.gelu(whole) / jnp.where(whole == 0, 1, whole))
+    given = parts[:, :, 0] + (gates[:, None] * before) @ down["kernel"]
+    always = (gates * up["bias"]) @ down["kernel"] + down["bias"]
+    given = jnp.concatenate([given, always[:, None]], 1)
+    return jnp.einsum("bld,bd->bl", given, items) / jnp.maximum(jnp.linalg.norm(given.sum(1), axis=-1), 1e-9)[:, None]

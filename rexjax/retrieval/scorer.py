@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from rexjax.compression.quantize import dequantize_tree
 from rexjax.models.layers import normalize
+from rexjax.models.pooled import PooledEncoder, contributions
 from rexjax.models.recommender import Recommender, Served
 from rexjax.retrieval.rows import take
 from rexjax.retrieval.topk import top_k
@@ -19,6 +20,9 @@ class Scorer(NamedTuple):
 
     encode: Callable[..., jax.Array]
     served: Served
+    explain: Callable[..., jax.Array] | None = None
+    """Pure: (served, histories int32 [B, L'], items int32 [B]) → float32 [B, L' + 1], what each event gave to the
+    cosine, and the biases; None where the model has no such sum."""
 
 
 def model(recommender: Recommender, served: Served) -> Scorer:
@@ -28,7 +32,13 @@ def model(recommender: Recommender, served: Served) -> Scorer:
         vectors, mask = take(served.items, histories)
         return recommender.encode(dequantize_tree(served.history), vectors, mask, times)
 
-    return Scorer(encode, served)
+    def explain(served: Served, histories: jax.Array, items: jax.Array) -> jax.Array:
+        vectors, mask = take(served.items, histories)
+        wanted = normalize(take(served.items, items[:, None])[0][:, 0])
+        return contributions(dequantize_tree(served.history), vectors, mask, wanted)
+
+    pooled = isinstance(recommender.history, PooledEncoder) and not recommender.history.time
+    return Scorer(encode, served, explain if pooled else None)
 
 
 def popularity(counts: jax.Array) -> Scorer:

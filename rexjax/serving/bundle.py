@@ -59,7 +59,8 @@ class Bundle:
         self.share = table["share"].to_numpy()
         self.popular = np.argsort(-self.share, kind="stable").astype(np.int32)
         self.by_id = {name: number for number, name in enumerate(self.item_ids)}
-        self._programs = {name: _program(folder, name) for name in ("recommend", "filtered", "similar")}
+        names = ("recommend", "filtered", "similar", "explain")
+        self._programs = {name: _program(folder, name) for name in names if f"{name}.program" in about["files"]}
 
     def recommend(self, histories: np.ndarray, exclude: np.ndarray, mask: np.ndarray | None = None) -> Answer:
         """After histories int32 [B, L] (latest last, -1 before), without exclude int32 [B, E] and what mask forbids.
@@ -74,6 +75,17 @@ class Bundle:
     def similar(self, items: np.ndarray) -> Answer:
         """Items nearest to each of int32 [B]."""
         return self._run("similar", items.astype(np.int32))
+
+    @property
+    def explains(self) -> bool:
+        """Whether ``explain`` can be asked."""
+        return "explain" in self._programs
+
+    def explain(self, histories: np.ndarray, items: np.ndarray) -> np.ndarray:
+        """What each event of histories int32 [B, L] gave to the score of its item int32 [B], and what is given always:
+        float32 [B, L + 1], whose sum is the cosine."""
+        arguments = histories.astype(np.int32), items.astype(np.int32)
+        return np.asarray(self._programs["explain"](self.weights, *arguments))
 
     def _run(self, name: str, *arguments: np.ndarray) -> Answer:
         return Answer(*map(np.asarray, self._programs[name](self.weights, *arguments)))

@@ -166,19 +166,19 @@ def warm(bundle: Bundle) -> None:
         for mask in (None, np.ones(bundle.items, bool)):
             answer(bundle, [Question([0], 1, [], mask)] * size)
     bundle.similar(np.zeros(1, np.int32))
+    if bundle.explains:
+        bundle.explain(padded([[0]], bundle.length), np.zeros(1, np.int32))
     bundle.check()
 
 
 def answer(bundle: Bundle, questions: list[Question]) -> list[Found]:
     """One batch, padded to the next size."""
     size = next(size for size in SIZES if size >= len(questions))
-    histories = np.full((size, bundle.length), -1, np.int32)
+    histories = padded([question.history for question in questions], bundle.length, size)
     exclude = np.full((size, bundle.length + bundle.excluded), -1, np.int32)
     filtered = any(question.mask is not None for question in questions)
     mask = np.ones((size, bundle.items), bool) if filtered else None
     for row, question in enumerate(questions):
-        latest = question.history[-bundle.length :]
-        histories[row, bundle.length - len(latest) :] = latest
         without = list(dict.fromkeys([*question.exclude, *reversed(question.history)]))[: exclude.shape[1]]
         exclude[row, : len(without)] = without
         if mask is not None and question.mask is not None:
@@ -186,6 +186,15 @@ def answer(bundle: Bundle, questions: list[Question]) -> list[Found]:
     found = bundle.recommend(histories, exclude, mask)
     rows = zip(found.ids, found.scores, questions, strict=False)
     return [_of(ids[: question.k], scores[: question.k], bundle.version) for ids, scores, question in rows]
+
+
+def padded(histories: list[list[int]], length: int, size: int = 1) -> np.ndarray:
+    """The latest items of each, latest last, as int32 [size, L] with -1 before them."""
+    found = np.full((size, length), -1, np.int32)
+    for row, history in zip(found, histories, strict=False):
+        latest = history[-length:]
+        row[length - len(latest) :] = latest
+    return found
 
 
 def _of(ids: np.ndarray, scores: np.ndarray, version: str) -> Found:

@@ -77,7 +77,8 @@ def programs(index: Index) -> dict[str, exports.Exported]:
     """All of them give scores float32 [B, K] and ids int32 [B, K]; B is symbolic.
 
     ``recommend``: (weights, histories int32 [B, L], exclude int32 [B, L + E]); ``filtered``: with mask bool [B, N] of
-    what may be answered besides; ``similar``: (weights, items int32 [B]).
+    what may be answered besides; ``similar``: (weights, items int32 [B]). But ``explain``, which pooled students have:
+    (weights, histories, items int32 [B]) → float32 [B, L + 1], what each event gave.
     """
     scorer, k, items = index.scorer, most(index), len(index.titles)
 
@@ -93,11 +94,15 @@ def programs(index: Index) -> dict[str, exports.Exported]:
     (batch,) = exports.symbolic_shape("b")
     ids = lambda *shape: jax.ShapeDtypeStruct(shape, jnp.int32)  # noqa: E731
     asked = ids(batch, index.length), ids(batch, index.length + EXCLUDED)
-    return {
+    found = {
         "recommend": _export(recommend, index, *asked),
         "filtered": _export(recommend, index, *asked, jax.ShapeDtypeStruct((batch, items), bool)),
         "similar": _export(similar, index, ids(batch)),
     }
+    if scorer.explain:
+        explain = lambda weights, *asked: scorer.explain(indexes.unflatten(weights), *asked)  # noqa: E731
+        found["explain"] = _export(explain, index, asked[0], ids(batch))
+    return found
 
 
 def _export(run: Callable[..., Any], index: Index, *shapes: Any) -> exports.Exported:

@@ -21,7 +21,7 @@ from starlette.routing import Route
 
 from rexjax.errors import UserError
 from rexjax.serving.bundle import Bundle
-from rexjax.serving.engine import Busy, Engine, Question
+from rexjax.serving.engine import Busy, Engine, Question, padded
 from rexjax.serving.keys import Key, Keys
 from rexjax.serving.measures import Measures
 from rexjax.serving.store import Store
@@ -52,6 +52,13 @@ class Events(msgspec.Struct, forbid_unknown_fields=True):
     items: Annotated[list[Name], msgspec.Meta(min_length=1, max_length=200)]
 
 
+class Explain(msgspec.Struct, forbid_unknown_fields=True):
+    """What is asked of ``/v1/explain``: why an item was recommended after a history."""
+
+    history: Annotated[list[Name], msgspec.Meta(min_length=1, max_length=200)]
+    item: Name
+
+
 class Server:
     """Everything that a request needs; ``app`` is the ASGI application."""
 
@@ -71,6 +78,7 @@ class Server:
             routes=[
                 route("/v1/recommend", self.recommend, "POST"),
                 route("/v1/events", self.events, "POST"),
+                route("/v1/explain", self.explain, "POST"),
                 route("/v1/items/{item}/similar", self.similar, "GET"),
                 Route("/healthz", self.health),
                 Route("/readyz", self.readiness),
@@ -155,6 +163,20 @@ class Server:
         told = await _body(request, Events)
         await asyncio.to_thread(self.store.append, told.user, told.items)
         return {"kept": len(told.items)}
+
+    async def explain(self, request: Request) -> dict[str, Any]:
+        """How much each item of a history gave to an item's score, the most first; exact, not estimated."""
+        asked, bundle = await _body(request, Explain), self.engine.bundle
+        if not bundle.explains:
+            raise HTTPException(404, "the model that answers is none whose score is a sum over the history")
+        history = [bundle.by_id[name] for name in asked.history if name in bundle.by_id][-bundle.length :]
+        if asked.item not in bundle.by_id or not history:
+            raise HTTPException(404, "no such item" if history else "no item of the history is known")
+        item = np.asarray([bundle.by_id[asked.item]])
+        given = (await asyncio.to_thread(bundle.explain, padded([history], bundle.length), item))[0]
+        each = zip(history, given[-1 - len(history) : -1].tolist(), strict=True)
+        items = sorted((_item(bundle, number, share) for number, share in each), key=lambda one: -one["score"])
+        return {"items": items, "always": float(given[-1]), "score": float(given.sum()), "version": bundle.version}
 
     async def similar(self, request: Request) -> dict[str, Any]:
         """The items whose vectors are nearest to an item's."""
@@ -256,8 +278,8 @@ async def _failed(request: Request, error: Exception) -> Response:
 @functools.cache
 def _openapi(most: int, keys: bool) -> dict[str, Any]:
     """For a server that answers at most ``most`` items, to those who have one of its ``keys``."""
-    (recommend, events), schemas = msgspec.json.schema_components(
-        (Recommend, Events), ref_template="#/components/schemas/{name}"
+    (recommend, events, explain), schemas = msgspec.json.schema_components(
+        (Recommend, Events, Explain), ref_template="#/components/schemas/{name}"
     )
     number = {"type": "integer", "minimum": 1, "maximum": most, "default": 10}
     schemas["Recommend"]["properties"]["k"] = number
@@ -284,6 +306,7 @@ def _openapi(most: int, keys: bool) -> dict[str, Any]:
         "paths": {
             "/v1/recommend": {"post": operation("the best items", "items", requestBody=body(recommend))},
             "/v1/events": {"post": operation("keeps what a user did", "kept", requestBody=body(events))},
+            "/v1/explain": {"post": operation("what each event gave", "items", requestBody=body(explain))},
             "/v1/items/{item}/similar": {"get": operation("the nearest items", "items", parameters=[item, k])},
         },
         "components": {"schemas": schemas},

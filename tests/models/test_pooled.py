@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from rexjax.models.layers import BUCKETS, Row, time_bucket
-from rexjax.models.pooled import PooledEncoder
+from rexjax.models.pooled import PooledEncoder, contributions
 
 L, D, K = 12, 6, 3
 ENCODER = PooledEncoder(kernels=K, hidden=10, dropout=0.5, length=L)
@@ -137,3 +137,15 @@ def test_dropout_only_where_it_is_asked_for():
     )
     noisy = [np.asarray(apply(k)) for k in (0, 1)]
     assert np.abs(noisy[0] - noisy[1]).max() > 1e-3
+
+
+@pytest.mark.parametrize("length", [0, 1, 5, L])
+def test_what_each_event_gave_sums_to_the_cosine_and_is_linear_in_what_it_says(length):
+    rng = np.random.default_rng(length)
+    x, segments, positions = alone(rng.normal(size=(length, D)).astype(np.float32))
+    item = rng.normal(size=(1, D)).astype(np.float32)
+    item /= np.linalg.norm(item)
+    given = np.asarray(contributions(params(), np.where(segments[..., None] > 0, x, 0), segments > 0, item))
+    user = encode(x, segments, positions)[0, -1]
+    assert given.shape == (1, L + 1) and not given[0, : L - length].any()
+    np.testing.assert_allclose(given.sum(), user @ item[0] / np.linalg.norm(user), rtol=1e-4, atol=1e-5)

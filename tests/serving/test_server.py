@@ -104,6 +104,25 @@ def test_similar_items(folder):
     assert unknown.status_code == 404 and unknown.json() == {"error": "no such item"}
 
 
+def test_what_each_event_gave_sums_to_the_score_that_was_answered(folder):
+    async def ask(client, server):
+        history = [f"i{i}" for i in range(30, 12, -1)]  # longer than the model looks back
+        best = (await client.post("/v1/recommend", json={"history": history, "k": 1})).json()["items"][0]
+        why = await client.post("/v1/explain", json={"history": history, "item": best["id"]})
+        missing = [{"history": ["x"], "item": "i1"}, {"history": ["i1"], "item": "x"}]
+        return best, why.json(), history, [await client.post("/v1/explain", json=body) for body in missing]
+
+    best, why, history, missing = answers(folder, ask)
+    given = [item["score"] for item in why["items"]]
+    assert given == sorted(given, reverse=True) and {item["id"] for item in why["items"]} == set(history[-10:])
+    assert sum(given) + why["always"] == pytest.approx(why["score"], abs=1e-4)
+    assert why["score"] == pytest.approx(best["score"], abs=2e-3)  # int8 rows are not quite unit vectors
+    assert [(r.status_code, r.json()["error"]) for r in missing] == [
+        (404, "no item of the history is known"),
+        (404, "no such item"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("body", "status", "words"),
     [
@@ -269,5 +288,5 @@ def test_openapi_names_every_path(folder):
         return (await client.get("/openapi.json")).json()
 
     found = answers(folder, ask)
-    assert set(found["paths"]) == {"/v1/recommend", "/v1/events", "/v1/items/{item}/similar"}
+    assert set(found["paths"]) == {"/v1/recommend", "/v1/events", "/v1/explain", "/v1/items/{item}/similar"}
     assert found["components"]["schemas"]["Recommend"]["properties"]["k"]["minimum"] == 1
