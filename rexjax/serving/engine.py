@@ -1,14 +1,14 @@
-"""Batches requests that come one by one: they wait a little for company, never without bound.
+"""Batches requests that come one by one: what has come while one batch ran is the next one.
 
-A batch is padded to the next of a few sizes, for which the programs are compiled before the first request is taken.
-While one batch runs, the next one gathers.
+So nobody waits for company while the model is idle, and under load batches grow by themselves. A batch is padded to the
+next of a few sizes, for which the programs are compiled before the first request is taken. The queue has an end.
 """
 
 import asyncio
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -61,7 +61,6 @@ class Engine:
         bundle: Bundle,
         *,
         waiting: int = 1024,
-        wait: float = 0.002,
         observe: Callable[[str, float], None] = lambda name, value: None,
     ) -> None:
         """Compiles and checks ``bundle``.
@@ -69,14 +68,13 @@ class Engine:
         Args:
             bundle: what answers, until ``swap``.
             waiting: at most so many questions wait; further ones are refused.
-            wait: seconds that the first of a batch waits for others.
             observe: told ``batch_size``, and ``queue`` and ``model`` in seconds.
 
         Raises:
             UserError: the bundle does not answer as it should.
         """
-        self._bundle, self._wait, self._observe = bundle, wait, observe
-        self._queue: asyncio.Queue[_Waiting] = asyncio.Queue(waiting)
+        self._bundle, self._observe = bundle, observe
+        self._queue: asyncio.Queue[_Waiting | None] = asyncio.Queue(waiting)
         self._seconds = 0.005  # a batch's, lately
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="model")
         warm(bundle)
@@ -110,38 +108,27 @@ class Engine:
         return await waiting.answer
 
     async def run(self) -> None:
-        """Answers until it is cancelled; what waits by then is answered still."""
-        loop, running = asyncio.get_running_loop(), None
-        try:
-            while True:
-                batch = await self._gather()
-                if running:
-                    await running
-                running = asyncio.ensure_future(self._answer(loop, batch))
-        except asyncio.CancelledError:
-            if running:
-                await running
-            while not self._queue.empty():
-                await self._answer(loop, self._take([]))
-            raise
+        """Answers until ``stop`` and what was asked before it."""
+        while (first := await self._queue.get()) is not None:
+            await asyncio.sleep(0)  # those that came with it
+            await self._answer(self._take(first))
 
-    async def _gather(self) -> list[_Waiting]:
-        batch = [await self._queue.get()]
-        until = batch[0].since + self._wait
-        while len(self._take(batch)) < SIZES[-1] and (left := until - time.perf_counter()) > 0:
-            try:
-                batch.append(await asyncio.wait_for(self._queue.get(), left))
-            except TimeoutError:
-                break
-        return batch
+    async def stop(self) -> None:
+        """Lets ``run`` end; nothing may be asked after it."""
+        await self._queue.put(None)
 
-    def _take(self, batch: list[_Waiting]) -> list[_Waiting]:
+    def _take(self, first: _Waiting) -> list[_Waiting]:
+        batch = [first]
         while len(batch) < SIZES[-1] and not self._queue.empty():
-            batch.append(self._queue.get_nowait())
+            one = self._queue.get_nowait()
+            if one is None:
+                self._queue.put_nowait(None)
+                break
+            batch.append(one)
         return batch
 
-    async def _answer(self, loop: Any, batch: list[_Waiting]) -> None:
-        started, bundle = time.perf_counter(), self._bundle
+    async def _answer(self, batch: list[_Waiting]) -> None:
+        loop, started, bundle = asyncio.get_running_loop(), time.perf_counter(), self._bundle
         self._observe("batch_size", len(batch))
         for waiting in batch:
             self._observe("queue", started - waiting.since)

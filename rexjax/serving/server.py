@@ -91,13 +91,13 @@ class Server:
 
     @contextlib.asynccontextmanager
     async def _life(self, app: Starlette) -> AsyncIterator[None]:
-        tasks = [asyncio.create_task(self.engine.run()), asyncio.create_task(self._watch())]
+        answering, watching = asyncio.create_task(self.engine.run()), asyncio.create_task(self._watch())
         self.ready = True
         yield
         self.ready = False
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        watching.cancel()
+        await self.engine.stop()
+        await asyncio.gather(answering, watching, return_exceptions=True)
         self.store.close()
 
     def _guarded(self, path: str, handle: Callable[[Request], Awaitable[Any]]) -> Callable[..., Awaitable[Response]]:

@@ -24,7 +24,7 @@ def answers(mesh, items, n, k, queries=QUERIES, **about):
     return run(queries, sharded.place(items, mesh), k, **about)
 
 
-def equal(found, expected):
+def check(found, expected):
     np.testing.assert_array_equal(found[1], expected[1])
     np.testing.assert_allclose(found[0], expected[0], rtol=1e-6, atol=1e-6)
 
@@ -35,19 +35,19 @@ def equal(found, expected):
 def test_the_same_ids_as_on_one_device(n, kind, shape):
     items, mesh = kept(kind, n), make_mesh(*shape)
     exclude = jnp.asarray(RNG.integers(-1, n, (B, 6)), jnp.int32)
-    equal(answers(mesh, items, n, 10, exclude=exclude), topk.top_k(QUERIES, items, 10, exclude=exclude))
+    check(answers(mesh, items, n, 10, exclude=exclude), topk.top_k(QUERIES, items, 10, exclude=exclude))
 
 
 @pytest.mark.parametrize("each", [False, True], ids=["one mask", "one each"])
 @pytest.mark.parametrize("n", [64, 20_000])
 def test_masks_lie_over_the_mesh(n, each):
     items, mask = kept("float32", n), jnp.asarray(np.random.default_rng(1).random((B, n) if each else n) < 0.3)
-    equal(answers(make_mesh(8), items, n, 7, mask=mask), topk.top_k(QUERIES, items, 7, mask=mask))
+    check(answers(make_mesh(8), items, n, 7, mask=mask), topk.top_k(QUERIES, items, 7, mask=mask))
 
 
 def test_more_asked_for_than_a_device_holds():
     items = kept("float32", 61)  # eight on each of seven devices, five on the last
-    equal(answers(make_mesh(8), items, 61, 61), topk.top_k(QUERIES, items, 61))
+    check(answers(make_mesh(8), items, 61, 61), topk.top_k(QUERIES, items, 61))
 
 
 def test_ties_come_in_the_order_of_ids_and_padding_is_never_answered():
@@ -59,7 +59,7 @@ def test_ties_come_in_the_order_of_ids_and_padding_is_never_answered():
 
 def test_cosine():
     items = kept("float32", 3001) * jnp.arange(1.0, 3002)[:, None]
-    equal(answers(make_mesh(8), items, 3001, 5, cosine=True), topk.top_k(QUERIES, items, 5, cosine=True))
+    check(answers(make_mesh(8), items, 3001, 5, cosine=True), topk.top_k(QUERIES, items, 5, cosine=True))
 
 
 def test_what_is_exchanged_does_not_follow_the_items():

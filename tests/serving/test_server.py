@@ -218,19 +218,6 @@ def test_a_full_queue_says_when_to_come_again(folder, monkeypatch):
     assert all(int(r.headers["retry-after"]) >= 1 for r in found if r.status_code == 429)
 
 
-def test_what_was_accepted_is_answered_though_the_server_stops(folder):
-    async def run():
-        engine = engines.Engine(Bundle(folder))
-        task = asyncio.create_task(engine.run())
-        asked = [asyncio.create_task(engine.ask(engines.Question([i], 1, [], None))) for i in range(300)]
-        await asyncio.sleep(0)
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-        return await asyncio.gather(*asked)
-
-    assert len(asyncio.run(run())) == 300
-
-
 def test_a_new_bundle_is_swapped_in_while_requests_run_and_a_bad_one_is_refused(folder, another, monkeypatch):
     monkeypatch.setattr(servers, "_WATCH", 0.05)
     old, new = Bundle(folder).version, Bundle(another).version

@@ -1,0 +1,82 @@
+import asyncio
+import threading
+
+import numpy as np
+import pytest
+
+from rexjax.serving import engine as engines
+from rexjax.serving.bundle import Bundle
+from rexjax.serving.engine import Busy, Engine, Question
+
+
+@pytest.fixture(scope="module")
+def bundle(exported):
+    return Bundle(exported)
+
+
+def question(item, k=3, exclude=(), mask=None):
+    return Question([item], k, list(exclude), mask)
+
+
+def ask_all(engine, questions):
+    """Answers to all at once, and then the engine stops."""
+
+    async def run():
+        task = asyncio.create_task(engine.run())
+        asked = [asyncio.create_task(engine.ask(one)) for one in questions]
+        await asyncio.sleep(0)
+        await engine.stop()
+        await task
+        return await asyncio.gather(*asked, return_exceptions=True)
+
+    return asyncio.run(run())
+
+
+def test_what_was_asked_before_the_stop_is_answered_and_each_gets_its_own(bundle):
+    sizes = []
+    engine = Engine(bundle, observe=lambda name, value: sizes.append(value) if name == "batch_size" else None)
+    found = ask_all(engine, [question(i) for i in range(300)])
+    for i in (0, 63, 64, 299):
+        history = np.full((1, bundle.length), -1, np.int32)
+        history[0, -1] = i
+        expected = bundle.recommend(history, np.asarray([[i]], np.int32))
+        assert found[i].ids == expected.ids[0][:3].tolist() and found[i].version == bundle.version
+    assert sum(sizes) == 300 and max(sizes) == engines.SIZES[-1]
+
+
+def test_one_mask_in_a_batch_binds_nobody_else(bundle):
+    mask = np.zeros(bundle.items, bool)
+    mask[[5, 6]] = True
+    free, bound = ask_all(Engine(bundle), [question(1, k=9), question(1, k=9, exclude=[6], mask=mask)])
+    assert len(free.ids) == 9 and bound.ids == [5]
+
+
+def test_who_comes_when_the_queue_is_full_is_told_when_to_come_again(bundle):
+    found = ask_all(Engine(bundle, waiting=10), [question(i) for i in range(30)])
+    busy = [one for one in found if isinstance(one, Busy)]
+    assert len(busy) == 20 and all(one.seconds > 0 for one in busy)
+
+
+def test_an_error_in_a_batch_reaches_those_in_it_and_the_engine_goes_on(bundle, monkeypatch):
+    once, right = threading.Event(), engines.answer
+
+    def wrong(bundle, questions):
+        if not once.is_set():
+            once.set()
+            raise RuntimeError("out of memory")
+        return right(bundle, questions)
+
+    engine = Engine(bundle)
+    monkeypatch.setattr(engines, "answer", wrong)
+    found = ask_all(engine, [question(i) for i in range(100)])
+    failed = [isinstance(one, RuntimeError) for one in found]
+    assert failed == [True] * 64 + [False] * 36
+
+
+@pytest.mark.parametrize("histories", [[[]], [[1, 2, 3, 4]], [[1], [2, 3]]])
+def test_histories_end_at_the_right(histories):
+    found = engines.padded(histories, 3, 2)
+    assert found.shape == (2, 3) and found.dtype == np.int32
+    for row, history in zip(found, histories, strict=False):
+        kept = history[-3:]
+        assert row.tolist() == [-1] * (3 - len(kept)) + kept
