@@ -15,10 +15,11 @@ def magnitude_prune(tree: Any, sparsity: float) -> Any:
     What is no product's matrix is left alone (biases, norms, recency profiles, positions): a zero there is a value like
     any other, and each entry matters (Han et al. 2015). ``sparsity`` is from 0 to below 1.
     """
-    return jax.tree.map_with_path(lambda path, leaf: _prune(leaf, sparsity) if _is_kernel(path) else leaf, tree)
+    return jax.tree.map_with_path(lambda path, leaf: _prune(leaf, sparsity) if is_kernel(path) else leaf, tree)
 
 
-def _is_kernel(path: tuple[Any, ...]) -> bool:
+def is_kernel(path: tuple[Any, ...]) -> bool:
+    """Whether the leaf at ``path`` is a product's matrix."""
     return getattr(path[-1], "key", None) == "kernel"
 
 
@@ -38,7 +39,7 @@ def keep_zeros(weights: Any, pruned: Any) -> Any:
     """``weights`` with zeros wherever a kernel of ``pruned`` has them."""
 
     def kept(path: tuple[Any, ...], new: jax.Array, old: jax.Array) -> jax.Array:
-        return jnp.where(old == 0, 0, new) if _is_kernel(path) else new
+        return jnp.where(old == 0, 0, new) if is_kernel(path) else new
 
     return jax.tree.map_with_path(kept, weights, pruned)
 
