@@ -24,6 +24,8 @@ _SCORES = 1 << 19
 """Scores of a chunk, B × C: 2 MB, what a core's cache holds."""
 _MANY = 32
 """Queries that a symbolic B is taken for."""
+_AGAIN = 1 << 24
+"""Numbers of the rows that are scored again at a time: 64 MB."""
 _CONVERTED = 1 << 15
 """Rows of a chunk at most, where each is made float32 first."""
 
@@ -74,7 +76,7 @@ def top_k(
     exclude = jnp.full((queries.shape[0], 0), -1, jnp.int32) if exclude is None else exclude
 
     def on(passes: Passes) -> Callable[..., tuple[jax.Array, jax.Array]]:
-        if 2 * (k + SPARE + exclude.shape[1]) * passes.block >= total:
+        if 4 * (k + SPARE + exclude.shape[1]) * passes.block >= total:  # reading them again would cost as much
             return lambda *args: _sorted(*args, k, cosine)
         return lambda *args: _by_blocks(*args, k, cosine, passes)
 
@@ -175,9 +177,16 @@ def _chunk(batch: Any, items: Any) -> int:
 
 
 def _score_again(queries: jax.Array, items: Any, starts: jax.Array, cosine: bool) -> jax.Array:
-    each = jax.vmap(jax.vmap(lambda start: reading.piece(items, start, BLOCK)))
-    rows = jax.tree.map(lambda leaf: leaf.reshape(starts.shape[0], -1, leaf.shape[-1]), each(starts))
-    return reading.score(queries, rows, cosine).reshape(*starts.shape, BLOCK)
+    def each(query: jax.Array, starts: jax.Array) -> jax.Array:
+        rows = jax.vmap(lambda start: reading.piece(items, start, BLOCK))(starts)
+        rows = jax.tree.map(lambda leaf: leaf.reshape(-1, leaf.shape[-1]), rows)
+        return reading.score(query[None], rows, cosine).reshape(*starts.shape, BLOCK)
+
+    users, blocks = starts.shape
+    together = max(1, _AGAIN // (blocks * BLOCK * queries.shape[1]))
+    if isinstance(users, int) and users > together:  # else the rows of all of them would lie in memory at once
+        return jax.lax.map(lambda one: each(*one), (queries, starts), batch_size=together)
+    return jax.vmap(each)(queries, starts)
 
 
 XLA = Passes(_block_maxima, _score_again, BLOCK)

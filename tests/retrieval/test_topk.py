@@ -9,7 +9,7 @@ from rexjax.retrieval import topk
 B, D = 5, 8
 RNG = np.random.default_rng(0)
 QUERIES = RNG.normal(size=(B, D)).astype(np.float32)
-SIZES = {"sorted": 60, "blocks": 2000, "one short block": 2005, "chunks": 8000, "chunks and a rest": 8013}
+SIZES = {"sorted": 60, "blocks": 4000, "one short block": 4005, "chunks": 8000, "chunks and a rest": 8013}
 
 
 def items(n):
@@ -124,6 +124,18 @@ def test_scores_of_the_whole_catalogue_never_lie_in_memory():
     temp = lambda f: jax.jit(f).lower(*shapes).compile().memory_analysis().temp_size_in_bytes  # noqa: E731
     plain = temp(lambda queries, rows: jax.lax.top_k(queries @ rows.T, 10))
     assert plain >= 4 * users * n and temp(lambda queries, rows: topk.top_k(queries, rows, 10)) < plain / 4
+
+
+def test_many_queries_with_long_lists_of_excluded_items_need_little_memory(monkeypatch):
+    n, users, long = 40_000, 300, 200
+    monkeypatch.setattr(topk, "_AGAIN", 1 << 18)
+    rows, exclude = items(n), np.random.default_rng(4).integers(-1, n, (users, long)).astype(np.int32)
+    queries = np.random.default_rng(5).normal(size=(users, D)).astype(np.float32)
+    answer = jax.jit(lambda *args: topk.top_k(*args[:2], 10, exclude=args[2]))
+    compiled = answer.lower(queries, rows, exclude).compile()
+    whole = 4 * users * (10 + topk.SPARE + long) * topk.BLOCK * D
+    assert compiled.memory_analysis().temp_size_in_bytes < whole / 2
+    check(answer(queries, rows, exclude), slow(queries, rows, 10, exclude))
 
 
 @pytest.mark.parametrize("k", [0, 61])
