@@ -7,6 +7,7 @@ always scored again, and no other block is larger for what it may not answer.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -16,13 +17,18 @@ from rexjax.models.layers import normalize
 from rexjax.retrieval import rows as reading
 from rexjax.retrieval import topk_tpu
 
-BLOCK = 16
-"""Items in a block, S. Of 8, 16, 32 and 64 the fastest at a million items, 64 queries, k = 100 (benchmarks.topk)."""
+FEW, MANY = 128, 16
+"""Items in a block, S, for up to ``_ALONE`` queries of float32 rows and for all else: of 16 to 128 the fastest at a
+million items, k = 100. A few queries are bound by reading the rows, and maxima over more neighbours are cheaper; many
+are bound by scoring blocks again."""
+_ALONE = 4
 SPARE = 8
 """Blocks scored again beyond k: the first pass sums in another order, and rounding must not leave a block out."""
 _SCORES = 1 << 19
 """Scores of a chunk, B × C: 2 MB, what a core's cache holds."""
-_MANY = 32
+_WHOLE = 1 << 22
+"""Scores up to which float32 rows are no chunks: cutting them would cost more than the scores' way through memory."""
+_BATCH = 32
 """Queries that a symbolic B is taken for."""
 _AGAIN = 1 << 24
 """Numbers of the rows that are scored again at a time: 64 MB."""
@@ -81,10 +87,12 @@ def top_k(
         return lambda *args: _by_blocks(*args, k, cosine, passes)
 
     arguments = queries, items, exclude, mask
+    few = isinstance(queries.shape[0], int) and queries.shape[0] <= _ALONE and not reading.quantized(items)
+    xla = plain(FEW if few else MANY)
     if not topk_tpu.reads(items, mask, cosine):
-        return on(XLA)(*arguments)
+        return on(xla)(*arguments)
     tpu = Passes(topk_tpu.block_maxima, topk_tpu.score_blocks, topk_tpu.BLOCK)
-    return jax.lax.platform_dependent(*arguments, tpu=on(tpu), default=on(XLA))
+    return jax.lax.platform_dependent(*arguments, tpu=on(tpu), default=on(xla))
 
 
 def _sorted(
@@ -148,17 +156,22 @@ def _without(scores: jax.Array, blocks: jax.Array, exclude: jax.Array, block: in
     return scores.at[jnp.arange(scores.shape[0])[:, None], at].set(-jnp.inf, mode="drop")
 
 
-def _block_maxima(queries: jax.Array, items: Any, mask: jax.Array | None, cosine: bool) -> jax.Array:
-    total, chunk = reading.count(items), _chunk(queries.shape[0], items)
+def plain(block: int) -> Passes:
+    """In XLA's own operations."""
+    return Passes(partial(_block_maxima, block=block), partial(_score_again, block=block), block)
+
+
+def _block_maxima(queries: jax.Array, items: Any, mask: jax.Array | None, cosine: bool, *, block: int) -> jax.Array:
+    total, chunk = reading.count(items), _chunk(queries.shape[0], items, block)
     whole = total // chunk
 
     def maxima(start: Any, size: int) -> jax.Array:
         scores = reading.score(queries, reading.piece(items, start, size), cosine)
         if mask is not None:
             scores = jnp.where(jax.lax.dynamic_slice_in_dim(mask, start, size, 1), scores, -jnp.inf)
-        short = -size % BLOCK
+        short = -size % block
         scores = jnp.pad(scores, ((0, 0), (0, short)), constant_values=-jnp.inf) if short else scores
-        return scores.reshape(scores.shape[0], -1, BLOCK).max(2)
+        return scores.reshape(scores.shape[0], -1, block).max(2)
 
     found = [maxima(0, chunk)] if whole == 1 else []
     if whole > 1:
@@ -169,24 +182,28 @@ def _block_maxima(queries: jax.Array, items: Any, mask: jax.Array | None, cosine
     return jnp.concatenate(found, 1)
 
 
-def _chunk(batch: Any, items: Any) -> int:
+def _chunk(batch: Any, items: Any, block: int) -> int:
     """C, rows scored at a time; a multiple of S. A batch of symbolic size (of a program that is exported) is large."""
-    size = _SCORES // (batch if isinstance(batch, int) else _MANY)
-    size = min(size, _CONVERTED) if reading.quantized(items) else size
-    return max(BLOCK, min(size, reading.count(items)) // BLOCK * BLOCK)
+    batch, total = batch if isinstance(batch, int) else _BATCH, reading.count(items)
+    if reading.quantized(items):
+        size = min(_SCORES // batch, _CONVERTED)
+    else:
+        size = total if batch * total <= _WHOLE else _SCORES // batch
+    return max(block, min(size, total) // block * block)
 
 
-def _score_again(queries: jax.Array, items: Any, starts: jax.Array, cosine: bool) -> jax.Array:
-    def each(query: jax.Array, starts: jax.Array) -> jax.Array:
-        rows = jax.vmap(lambda start: reading.piece(items, start, BLOCK))(starts)
-        rows = jax.tree.map(lambda leaf: leaf.reshape(-1, leaf.shape[-1]), rows)
-        return reading.score(query[None], rows, cosine).reshape(*starts.shape, BLOCK)
+def _score_again(queries: jax.Array, items: Any, starts: jax.Array, cosine: bool, *, block: int) -> jax.Array:
+    def some(queries: jax.Array, starts: jax.Array) -> jax.Array:
+        each = jax.vmap(jax.vmap(lambda start: reading.piece(items, start, block)))
+        rows = jax.tree.map(lambda leaf: leaf.reshape(starts.shape[0], -1, leaf.shape[-1]), each(starts))
+        return reading.score(queries, rows, cosine).reshape(*starts.shape, block)
 
     users, blocks = starts.shape
-    together = max(1, _AGAIN // (blocks * BLOCK * queries.shape[1]))
-    if isinstance(users, int) and users > together:  # else the rows of all of them would lie in memory at once
-        return jax.lax.map(lambda one: each(*one), (queries, starts), batch_size=together)
-    return jax.vmap(each)(queries, starts)
-
-
-XLA = Passes(_block_maxima, _score_again, BLOCK)
+    together = max(1, _AGAIN // (blocks * block * queries.shape[1]))
+    if not isinstance(users, int) or users <= together:
+        return some(queries, starts)
+    # in groups: the rows of all of them would lie in memory at once
+    grouped = [
+        jnp.pad(x, ((0, -users % together), (0, 0))).reshape(-1, together, x.shape[1]) for x in (queries, starts)
+    ]
+    return jax.lax.map(lambda group: some(*group), grouped).reshape(-1, blocks, block)[:users]

@@ -49,6 +49,7 @@ def slow(queries, rows, k, exclude=None, mask=None):
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch):
     monkeypatch.setattr(topk, "_SCORES", 700 * B)  # chunks of 688 rows, where all would fit into one
+    monkeypatch.setattr(topk, "_WHOLE", 5000 * B)
 
 
 def check(found, expected):
@@ -93,6 +94,14 @@ def test_ties_come_in_the_order_of_ids(n):
     check(topk.top_k(queries, rows, 20, exclude=exclude), slow(queries, rows, 20, exclude))
 
 
+@pytest.mark.parametrize("kind", ["float32", "int8"])
+@pytest.mark.parametrize("n", [9000, 9077])
+def test_a_few_queries_with_their_larger_blocks(n, kind):
+    rows, plain = kept(kind, items(n))
+    exclude = excluded(n)[:2]
+    check(topk.top_k(QUERIES[:2], rows, 5, exclude=exclude), slow(QUERIES[:2], plain, 5, exclude))
+
+
 def test_the_best_in_one_block_and_one_best_in_each():
     rows = np.zeros((2000, 1), np.float32)
     rows[480:496, 0] = np.arange(16, 0, -1)
@@ -133,7 +142,7 @@ def test_many_queries_with_long_lists_of_excluded_items_need_little_memory(monke
     queries = np.random.default_rng(5).normal(size=(users, D)).astype(np.float32)
     answer = jax.jit(lambda *args: topk.top_k(*args[:2], 10, exclude=args[2]))
     compiled = answer.lower(queries, rows, exclude).compile()
-    whole = 4 * users * (10 + topk.SPARE + long) * topk.BLOCK * D
+    whole = 4 * users * (10 + topk.SPARE + long) * topk.MANY * D
     assert compiled.memory_analysis().temp_size_in_bytes < whole / 2
     check(answer(queries, rows, exclude), slow(queries, rows, 10, exclude))
 

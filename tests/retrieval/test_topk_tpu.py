@@ -53,7 +53,7 @@ def test_the_whole_path_answers_as_the_plain_one(kind, monkeypatch):
         lambda *args: topk_tpu.score_blocks(*args, interpret=True),
         topk_tpu.BLOCK,
     )
-    monkeypatch.setattr(topk, "XLA", interpreted)
+    monkeypatch.setattr(topk, "plain", lambda block: interpreted)
     found = topk.top_k(QUERIES, KEPT[kind], 10, exclude=exclude)
     np.testing.assert_array_equal(found[1], expected[1])
     np.testing.assert_allclose(found[0], expected[0], rtol=1e-5, atol=1e-4)
