@@ -12,7 +12,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from rexjax.compression.quantize import quantize_tree
+from rexjax.compression.quantize import quantize
 from rexjax.config import Config, Training
 from rexjax.data.batches import Batch
 from rexjax.embedding import table as tables
@@ -22,7 +22,7 @@ from rexjax.errors import UserError
 from rexjax.mesh import replicated, sharding
 from rexjax.models import recommender
 from rexjax.models.recommender import Recommender, Served
-from rexjax.retrieval import scorer
+from rexjax.retrieval import scorer, sharded
 from rexjax.training import objectives, state, step
 from rexjax.training.catalogue import Constants, block_size
 from rexjax.training.objectives import Lists, Objective
@@ -153,7 +153,7 @@ def _retrieval(config: Config, items: int, mesh: jax.sharding.Mesh) -> Program:
 
     def served() -> Served:
         params = nn.unbox(model.init(jax.random.key(0), text_width(config)))
-        return quantize_tree(Served(jnp.zeros((rows, config.student.width)), params["history"]))
+        return quantize(Served(jnp.zeros((rows, config.student.width)), params["history"]), 8)
 
     everywhere, over_rows = replicated(mesh), sharding(mesh, "rows")
     shapes = jax.eval_shape(served)
@@ -162,7 +162,12 @@ def _retrieval(config: Config, items: int, mesh: jax.sharding.Mesh) -> Program:
         jax.tree.map(lambda x: _shape(x.shape, x.dtype, everywhere), shapes.history),
     )
     asked = [_shape((REQUESTS, length), jnp.int32, everywhere) for _ in ("histories", "exclude")]
-    answer = scorer.answer(scorer.model(model, held), min(max(config.evaluate.k), items))
+    encode, k = scorer.model(model, held).encode, min(max(config.evaluate.k), items)
+
+    def answer(held: Served, histories: jax.Array, exclude: jax.Array) -> Any:
+        users = encode(held, histories)
+        return sharded.top_k(users, held.items, k, mesh=mesh, total=items, exclude=exclude)
+
     kinds = {
         "table": bytes_on_device(held.items),
         "dense": bytes_on_device(held.history),
