@@ -136,7 +136,7 @@ def many(n: str) -> dict[str, float]:
     import jax.numpy as jnp
 
     from rexjax.compression.quantize import QuantizedRows
-    from rexjax.retrieval import rows as reading
+    from rexjax.evaluation.cost import tree_bytes
     from rexjax.retrieval.topk import top_k
 
     rng, total, step = np.random.default_rng(0), int(n), 1 << 20
@@ -151,7 +151,7 @@ def many(n: str) -> dict[str, float]:
     asked = jnp.asarray(rng.standard_normal((1, WIDTH), np.float32))
     milliseconds = _median(lambda: jax.block_until_ready(answer(asked, items)))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before
-    return {"ms": milliseconds, "memory": peak, "rows_bytes": reading.resident_bytes(items)}
+    return {"ms": milliseconds, "memory": peak, "rows_bytes": tree_bytes(items)}
 
 
 def _aligned(shape: tuple[int, int], dtype: Any) -> np.ndarray:

@@ -337,7 +337,7 @@ def _export(arguments: list[str]) -> None:
     from rexjax.serving import export
 
     about = export.write(request.workdir, request.folder)
-    size = sum(path.stat().st_size for path in request.folder.iterdir())
+    size = sum(path.stat().st_size for path in request.folder.rglob("*") if path.is_file())
     out.print(
         f"{request.folder}: {about['items']:,} items, {size:,} bytes, for {', '.join(about['platforms'])}; "
         f"serve it with `rexjax serve {request.folder}`",
@@ -375,7 +375,8 @@ def _serve(arguments: list[str]) -> None:
 
 
 def _need_serving() -> None:
-    if missing := [name for name in ("flatbuffers", "msgspec", "starlette", "uvicorn") if find_spec(name) is None]:
+    needed = ("flatbuffers", "msgspec", "prometheus_client", "starlette", "uvicorn")
+    if missing := [name for name in needed if find_spec(name) is None]:
         raise UserError(f"serving needs {', '.join(missing)}: pip install 'rexjax[serve]'")
 
 

@@ -14,11 +14,6 @@ def count(rows: Any) -> int:
     return len(_values(rows))
 
 
-def resident_bytes(rows: Any) -> int:
-    """Of the rows and their scales."""
-    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(rows))
-
-
 def quantized(rows: Any) -> bool:
     """Whether reading them means making float32 of something smaller."""
     return _values(rows).dtype != jnp.float32

@@ -4,7 +4,6 @@ Every file is checked against its SHA-256 before it is used, and nothing is unpi
 """
 
 import json
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +17,8 @@ from rexjax import artifacts
 from rexjax.errors import UserError
 
 FORMAT = 1
+PARTS = "parts-"
+"""What the names of the folders with an export's files begin with; ``bundle.json`` says which one holds."""
 _TOLERANCE = 1e-3  # of a score, between platforms
 
 
@@ -48,19 +49,20 @@ class Bundle:
             UserError: it is no export, of another format, or a file is missing or altered.
         """
         about = _about(folder)
+        place = folder / about["place"]
         self.folder, self.version = folder, about["index"][:12]
         self.items, self.length, self.k, self.excluded = (about[n] for n in ("items", "length", "k", "excluded"))
         self.probe = Probe(**about["probe"])
-        self.weights = jax.device_put(safetensors.numpy.load_file(folder / "weights.safetensors"))
+        self.weights = jax.device_put(safetensors.numpy.load_file(place / "weights.safetensors"))
         self.bytes_resident = sum(leaf.nbytes for leaf in self.weights.values())
-        table = pq.read_table(folder / "items.parquet")
+        table = pq.read_table(place / "items.parquet")
         self.item_ids: list[str] = table["item_id"].to_pylist()
         self.titles: list[str] = table["title"].to_pylist()
         self.share = table["share"].to_numpy()
         self.popular = np.argsort(-self.share, kind="stable").astype(np.int32)
         self.by_id = {name: number for number, name in enumerate(self.item_ids)}
         names = ("recommend", "filtered", "similar", "explain")
-        self._programs = {name: _program(folder, name) for name in names if f"{name}.program" in about["files"]}
+        self._programs = {name: _program(place, name) for name in names if f"{name}.program" in about["files"]}
 
     def recommend(self, histories: np.ndarray, exclude: np.ndarray, mask: np.ndarray | None = None) -> Answer:
         """After histories int32 [B, L] (latest last, -1 before), without exclude int32 [B, E] and what mask forbids.
@@ -108,7 +110,7 @@ def _program(folder: Path, name: str) -> Any:
         exported = exports.deserialize((folder / f"{name}.program").read_bytes())
     except Exception as error:  # of a file whose hash is right: made by a newer jax
         raise UserError(f"{folder / name}.program cannot be read by this jax {jax.__version__}: {error}") from error
-    return jax.jit(partial(exported.call))
+    return jax.jit(exported.call)
 
 
 def _about(folder: Path) -> dict[str, Any]:
@@ -120,6 +122,7 @@ def _about(folder: Path) -> dict[str, Any]:
     if not isinstance(about, dict) or about.get("format") != FORMAT:
         raise UserError(f"{path} is of another format than {FORMAT}: export the workdir again")
     for name, expected in about["files"].items():
-        if not (folder / name).is_file() or artifacts.file_hash(folder / name) != expected:
-            raise UserError(f"{folder / name} is missing or damaged: export the workdir again")
+        path = folder / about["place"] / name
+        if not path.is_file() or artifacts.file_hash(path) != expected:
+            raise UserError(f"{path} is missing or damaged: export the workdir again")
     return about

@@ -29,6 +29,8 @@ class Busy(Exception):
 class Question(NamedTuple):
     """One request for recommendations."""
 
+    bundle: Bundle
+    """Whose dense ids these are, and who answers: a swap on the way changes neither."""
     history: list[int]
     """Dense ids, latest last; not empty."""
     k: int
@@ -43,8 +45,6 @@ class Found(NamedTuple):
 
     ids: list[int]
     scores: list[float]
-    version: str
-    """Of the bundle that answered."""
 
 
 class _Waiting(NamedTuple):
@@ -54,7 +54,7 @@ class _Waiting(NamedTuple):
 
 
 class Engine:
-    """Answers questions from the current bundle."""
+    """Answers questions, each from the bundle that it was asked of."""
 
     def __init__(
         self,
@@ -66,7 +66,7 @@ class Engine:
         """Compiles and checks ``bundle``.
 
         Args:
-            bundle: what answers, until ``swap``.
+            bundle: what questions are asked of, until ``swap``.
             waiting: at most so many questions wait; further ones are refused.
             observe: told ``batch_size``, and ``queue`` and ``model`` in seconds.
 
@@ -81,11 +81,11 @@ class Engine:
 
     @property
     def bundle(self) -> Bundle:
-        """What answers now."""
+        """What new questions are asked of."""
         return self._bundle
 
     def swap(self, bundle: Bundle) -> None:
-        """Lets ``bundle`` answer from the next batch on, after it was compiled and checked here.
+        """Lets new questions be asked of ``bundle``, after it was compiled and checked here.
 
         Raises:
             UserError: it does not answer as it should; the one before goes on.
@@ -128,12 +128,12 @@ class Engine:
         return batch
 
     async def _answer(self, batch: list[_Waiting]) -> None:
-        loop, started, bundle = asyncio.get_running_loop(), time.perf_counter(), self._bundle
+        loop, started = asyncio.get_running_loop(), time.perf_counter()
         self._observe("batch_size", len(batch))
         for waiting in batch:
             self._observe("queue", started - waiting.since)
         try:
-            found = await loop.run_in_executor(self._thread, answer, bundle, [one.question for one in batch])
+            found = await loop.run_in_executor(self._thread, answer_all, [one.question for one in batch])
         except Exception as error:  # each of them is told; the server goes on
             found = [error] * len(batch)
         self._seconds = 0.9 * self._seconds + 0.1 * (time.perf_counter() - started)
@@ -151,11 +151,20 @@ def warm(bundle: Bundle) -> None:
     """Compiles all sizes, and checks the answers."""
     for size in SIZES:
         for mask in (None, np.ones(bundle.items, bool)):
-            answer(bundle, [Question([0], 1, [], mask)] * size)
+            answer(bundle, [Question(bundle, [0], 1, [], mask)] * size)
     bundle.similar(np.zeros(1, np.int32))
     if bundle.explains:
         bundle.explain(padded([[0]], bundle.length), np.zeros(1, np.int32))
     bundle.check()
+
+
+def answer_all(questions: list[Question]) -> list[Found]:
+    """In their order; of two bundles where a swap fell between them."""
+    found: dict[int, Found] = {}
+    for bundle in {id(one.bundle): one.bundle for one in questions}.values():
+        own = [number for number, one in enumerate(questions) if one.bundle is bundle]
+        found |= zip(own, answer(bundle, [questions[number] for number in own]), strict=True)
+    return [found[number] for number in range(len(questions))]
 
 
 def answer(bundle: Bundle, questions: list[Question]) -> list[Found]:
@@ -172,7 +181,7 @@ def answer(bundle: Bundle, questions: list[Question]) -> list[Found]:
             mask[row] = question.mask
     found = bundle.recommend(histories, exclude, mask)
     rows = zip(found.ids, found.scores, questions, strict=False)
-    return [_of(ids[: question.k], scores[: question.k], bundle.version) for ids, scores, question in rows]
+    return [_of(ids[: question.k], scores[: question.k]) for ids, scores, question in rows]
 
 
 def padded(histories: list[list[int]], length: int, size: int = 1) -> np.ndarray:
@@ -184,6 +193,6 @@ def padded(histories: list[list[int]], length: int, size: int = 1) -> np.ndarray
     return found
 
 
-def _of(ids: np.ndarray, scores: np.ndarray, version: str) -> Found:
+def _of(ids: np.ndarray, scores: np.ndarray) -> Found:
     left = np.isfinite(scores)
-    return Found(ids[left].tolist(), scores[left].tolist(), version)
+    return Found(ids[left].tolist(), scores[left].tolist())

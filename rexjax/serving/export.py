@@ -4,6 +4,8 @@ The programs are StableHLO for CPU, GPU and TPU at once and take a batch of any 
 (``rexjax.serving.bundle``) needs neither Flax nor the model's code.
 """
 
+import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,7 @@ from rexjax.retrieval import index as indexes
 from rexjax.retrieval.index import Index
 from rexjax.retrieval.rows import count, take
 from rexjax.retrieval.topk import top_k
-from rexjax.serving.bundle import FORMAT, Probe
+from rexjax.serving.bundle import FORMAT, PARTS, Probe
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 MOST = 100
@@ -42,17 +44,12 @@ def write(workdir: Path, folder: Path) -> dict[str, Any]:
         UserError: the index is not there or damaged, or ``folder`` holds something else.
     """
     artifact = artifacts.read(workdir / "index")
-    if folder.exists() and any(folder.iterdir()) and not (folder / "bundle.json").exists():
+    if _others(folder):
         raise UserError(f"{folder} holds something else: export into a new folder")
     index = indexes.read(artifact.folder)
-    weights = indexes.flatten(index.scorer.served)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "bundle.json").unlink(missing_ok=True)  # written last: a folder without it is not finished
-    for name, run in programs(index).items():
-        (folder / f"{name}.program").write_bytes(run.serialize())
-    safetensors.numpy.save_file(weights, folder / "weights.safetensors")
-    table = {"item_id": index.item_ids, "title": index.titles, "share": index.share}
-    pq.write_table(pa.table(table), folder / "items.parquet")
+    before = {path for path in folder.glob(f"{PARTS}*") if path.is_dir()}
+    place = folder / f"{PARTS}{artifact.hash[:12]}-{time.time_ns()}"
+    _write_parts(index, place)
     about = {
         "format": FORMAT,
         "index": artifact.hash,
@@ -62,10 +59,29 @@ def write(workdir: Path, folder: Path) -> dict[str, Any]:
         "excluded": EXCLUDED,
         "platforms": PLATFORMS,
         "probe": _probe(index)._asdict(),
-        "files": {path.name: artifacts.file_hash(path) for path in sorted(folder.iterdir()) if path.is_file()},
+        "place": place.name,
+        "files": {path.name: artifacts.file_hash(path) for path in sorted(place.iterdir())},
     }
-    artifacts.write_json(folder / "bundle.json", about)
+    artifacts.write_json(folder / "bundle.json", about)  # from here on, and not before, the folder holds the new one
+    for path in before:
+        shutil.rmtree(path)
     return about
+
+
+def _others(folder: Path) -> bool:
+    """Whether ``folder`` holds what no export has written."""
+    if not folder.exists() or (folder / "bundle.json").exists():
+        return False
+    return not folder.is_dir() or any(not path.name.startswith(PARTS) for path in folder.iterdir())
+
+
+def _write_parts(index: Index, place: Path) -> None:
+    place.mkdir(parents=True)
+    for name, run in programs(index).items():
+        (place / f"{name}.program").write_bytes(run.serialize())
+    safetensors.numpy.save_file(indexes.flatten(index.scorer.served), place / "weights.safetensors")
+    table = {"item_id": index.item_ids, "title": index.titles, "share": index.share}
+    pq.write_table(pa.table(table), place / "items.parquet")
 
 
 def most(index: Index) -> int:

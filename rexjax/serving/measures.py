@@ -31,8 +31,7 @@ class Measures:
         self.swaps = Counter("rexjax_swaps", "New bundles.", ("outcome",), registry=registry)
         self._items = Gauge("rexjax_items", "Items in the index.", registry=registry)
         self._bytes = Gauge("rexjax_resident_bytes", "Of rows and weights.", registry=registry)
-        self._made = Gauge("rexjax_index_made_seconds", "When the bundle was written, Unix time.", registry=registry)
-        self._age = Gauge("rexjax_index_age_seconds", "Since then.", registry=registry)
+        self._age = Gauge("rexjax_index_age_seconds", "Since the bundle was written.", registry=registry)
 
     def observe(self, name: str, value: float) -> None:
         """Of the engine: ``batch_size``, or the seconds of a stage."""
@@ -55,6 +54,5 @@ class Measures:
         made = (bundle.folder / "bundle.json").stat().st_mtime
         self._items.set(bundle.items)
         self._bytes.set(bundle.bytes_resident)
-        self._made.set(made)
         self._age.set_function(lambda: time.time() - made)
         self._expected.set(sum(row[0] for row in bundle.probe.scores) / len(bundle.probe.scores))

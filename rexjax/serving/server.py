@@ -143,19 +143,19 @@ class Server:
         known, exclude = ([bundle.by_id[i] for i in names if i in bundle.by_id] for names in (history, asked.exclude))
         mask = _mask(bundle, asked.only)
         if known:
-            found = await self.engine.ask(Question(known, k, exclude, mask))
-            pairs, version = zip(found.ids, found.scores, strict=True), found.version
+            found = await self.engine.ask(Question(bundle, known, k, exclude, mask))
+            pairs = zip(found.ids, found.scores, strict=True)
             self.measures.scored(found.scores)
         else:
             may = np.ones(bundle.items, bool) if mask is None else mask.copy()
             may[exclude] = False
             popular = bundle.popular[may[bundle.popular]][:k]
-            pairs, version = zip(popular.tolist(), bundle.share[popular].tolist(), strict=True), bundle.version
+            pairs = zip(popular.tolist(), bundle.share[popular].tolist(), strict=True)
         return {
             "items": [_item(bundle, item, score) for item, score in pairs],
             "by": "history" if known else "popularity",
             "unknown": [name for name in history if name not in bundle.by_id],
-            "version": version,
+            "version": bundle.version,
         }
 
     async def events(self, request: Request) -> dict[str, Any]:

@@ -50,9 +50,7 @@ def test_a_piece_is_kept_as_the_whole(kind):
     np.testing.assert_allclose(reading.score(QUERIES, part), expected, rtol=1e-6)
 
 
-def test_bytes_and_whether_they_are_quantised():
-    sizes = {kind: reading.resident_bytes(rows) for kind, rows in ROWS.items()}
-    assert sizes == {"float32": N * D * 4, "bfloat16": N * D * 2, "int8": N * (D + 4), "int4": N * (D // 2 + 2)}
+def test_whether_they_are_quantised():
     assert [kind for kind, rows in ROWS.items() if not reading.quantized(rows)] == ["float32"]
 
 

@@ -27,11 +27,12 @@ def test_what_is_damaged_is_named(workdir, tmp_path):
     folder = tmp_path / "export"
     export.write(workdir, folder)
     for name in ("weights.safetensors", "recommend.program", "items.parquet"):
-        kept = (folder / name).read_bytes()
-        (folder / name).write_bytes(kept[:-1] + bytes([kept[-1] ^ 1]))
+        (path,) = folder.glob(f"*/{name}")
+        kept = path.read_bytes()
+        path.write_bytes(kept[:-1] + bytes([kept[-1] ^ 1]))
         with pytest.raises(UserError, match=f"{name} is missing or damaged: export the workdir again"):
             Bundle(folder)
-        (folder / name).write_bytes(kept)
+        path.write_bytes(kept)
     about = json.loads((folder / "bundle.json").read_text())
     artifacts.write_json(folder / "bundle.json", about | {"format": 99})
     with pytest.raises(UserError, match="another format"):

@@ -45,3 +45,23 @@ def test_nothing_of_the_users_is_overwritten(workdir, tmp_path):
         export.write(workdir, tmp_path)
     with pytest.raises(UserError, match="stage 'index' has not finished"):
         export.write(tmp_path, tmp_path / "new")
+
+
+def test_an_export_that_is_cut_off_leaves_the_one_before_whole(workdir, exported, tmp_path, monkeypatch):
+    folder = tmp_path / "export"
+    monkeypatch.setattr(export.pq, "write_table", lambda *args: 1 / 0)  # the last file
+    with pytest.raises(ZeroDivisionError):
+        export.write(workdir, folder)
+    with pytest.raises(UserError, match="is no finished export"):
+        Bundle(folder)
+    monkeypatch.undo()
+    export.write(workdir, folder)  # again, into what was left
+    (folder / "histories.db").write_text("not ours")
+    monkeypatch.setattr(export.pq, "write_table", lambda *args: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        export.write(workdir, folder)
+    Bundle(folder).check()
+    monkeypatch.undo()
+    export.write(workdir, folder)
+    Bundle(folder).check()
+    assert len(list(folder.iterdir())) == 3 and (folder / "histories.db").read_text() == "not ours"

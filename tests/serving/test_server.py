@@ -218,13 +218,14 @@ def test_a_full_queue_says_when_to_come_again(folder, monkeypatch):
     assert all(int(r.headers["retry-after"]) >= 1 for r in found if r.status_code == 429)
 
 
-def test_a_new_bundle_is_swapped_in_while_requests_run_and_a_bad_one_is_refused(folder, another, monkeypatch):
+def test_a_new_bundle_is_swapped_in_while_requests_run_and_a_bad_one_refused(exported, another, tmp_path, monkeypatch):
     monkeypatch.setattr(servers, "_WATCH", 0.05)
+    folder = shutil.copytree(exported, tmp_path / "bundle")
     old, new = Bundle(folder).version, Bundle(another).version
 
     async def until(client, version):
         statuses = set()
-        for _ in range(600):
+        for _ in range(3000):
             response = await client.post("/v1/recommend", json={"history": ["i1"]})
             statuses.add(response.status_code)
             if response.json().get("version") == version:
@@ -233,27 +234,18 @@ def test_a_new_bundle_is_swapped_in_while_requests_run_and_a_bad_one_is_refused(
         return statuses, response.json()["version"]
 
     async def ask(client, server):
-        kept = {path.name: path.read_bytes() for path in folder.iterdir()}
-        try:
-            (folder / "bundle.json").unlink()
-            for path in another.iterdir():
-                if path.name != "bundle.json":
-                    shutil.copy(path, folder / path.name)
-            shutil.copy(another / "bundle.json", folder / "bundle.json")
-            swapped = await until(client, new)
-            about = json.loads((folder / "bundle.json").read_text())
-            about["probe"]["scores"][0][0] += 1
-            (folder / "bundle.json").write_text(json.dumps(about))
-            for _ in range(1200):
-                await asyncio.sleep(0.05)
-                metrics = (await client.get("/metrics")).text
-                if 'rexjax_swaps_total{outcome="refused"} 1.0' in metrics:
-                    break
-            after = await client.post("/v1/recommend", json={"history": ["i1"]})
-            return swapped, metrics, after.json()["version"]
-        finally:
-            for name, content in kept.items():
-                (folder / name).write_bytes(content)
+        shutil.copytree(another, folder, dirs_exist_ok=True)
+        swapped = await until(client, new)
+        about = json.loads((folder / "bundle.json").read_text())
+        about["probe"]["scores"][0][0] += 1
+        (folder / "bundle.json").write_text(json.dumps(about))
+        for _ in range(1200):
+            await asyncio.sleep(0.05)
+            metrics = (await client.get("/metrics")).text
+            if 'rexjax_swaps_total{outcome="refused"} 1.0' in metrics:
+                break
+        after = await client.post("/v1/recommend", json={"history": ["i1"]})
+        return swapped, metrics, after.json()["version"]
 
     (statuses, version), metrics, after = answers(folder, ask)
     assert statuses == {200} and version == new != old
