@@ -12,7 +12,6 @@ import uvicorn
 from rexjax.errors import UserError
 from rexjax.serving import keys as api_keys
 from rexjax.serving.server import Server
-from rexjax.serving.store import Store
 
 _LOCAL = ("127.0.0.1", "::1", "localhost")
 _GRACE = 30  # seconds that accepted requests have when the server is told to stop
@@ -39,7 +38,7 @@ def serve(
         raise UserError(f"--host {host} can be reached by others: give API keys (--keys), or listen on 127.0.0.1")
     with _listen(host, port) as listening:
         _log_lines()
-        server = Server(folder, keys=known, store=Store(store), waiting=waiting)
+        server = Server(folder, keys=known, store=store, waiting=waiting)
         about, address = server.engine.bundle, f"http://{host}:{listening.getsockname()[1]}"
         say(f"{address}: {about.items:,} items, version {about.version}")
         settings = uvicorn.Config(server.app, log_config=None, access_log=False, timeout_graceful_shutdown=_GRACE)

@@ -62,16 +62,18 @@ class Explain(msgspec.Struct, forbid_unknown_fields=True):
 class Server:
     """Everything that a request needs; ``app`` is the ASGI application."""
 
-    def __init__(self, folder: Path, *, keys: Keys, store: Store, waiting: int = 1024) -> None:
-        """Reads, compiles and checks the bundle in ``folder``, which is looked at again every two seconds.
+    def __init__(self, folder: Path, *, keys: Keys, store: Path | str, waiting: int = 1024) -> None:
+        """Reads, compiles and checks the bundle in ``folder``, which is looked at again every two seconds; ``store`` is
+        the file of histories.
 
         Raises:
             UserError: it cannot answer.
         """
-        self.folder, self.keys, self.store, self.measures = folder, keys, store, Measures()
+        self.folder, self.keys, self.measures = folder, keys, Measures()
         self._seen = _stamp(folder)  # before it is read: what comes later is new
         self.engine = Engine(Bundle(folder), waiting=waiting, observe=self.measures.observe)
         self.measures.loaded(self.engine.bundle)
+        self.store = Store(store)  # none is made for a folder that cannot answer
         self.ready = False
         route = lambda path, handle, method: Route(path, self._guarded(path, handle), methods=[method])  # noqa: E731
         self.app = Starlette(

@@ -12,7 +12,6 @@ from rexjax.serving import server as servers
 from rexjax.serving.bundle import Bundle
 from rexjax.serving.keys import Keys
 from rexjax.serving.server import LARGEST, Server
-from rexjax.serving.store import Store
 
 SECRET = {"authorization": "Bearer s3cret"}
 
@@ -28,7 +27,7 @@ def answers(folder, ask, **about):
 
     async def run():
         about.setdefault("keys", Keys([]))
-        server = Server(folder, store=Store(), **about)
+        server = Server(folder, store=":memory:", **about)
         async with server.app.router.lifespan_context(server.app):
             transport = httpx.ASGITransport(server.app, raise_app_exceptions=False)
             async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
