@@ -15,6 +15,7 @@ from rexjax.serving.server import Server
 
 _LOCAL = ("127.0.0.1", "::1", "localhost")
 _GRACE = 30  # seconds that accepted requests have when the server is told to stop
+_BACKLOG = 2048  # connections that wait to be accepted
 
 
 def serve(
@@ -36,9 +37,10 @@ def serve(
     known = api_keys.read(keys, os.environ)
     if host not in _LOCAL and not len(known):
         raise UserError(f"--host {host} can be reached by others: give API keys (--keys), or listen on 127.0.0.1")
-    with _listen(host, port) as listening:
+    with _bind(host, port) as listening:
         _log_lines()
         server = Server(folder, keys=known, store=store, waiting=waiting)
+        _listen(listening)
         about, address = server.engine.bundle, f"http://{host}:{listening.getsockname()[1]}"
         say(f"{address}: {about.items:,} items, version {about.version}")
         settings = uvicorn.Config(
@@ -47,7 +49,8 @@ def serve(
         uvicorn.Server(settings).run([listening])
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def _bind(host: str, port: int) -> socket.socket:
+    """So that an address which is taken is found out before anything is compiled."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     found = socket.socket(family)
     found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -55,9 +58,21 @@ def _listen(host: str, port: int) -> socket.socket:
         found.bind((host, port))
     except (OSError, OverflowError) as error:
         found.close()
-        raise UserError(f"cannot listen on {host}:{port} ({error}): choose another --port") from error
-    found.listen(2048)
+        raise _taken(f"{host}:{port}", error) from error
     return found
+
+
+def _listen(bound: socket.socket) -> None:
+    """Once questions can be answered, and not before: until then a proxy is refused at once and asks another replica,
+    where an open socket would let it wait."""
+    try:
+        bound.listen(_BACKLOG)
+    except OSError as error:  # another one, which started meanwhile
+        raise _taken("{}:{}".format(*bound.getsockname()), error) from error
+
+
+def _taken(address: str, error: Exception) -> UserError:
+    return UserError(f"cannot listen on {address} ({error}): choose another --port")
 
 
 def _log_lines() -> None:
