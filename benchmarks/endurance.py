@@ -3,11 +3,11 @@
     apt-get install nginx-light
     python -m benchmarks.endurance --json benchmarks/results/endurance.json
 
-Both replicas are `rexjax serve` of one folder, over loopback; the load (benchmarks/open_load.py) is open, from a process
-of its own: 70 % of the rate that benchmarks/serving.py has found one server to sustain. At fixed shares of the time
-another index, of a few more items (so nothing compiled for the one before fits), is put into the folder as
-`rexjax export` does it; a replica is killed (SIGKILL) and started again; the first index is put back. Memory is VmRSS; its
-growth is the Theil-Sen slope from the end of the first minute on.
+Both replicas are `rexjax serve` of one folder, over loopback, with a cache of compiled programs that is empty at first;
+the load (benchmarks/open_load.py) is open, from a process of its own: 70 % of the rate that benchmarks/serving.py has
+found one server to sustain. At fixed shares of the time another index, of a few more items (so nothing compiled for the
+one before fits), is put into the folder as `rexjax export` does it; a replica is killed (SIGKILL) and started again; the
+first index is put back. Memory is VmRSS; its growth is the Theil-Sen slope from the end of the first minute on.
 """
 
 import argparse
@@ -119,6 +119,7 @@ class Run:
     def __init__(self, work: Path, stack: contextlib.ExitStack) -> None:
         """Everything ready, in folders of ``work``, until ``stack`` is closed."""
         self.work, self._stack, self.folder = work, stack, work / "bundle"
+        self._environment = os.environ | {"JAX_COMPILATION_CACHE_DIR": str(work / "programs")}
         for number, name in enumerate(("one", "two")):
             serving.export_bundle(work / name, number, serving.ITEMS + number * MORE)
         self._put("one")
@@ -136,7 +137,7 @@ class Run:
 
     def _popen(self, name: str, *command: str) -> None:
         with (self.work / f"{name}.log").open("ab") as log:
-            process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=log)
+            process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=log, env=self._environment)
         self.servers[name] = self._stack.enter_context(_ended(process))
 
     def _start(self, name: str) -> None:

@@ -370,7 +370,7 @@ def _serve(arguments: list[str]) -> None:
     from rexjax.mesh import keep_compiled_programs
     from rexjax.serving import run
 
-    keep_compiled_programs()
+    keep_compiled_programs(0.0)  # all of them, so that a restart is short
     run.serve(request.folder, request.host, request.port, request.keys, request.store, request.waiting, _say)
 
 

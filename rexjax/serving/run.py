@@ -15,7 +15,7 @@ from rexjax.serving.server import Server
 
 _LOCAL = ("127.0.0.1", "::1", "localhost")
 _GRACE = 30  # seconds that accepted requests have when the server is told to stop
-_BACKLOG = 2048  # connections that wait to be accepted
+_IDLE = 75  # seconds after which an idle connection is closed: a proxy (nginx: 60) should be the first to do so
 
 
 def serve(
@@ -37,19 +37,39 @@ def serve(
     known = api_keys.read(keys, os.environ)
     if host not in _LOCAL and not len(known):
         raise UserError(f"--host {host} can be reached by others: give API keys (--keys), or listen on 127.0.0.1")
-    with _bind(host, port) as listening:
+    with _bound(host, port) as bound:
         _log_lines()
         server = Server(folder, keys=known, store=store, waiting=waiting)
-        _listen(listening)
-        about, address = server.engine.bundle, f"http://{host}:{listening.getsockname()[1]}"
-        say(f"{address}: {about.items:,} items, version {about.version}")
+        about, address = server.engine.bundle, f"http://{host}:{bound.getsockname()[1]}"
         settings = uvicorn.Config(
-            server.app, log_config=None, access_log=False, proxy_headers=False, timeout_graceful_shutdown=_GRACE
+            server.app,
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            timeout_keep_alive=_IDLE,
+            timeout_graceful_shutdown=_GRACE,
         )
-        uvicorn.Server(settings).run([listening])
+        _Telling(settings, lambda: say(f"{address}: {about.items:,} items, version {about.version}")).run([bound])
 
 
-def _bind(host: str, port: int) -> socket.socket:
+class _Telling(uvicorn.Server):
+    """Listens when everything is ready, and not before, and then says so. Until then a proxy is refused at once and
+    asks another replica, where an open socket would let it wait."""
+
+    def __init__(self, settings: uvicorn.Config, told: Callable[[], None]) -> None:
+        super().__init__(settings)
+        self._told = told
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        try:
+            await super().startup(sockets)
+        except OSError as error:  # another one, which began meanwhile, listens there
+            await self.lifespan.shutdown()
+            raise _taken("{}:{}".format(*sockets[0].getsockname()), error) from error
+        self._told()
+
+
+def _bound(host: str, port: int) -> socket.socket:
     """So that an address which is taken is found out before anything is compiled."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     found = socket.socket(family)
@@ -60,15 +80,6 @@ def _bind(host: str, port: int) -> socket.socket:
         found.close()
         raise _taken(f"{host}:{port}", error) from error
     return found
-
-
-def _listen(bound: socket.socket) -> None:
-    """Once questions can be answered, and not before: until then a proxy is refused at once and asks another replica,
-    where an open socket would let it wait."""
-    try:
-        bound.listen(_BACKLOG)
-    except OSError as error:  # another one, which started meanwhile
-        raise _taken("{}:{}".format(*bound.getsockname()), error) from error
 
 
 def _taken(address: str, error: Exception) -> UserError:

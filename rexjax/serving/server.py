@@ -19,7 +19,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from rexjax.errors import UserError
+from rexjax.serving.apart import compile_apart
 from rexjax.serving.bundle import Bundle
 from rexjax.serving.engine import Busy, Engine, Question, padded
 from rexjax.serving.keys import Key, Keys
@@ -218,9 +218,10 @@ class Server:
                 continue
             self._seen = now
             try:
+                await compile_apart(self.folder)
                 bundle = await asyncio.to_thread(Bundle, self.folder)
                 await asyncio.to_thread(self.engine.swap, bundle)
-            except UserError as error:
+            except Exception as error:  # whatever it is, the old one goes on, and the next one is looked for
                 self.measures.swaps.labels("refused").inc()
                 _LOG.error(json.dumps({"swap": "refused", "why": str(error)}))
             else:

@@ -1,0 +1,48 @@
+"""Compiles a new bundle in a process of its own that gives way to others, so that the one that answers need not.
+
+What it compiles goes into JAX's cache of compiled programs, where the server finds it: a swap then takes one second
+instead of ten, and requests feel nothing of the ten.
+"""
+
+import asyncio
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+
+from rexjax.mesh import keep_compiled_programs
+from rexjax.serving.bundle import Bundle
+from rexjax.serving.engine import warm
+
+_NICE = 10
+
+
+async def compile_apart(folder: Path) -> int | None:
+    """Fills the cache for the bundle in ``folder``.
+
+    Returns:
+        The exit code of the process: not 0 where the bundle is not sound, which its reader will say. None where there
+        is no cache, or an accelerator, which a second process would have to share.
+    """
+    if not jax.config.jax_compilation_cache_dir or jax.default_backend() != "cpu":
+        return None
+    command = [sys.executable, "-m", "rexjax.serving.apart", str(folder)]
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        return await asyncio.to_thread(process.wait)
+    finally:
+        process.kill()  # where the server stops meanwhile
+
+
+def main(folder: str) -> None:
+    """The process."""
+    if hasattr(os, "nice"):
+        os.nice(_NICE)
+    keep_compiled_programs(0.0)
+    warm(Bundle(Path(folder)))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
