@@ -5,9 +5,9 @@
 
 Both replicas are `rexjax serve` of one folder, over loopback, with a cache of compiled programs that is empty at first;
 the load (benchmarks/open_load.py) is open, from a process of its own: 70 % of the rate that benchmarks/serving.py has
-found one server to sustain. At fixed shares of the time another index, of a few more items (so nothing compiled for the
-one before fits), is put into the folder as `rexjax export` does it; a replica is killed (SIGKILL) and started again; the
-first index is put back. Memory is VmRSS; its growth is the Theil-Sen slope from the end of the first minute on.
+found one server to sustain. At fixed shares of the time another index, of a few more items (so that nothing compiled
+for the one before fits), is put into the folder as `rexjax export` does it; a replica is killed (SIGKILL) and started
+again; the first index is put back. Memory is VmRSS; its growth is the Theil-Sen slope from the end of the first minute.
 """
 
 import argparse

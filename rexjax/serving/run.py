@@ -1,5 +1,6 @@
 """Starts the server: the socket, the log, and an end that lets accepted requests finish."""
 
+import contextlib
 import logging
 import os
 import socket
@@ -8,6 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import uvicorn
+
+try:
+    import resource
+except ImportError:  # Windows has no such limit
+    resource = None  # type: ignore[assignment]
 
 from rexjax.errors import UserError
 from rexjax.serving import keys as api_keys
@@ -38,6 +44,7 @@ def serve(
     if host not in _LOCAL and not len(known):
         raise UserError(f"--host {host} can be reached by others: give API keys (--keys), or listen on 127.0.0.1")
     with _bound(host, port) as bound:
+        _many_connections()
         _log_lines()
         server = Server(folder, keys=known, store=store, waiting=waiting)
         about, address = server.engine.bundle, f"http://{host}:{bound.getsockname()[1]}"
@@ -84,6 +91,14 @@ def _bound(host: str, port: int) -> socket.socket:
 
 def _taken(address: str, error: Exception) -> UserError:
     return UserError(f"cannot listen on {address} ({error}): choose another --port")
+
+
+def _many_connections() -> None:
+    """Each is an open file, of which most systems allow 1,024 until one asks for more."""
+    if resource:
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        with contextlib.suppress(ValueError, OSError):  # "unlimited" is more than some systems mean
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _log_lines() -> None:

@@ -19,12 +19,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from rexjax.serving.apart import compile_apart
 from rexjax.serving.bundle import Bundle
 from rexjax.serving.engine import Busy, Engine, Question, padded
 from rexjax.serving.keys import Key, Keys
 from rexjax.serving.measures import Measures
 from rexjax.serving.store import Store
+from rexjax.serving.swap import compile_apart, give_back
 
 LARGEST = 64 * 1024
 """Bytes of a request's body."""
@@ -227,6 +227,7 @@ class Server:
             else:
                 self.measures.swaps.labels("done").inc()
                 self.measures.loaded(bundle)
+                await asyncio.to_thread(give_back)
                 _LOG.info(json.dumps({"swap": "done", "version": bundle.version}))
 
 

@@ -17,17 +17,17 @@ from rexjax.serving import export
 N, L, D = 12_000, 10, 16
 
 
-def make(workdir: Path, seed: int) -> Path:
+def make(workdir: Path, seed: int, items: int = N) -> Path:
     """A workdir with a finished index of a student that was never trained."""
     settings = Student(width=D, kernels=2, hidden=16)
     student, folder = recommender.student(settings, L), workdir / "index"
     folder.mkdir(parents=True)
     params = nn.unbox(student.init(jax.random.key(seed), 0))
-    rows = jax.random.normal(jax.random.key(seed + 1), (N, D))
-    served = recommender.serve(student, params | {"rows": rows}, np.zeros((N, 0), np.float32), N)
-    names = {"item_id": [f"i{i}" for i in range(N)], "title": [f"Thing <{i}>" for i in range(N)]}
+    rows = jax.random.normal(jax.random.key(seed + 1), (items, D))
+    served = recommender.serve(student, params | {"rows": rows}, np.zeros((items, 0), np.float32), items)
+    names = {"item_id": [f"i{i}" for i in range(items)], "title": [f"Thing <{i}>" for i in range(items)]}
     pq.write_table(pa.table(names), folder / "items.parquet")
-    popularity = np.random.default_rng(seed).permutation(N).astype(np.int64)
+    popularity = np.random.default_rng(seed).permutation(items).astype(np.int64)
     index.write(folder, quantize.quantize(served, 8), settings, L, popularity)
     artifacts.finish(folder, "key", content={}, seconds=0.0, config={}, metrics={})
     return workdir
@@ -50,4 +50,12 @@ def another(tmp_path_factory) -> Path:
     """An export of another model of the same catalogue."""
     folder = tmp_path_factory.mktemp("bundle") / "v2"
     export.write(make(tmp_path_factory.mktemp("workdir"), 5), folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def five(tmp_path_factory) -> Path:
+    """An export of a catalogue of five."""
+    folder = tmp_path_factory.mktemp("bundle") / "five"
+    export.write(make(tmp_path_factory.mktemp("workdir"), 0, 5), folder)
     return folder

@@ -1,5 +1,7 @@
 import asyncio
 import threading
+import time
+import weakref
 
 import numpy as np
 import pytest
@@ -111,3 +113,18 @@ def test_every_program_gives_the_same_answers_to_any_number_of_questions(bundle,
     slow = bundle.recommend(histories, exclude, scorer)
     for found, ids in zip(engines.answer_all(asked), slow.ids, strict=True):
         assert found.ids == ids[:k].tolist()
+
+
+def test_nothing_is_left_of_a_bundle_after_the_next_was_swapped_in_and_all_were_answered(five):
+    engine = Engine(Bundle(five))
+    for _ in range(3):
+        before = engine.bundle
+        gone = [weakref.ref(one) for one in (before, *before.weights.values())]
+        engine.swap(Bundle(five))
+        ask_all(Engine(before), [question(before, 1)])
+        del before
+        for _ in range(100):  # the thread that has answered lets go of the questions a moment later
+            if not any(one() for one in gone):
+                break
+            time.sleep(0.05)
+        assert [one() for one in gone] == [None] * len(gone)

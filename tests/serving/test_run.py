@@ -1,8 +1,10 @@
 """A real server in a process of its own, on loopback."""
 
+import asyncio
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -10,6 +12,10 @@ import urllib.error
 import urllib.request
 
 import pytest
+
+from rexjax.errors import UserError
+from rexjax.serving import run
+from rexjax.serving.server import Server
 
 
 class Running:
@@ -59,6 +65,105 @@ def test_it_answers_and_ends_in_peace_and_knows_its_users_after_a_restart(export
     assert {line["said"]["path"] for line in lines} == {"/v1/recommend", "/v1/events"} and "ann" not in log
     with Running(exported, tmp_path) as server:
         assert server.ask("/v1/recommend", {"user": "ann"}) == first
+
+
+def start(folder, port, store):
+    run.serve(folder, "127.0.0.1", port, None, store, 10, lambda text: None)
+
+
+def test_who_cannot_answer_yet_refuses_connections_at_once_and_an_address_in_use_is_said(five, tmp_path, monkeypatch):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        address = other.getsockname()
+        other.listen()
+        with pytest.raises(UserError, match=f"cannot listen on 127.0.0.1:{address[1]} .* choose another --port"):
+            start(five, address[1], tmp_path / "store.db")
+
+    def begins_meanwhile(*args, **about):
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(address)
+        late.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        late.bind(address)
+        late.listen()
+        return Server(*args, **about)
+
+    with socket.socket() as late:
+        monkeypatch.setattr(run, "Server", begins_meanwhile)
+        with pytest.raises(UserError, match=f"cannot listen on 127.0.0.1:{address[1]} "):
+            start(five, address[1], tmp_path / "store.db")
+
+
+async def _sent(address, *parts):
+    """A connection, over which that was sent."""
+    reader, writer = await asyncio.open_connection(*address)
+    for part in parts:
+        writer.write(part)
+    await writer.drain()
+    return reader, writer
+
+
+async def _answer(connection):
+    """Its status, headers and JSON."""
+    reader, writer = connection
+    head, *lines = (await reader.readuntil(b"\r\n\r\n")).decode().lower().splitlines()
+    headers = dict(line.split(": ", 1) for line in lines if line)
+    body = json.loads(await reader.readexactly(int(headers["content-length"])))
+    writer.close()
+    return int(head.split()[1]), headers, body
+
+
+def _post(body, length=None):
+    length = len(body) if length is None else length
+    return f"POST /v1/recommend HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n".encode() + body
+
+
+def test_a_thousand_connections_at_once(exported, tmp_path):
+    """All are answered, some that they shall come again, though 200 further ones are open and send nothing."""
+    resource = pytest.importorskip("resource")
+    soft, hard = before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < 4096:
+        pytest.skip(f"a process may open {hard} files here: 4,096 are needed")
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (1024, hard))  # as most systems begin; the server asks for more
+        with Running(exported, tmp_path, "--waiting", "300") as server:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (4096, hard))
+            found = asyncio.run(_crowd(server))
+            assert server.ask("/readyz")["ready"]
+            assert len(server.ask("/v1/recommend", {"history": ["i1"]})["items"]) == 10
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    statuses = [status for status, _, _ in found]
+    assert len(found) == 1000 and set(statuses) <= {200, 429} and statuses.count(200) >= 300
+    for status, headers, body in found:
+        assert headers["content-type"] == "application/json"
+        assert (
+            len(body["items"]) == 10 if status == 200 else int(headers["retry-after"]) >= 1 and set(body) == {"error"}
+        )
+
+
+async def _crowd(server):
+    address = ("127.0.0.1", int(server.address.rpartition(":")[2]))
+    silent = [await _sent(address) for _ in range(100)]
+    halves = [await _sent(address, _post(b'{"history": ', 100)) for _ in range(100)]  # the rest never comes
+    crowd = await asyncio.gather(*(_sent(address) for _ in range(1000)))
+    for number, (_, writer) in enumerate(crowd):
+        writer.write(_post(json.dumps({"history": [f"i{number}"]}).encode()))
+    found = await asyncio.wait_for(asyncio.gather(*map(_answer, crowd)), 120)
+    for _, writer in (*silent, *halves):
+        writer.close()
+    return found
+
+
+@pytest.mark.parametrize("kilobytes", [100, 5000])
+def test_a_body_that_is_too_large_is_refused_over_the_wire_however_much_of_it_comes(five, tmp_path, kilobytes):
+    async def send(address):
+        body = b'{"history": ["' + b"x" * 1000 * kilobytes + b'"]}'
+        return [await _answer(await _sent(address, _post(body))) for _ in range(5)]
+
+    with Running(five, tmp_path) as server:
+        for status, _, body in asyncio.run(send(("127.0.0.1", int(server.address.rpartition(":")[2])))):
+            assert status == 413 and body == {"error": "a body may have 65536 bytes"}
+        assert server.ask("/readyz")["ready"]
 
 
 @pytest.mark.parametrize(

@@ -146,6 +146,21 @@ def test_a_bad_request_gets_its_status_and_one_sentence(folder, body, status, wo
     assert response.status_code == status and words in response.json()["error"]
 
 
+@pytest.mark.parametrize("k", [1, 5, 6, 100])
+def test_no_more_than_there_are_can_be_asked_for(five, k):
+    async def ask(client, server):
+        bodies = {"history": ["i1"], "k": k}, {"history": [], "k": k}
+        found = [await client.post("/v1/recommend", json=body) for body in bodies]
+        return [*found, await client.get(f"/v1/items/i1/similar?k={k}")]
+
+    found = answers(five, ask)
+    if k > 5:
+        assert [response.status_code for response in found] == [422] * 3
+        assert all("5" in response.json()["error"] for response in found)
+    else:
+        assert [len(response.json()["items"]) for response in found] == [min(k, 4), k, min(k, 4)]
+
+
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [
@@ -175,6 +190,7 @@ def test_keys_are_asked_for_and_limited_and_never_logged(folder, caplog):
     with caplog.at_level("INFO", logger="rexjax.serving"):
         found, health = answers(folder, ask, keys=keys)
     assert [response.status_code for response in found] == [200, 401, 401, 429] and health == 200
+    assert all(set(response.json()) == {"error"} for response in found[1:])
     assert int(found[3].headers["retry-after"]) >= 1 and found[1].headers["www-authenticate"] == "Bearer"
     lines = [json.loads(record.message) for record in caplog.records if record.name == "rexjax.serving"]
     assert [(line["status"], line["key"]) for line in lines[1:]] == [
@@ -250,6 +266,29 @@ def test_a_new_bundle_is_swapped_in_while_requests_run_and_a_bad_one_refused(exp
     assert statuses == {200} and version == new != old
     assert 'rexjax_swaps_total{outcome="done"} 1.0' in metrics and 'outcome="refused"} 1.0' in metrics
     assert after == new
+
+
+def test_a_bundle_that_goes_while_it_is_read_does_not_end_the_watch(exported, another, tmp_path, monkeypatch):
+    monkeypatch.setattr(servers, "_WATCH", 0.05)
+    folder, read = shutil.copytree(exported, tmp_path / "bundle"), servers.Bundle
+
+    async def until(client, line):
+        for _ in range(1200):
+            if line in (await client.get("/metrics")).text:
+                return
+            await asyncio.sleep(0.05)
+        raise AssertionError(line)
+
+    async def ask(client, server):
+        monkeypatch.setattr(servers, "Bundle", lambda folder: (folder / "gone").read_bytes())
+        shutil.copytree(another, folder, dirs_exist_ok=True)
+        await until(client, 'rexjax_swaps_total{outcome="refused"} 1.0')
+        monkeypatch.setattr(servers, "Bundle", read)
+        (folder / "bundle.json").write_text((folder / "bundle.json").read_text() + "\n")
+        await until(client, 'rexjax_swaps_total{outcome="done"} 1.0')
+        return (await client.post("/v1/recommend", json={"history": ["i1"]})).json()["version"]
+
+    assert answers(folder, ask) == Bundle(another).version
 
 
 def test_ready_only_while_it_takes_questions(folder):

@@ -1,0 +1,51 @@
+import asyncio
+import json
+import shutil
+
+import jax
+from jax import monitoring
+
+from rexjax.serving import swap
+from rexjax.serving.bundle import Bundle
+from rexjax.serving.engine import warm
+
+
+def test_what_was_compiled_apart_is_found_by_the_server(five):
+    events = []
+    assert asyncio.run(swap.compile_apart(five)) == 0
+    monitoring.register_event_listener(listener := lambda event, **about: events.append(event))
+    try:
+        warm(Bundle(five))
+    finally:
+        monitoring.unregister_event_listener(listener)
+    assert events.count("/jax/compilation_cache/cache_hits") >= 10
+    assert "/jax/compilation_cache/cache_misses" not in events
+
+
+def test_one_that_is_not_sound_ends_otherwise_and_without_a_cache_nothing_is_begun(five, tmp_path, monkeypatch):
+    folder = shutil.copytree(five, tmp_path / "bundle")
+    about = json.loads((folder / "bundle.json").read_text())
+    (folder / "bundle.json").write_text(json.dumps(about | {"format": 99}))
+    assert asyncio.run(swap.compile_apart(folder)) == 1
+    before = jax.config.jax_compilation_cache_dir
+    monkeypatch.setattr(swap.subprocess, "Popen", None)
+    jax.config.update("jax_compilation_cache_dir", None)
+    try:
+        assert asyncio.run(swap.compile_apart(folder)) is None
+    finally:
+        jax.config.update("jax_compilation_cache_dir", before)
+
+
+def test_its_process_ends_with_the_server(five, monkeypatch):
+    started, popen = [], swap.subprocess.Popen
+    monkeypatch.setattr(
+        swap.subprocess, "Popen", lambda *args, **about: started.append(popen(*args, **about)) or started[0]
+    )
+
+    async def run():
+        task = asyncio.create_task(swap.compile_apart(five))
+        await asyncio.sleep(0.1)
+        task.cancel()
+
+    asyncio.run(run())
+    assert started[0].wait() < 0
