@@ -68,11 +68,12 @@ class _Telling(uvicorn.Server):
         self._told = told
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        try:
-            await super().startup(sockets)
-        except OSError as error:  # another one, which began meanwhile, listens there
-            await self.lifespan.shutdown()
-            raise _taken("{}:{}".format(*sockets[0].getsockname()), error) from error
+        for bound in sockets or []:
+            try:
+                bound.listen(self.config.backlog)  # uvloop would not say that it has failed
+            except OSError as error:  # another one, which began meanwhile, listens there
+                raise _taken("{}:{}".format(*bound.getsockname()), error) from error
+        await super().startup(sockets)
         self._told()
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
@@ -242,10 +242,13 @@ def _stamp(folder: Path) -> bytes | None:
 async def _body(request: Request, kind: type[Any]) -> Any:
     """The body, of at most ``LARGEST`` bytes, as ``kind``."""
     body = bytearray()
-    async for part in request.stream():
-        body += part
-        if len(body) > LARGEST:
-            raise HTTPException(413, f"a body may have {LARGEST} bytes")
+    try:
+        async for part in request.stream():
+            body += part
+            if len(body) > LARGEST:
+                raise HTTPException(413, f"a body may have {LARGEST} bytes")
+    except ClientDisconnect:
+        raise HTTPException(400, "the body has not come whole") from None  # for the log: nobody is left to be told
     try:
         return msgspec.json.decode(bytes(body), type=kind)
     except msgspec.ValidationError as error:

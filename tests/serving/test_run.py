@@ -23,17 +23,19 @@ class Running:
 
     def __init__(self, folder, tmp_path, *flags):
         command = [sys.executable, "-m", "rexjax.cli", "serve", str(folder), "--port", "0"]
-        self.process = subprocess.Popen(
-            [*command, "--store", str(tmp_path / "store.db"), *flags],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={name: value for name, value in os.environ.items() if name != "XLA_FLAGS"},
-        )
+        self.log = tmp_path / "log"  # no pipe: one that nobody reads would stop the server when it is full
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                [*command, "--store", str(tmp_path / "store.db"), *flags],
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                env={name: value for name, value in os.environ.items() if name != "XLA_FLAGS"},
+            )
 
     def __enter__(self):
         self.address = self.process.stdout.readline().split(": ")[0]
-        assert self.address.startswith("http://127.0.0.1:"), self.process.communicate()
+        assert self.address.startswith("http://127.0.0.1:"), self.log.read_text()
         return self
 
     def __exit__(self, *error):
@@ -59,7 +61,8 @@ def test_it_answers_and_ends_in_peace_and_knows_its_users_after_a_restart(export
         [thread.join() for thread in threads]
         assert len(found) == 20
         server.process.send_signal(signal.SIGTERM)
-        _, log = server.process.communicate(timeout=60)
+        server.process.communicate(timeout=60)
+        log = server.log.read_text()
     assert server.process.returncode in (0, -signal.SIGTERM) and "Traceback" not in log
     lines = [json.loads(line) for line in log.splitlines()]
     assert {line["said"]["path"] for line in lines} == {"/v1/recommend", "/v1/events"} and "ann" not in log
@@ -102,13 +105,18 @@ async def _sent(address, *parts):
     return reader, writer
 
 
+async def _closed(writer):
+    writer.close()
+    await writer.wait_closed()
+
+
 async def _answer(connection):
     """Its status, headers and JSON."""
     reader, writer = connection
     head, *lines = (await reader.readuntil(b"\r\n\r\n")).decode().lower().splitlines()
     headers = dict(line.split(": ", 1) for line in lines if line)
     body = json.loads(await reader.readexactly(int(headers["content-length"])))
-    writer.close()
+    await _closed(writer)
     return int(head.split()[1]), headers, body
 
 
@@ -130,6 +138,7 @@ def test_a_thousand_connections_at_once(exported, tmp_path):
             found = asyncio.run(_crowd(server))
             assert server.ask("/readyz")["ready"]
             assert len(server.ask("/v1/recommend", {"history": ["i1"]})["items"]) == 10
+            assert "Traceback" not in server.log.read_text()
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
     statuses = [status for status, _, _ in found]
@@ -150,7 +159,7 @@ async def _crowd(server):
         writer.write(_post(json.dumps({"history": [f"i{number}"]}).encode()))
     found = await asyncio.wait_for(asyncio.gather(*map(_answer, crowd)), 120)
     for _, writer in (*silent, *halves):
-        writer.close()
+        await _closed(writer)
     return found
 
 
