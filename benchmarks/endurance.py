@@ -23,10 +23,9 @@ import tempfile
 import threading
 import time
 import urllib.request
-from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from scipy import stats
@@ -85,12 +84,12 @@ def main() -> None:
     parser.add_argument(
         "--rate", type=float, default=0.0, help="requests a second; 0: 70 %% of what one server sustains"
     )
-    parser.add_argument("--quick", action="store_true", help="half a minute")
+    parser.add_argument("--quick", action="store_true", help="one minute")
     flags = parser.parse_args()
     os.environ["JAX_PLATFORMS"] = "cpu"
     if not shutil.which("nginx"):
         raise SystemExit("benchmarks.endurance needs nginx: apt-get install nginx-light")
-    rate, seconds = flags.rate or SHARE * _sustained(), 30.0 if flags.quick else 60 * flags.minutes
+    rate, seconds = flags.rate or SHARE * _sustained(), 60.0 if flags.quick else 60 * flags.minutes
     with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
         run = Run(Path(name), stack)
         run.endure(seconds, rate)
@@ -201,12 +200,6 @@ class Run:
                     series = self.memory.setdefault(f"{name}, process {self.servers[name].pid}", [])
                     series.append((time.monotonic(), kilobytes / 1024))
 
-    def answers(self) -> "Answers":
-        """What the load has got."""
-        load = np.load(self.work / "load.npz")
-        outcome, version = (load["names"][load[name]] for name in ("outcome", "version"))
-        return Answers(load["due"], load["due"] + load["seconds"], outcome, version)
-
     def version(self, name: str) -> str:
         """Of a bundle, as answers tell it."""
         return json.loads((self.work / name / "bundle" / "bundle.json").read_text())["index"][:12]
@@ -217,76 +210,44 @@ class Run:
         for name in ("first", "second"):
             text = urllib.request.urlopen(f"http://127.0.0.1:{self.ports[name]}/metrics").read().decode()
             swaps = {key: float(n) for key, n in re.findall(r'rexjax_swaps_total{outcome="(\w+)"} (\S+)', text)}
-            rows.append(_row(f"swaps of the {name} replica's last process", "", swaps.get("done", 0.0), told=swaps))
+            rows.append(
+                record.row(f"swaps of the {name} replica's last process", "", swaps.get("done", 0.0), told=swaps)
+            )
         for name in self.servers:
             lines = (self.work / f"{name}.log").read_text().splitlines()
             odd = [line for line in lines if '"level": "INFO"' not in line]
-            rows.append(_row(f"lines in the log of {name} that are no request's", "", len(odd), last=odd[-3:]))
+            rows.append(record.row(f"lines in the log of {name} that are no request's", "", len(odd), last=odd[-3:]))
         return rows
-
-
-class Answers(NamedTuple):
-    """One entry a request, in each."""
-
-    due: np.ndarray
-    end: np.ndarray
-    outcome: np.ndarray
-    version: np.ndarray
-    """Empty where it failed."""
-
-    def failed(self, flying: tuple[float, float]) -> list[dict[str, Any]]:
-        """How many, of those that were on their way between two times and of the others."""
-        failed = self.outcome != open_load.OK
-        there = (self.due <= flying[1]) & (self.end >= flying[0])
-        rows = [_row("requests", "", len(failed)), _row("in flight at the kill", "", int(there.sum()))]
-        for name, which in (("in flight at the kill", failed & there), ("others", failed & ~there)):
-            kinds = dict(Counter(self.outcome[which].tolist()))
-            rows.append(_row(f"failed, {name}", "", int(which.sum()), kinds=kinds, due=self.due[which][:20].tolist()))
-        return rows
-
-    def latency(self, name: str, begin: float = -np.inf, end: float = np.inf) -> dict[str, Any]:
-        """Milliseconds from when requests were due, of those due between two times."""
-        spent = 1e3 * (self.end - self.due)[(self.due >= begin) & (self.due < end)]
-        p50, p99 = np.percentile(spent, (50, 99)).tolist()
-        return {"case": f"latency, {name}", "requests": len(spent), "p50_ms": p50, "p99_ms": p99, "max_ms": spent.max()}
-
-    def swapped(self, name: str, begin: float, end: float, new: str) -> dict[str, Any]:
-        """Seconds from a swap until the new index answered first, and the old one last."""
-        there = (self.outcome == open_load.OK) & (self.end >= begin) & (self.end < end)
-        first = self.end[there & (self.version == new)].min(initial=np.inf) - begin
-        last = self.end[there & (self.version != new)].max(initial=-np.inf) - begin
-        counts = Counter(self.version[there].tolist())
-        return _row(f"{name}, until the old index has answered last", "s", last, first_new=first, answers=dict(counts))
 
 
 def _grown(name: str, series: list[tuple[float, float]], after: float) -> dict[str, Any]:
     """Megabytes of a process that it had at first, at last, and gained a minute; none where it did not live so long."""
     times, sizes = np.asarray([one for one in series if one[0] >= series[0][0] + after]).reshape(-1, 2).T
     if len(times) < 3:
-        return _row(f"memory of {name}", "MB", series[-1][1])
+        return record.row(f"memory of {name}", "MB", series[-1][1])
     slope, _, low, high = stats.theilslopes(sizes, times / 60)
-    found = {"first": float(np.median(sizes[:5])), "last": float(np.median(sizes[-5:])), "most": sizes.max()}
-    return _row(f"memory of {name}", "MB a minute", float(slope), interval=[low, high], **found)
-
-
-def _row(case: str, unit: str, ours: float, **more: Any) -> dict[str, Any]:
-    return {"case": case, "unit": unit, "ours": ours} | more
+    found = {"first": float(np.median(sizes[:5])), "last": float(np.median(sizes[-5:])), "most": float(sizes.max())}
+    return record.row(f"memory of {name}", "MB a minute", float(slope), interval=[float(low), float(high)], **found)
 
 
 def _rows(run: Run, rate: float, seconds: float) -> list[dict[str, Any]]:
     """Everything that was found."""
-    answers, at = run.answers(), run.incidents
-    rows = [_row("asked for", "1/s", rate, seconds=seconds), *answers.failed(at["kill"]), answers.latency("all")]
+    answers, at = open_load.read(run.work / "load.npz"), run.incidents
+    rows = [record.row("asked for", "1/s", rate, seconds=seconds), *answers.failed(at["kill"]), answers.latency("all")]
     swaps = {"swap": (at["swap back"][0], "two"), "swap back": (np.inf, "one")}
     for name, (begin, end) in at.items():
         if name in swaps:
             until, new = swaps[name]
             rows.append(answers.swapped(name, begin, until, run.version(new)))
-            end = begin + max(0.0, rows[-1]["ours"])
+            end = begin + (rows[-1]["ours"] or 0.0)
         about = {"seconds": end - begin, "at": begin - run.begin}
         rows.append(answers.latency(f"{name} and {AFTER:.0f} s after", begin, end + AFTER) | about)
     after = min(60.0, 0.1 * seconds)
-    rows += [_grown(name, series, after) for name, series in run.memory.items()]
+    calm = end + 2 * AFTER  # of the last swap
+    for name, series in run.memory.items():
+        rows.append(_grown(name, series, after))
+        if later := [one for one in series if one[0] >= calm]:
+            rows.append(_grown(f"{name}, after the last swap", later, 0.0))
     return rows + run.told()
 
 

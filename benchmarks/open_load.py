@@ -9,11 +9,14 @@ import asyncio
 import sys
 import time
 from array import array
+from collections import Counter
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import uvloop
 
+from benchmarks import record
 from benchmarks.serving import request
 
 PATIENCE = 30.0
@@ -118,6 +121,63 @@ class _Connection(asyncio.Protocol):
         """Of the request that waits."""
         self._load.waiting.discard(self)
         self._load.note(self._due, outcome, version if outcome == OK else "")
+
+
+class Answers(NamedTuple):
+    """One entry a request, in each."""
+
+    due: np.ndarray
+    end: np.ndarray
+    outcome: np.ndarray
+    version: np.ndarray
+    """Empty where it failed."""
+
+    def failed(self, flying: tuple[float, float]) -> list[dict[str, Any]]:
+        """How many, of those that were on their way between two times and of the others."""
+        failed = self.outcome != OK
+        there = (self.due <= flying[1]) & (self.end >= flying[0])
+        rows = [record.row("requests", "", len(failed)), record.row("in flight at the kill", "", int(there.sum()))]
+        for name, which in (("in flight at the kill", failed & there), ("others", failed & ~there)):
+            kinds = dict(Counter(self.outcome[which].tolist()))
+            rows.append(
+                record.row(
+                    f"failed, {name}",
+                    "",
+                    int(which.sum()),
+                    kinds=kinds,
+                    at=(self.due[which][:20] - self.due.min()).tolist(),
+                )
+            )
+        return rows
+
+    def latency(self, name: str, begin: float = -np.inf, end: float = np.inf) -> dict[str, Any]:
+        """Milliseconds from when requests were due, of those due between two times."""
+        spent = 1e3 * (self.end - self.due)[(self.due >= begin) & (self.due < end)]
+        p50, p99 = np.percentile(spent, (50, 99)).tolist()
+        return {
+            "case": f"latency, {name}",
+            "requests": len(spent),
+            "p50_ms": p50,
+            "p99_ms": p99,
+            "max_ms": float(spent.max()),
+        }
+
+    def swapped(self, name: str, begin: float, end: float, new: str) -> dict[str, Any]:
+        """Seconds from a swap until the new index answered first, and the old one last."""
+        there = (self.outcome == OK) & (self.end >= begin) & (self.end < end)
+        new, old = (self.end[there & which] - begin for which in (self.version == new, self.version != new))
+        first, last = float(new.min()) if len(new) else None, float(old.max()) if len(old) else None
+        counts = Counter(self.version[there].tolist())
+        return record.row(
+            f"{name}, until the old index has answered last", "s", last, first_new=first, answers=dict(counts)
+        )
+
+
+def read(path: Path) -> Answers:
+    """What ``write`` has left."""
+    load = np.load(path)
+    outcome, version = (load["names"][load[name]] for name in ("outcome", "version"))
+    return Answers(load["due"], load["due"] + load["seconds"], outcome, version)
 
 
 def main(port: str, rate: str, seconds: str, path: str) -> None:

@@ -24,6 +24,11 @@ def write(path: str, rows: list[dict[str, Any]], packages: tuple[str, ...], **mo
         Path(path).write_text(json.dumps(machine | {"versions": versions} | more | {"rows": rows}, indent=1) + "\n")
 
 
+def row(case: str, unit: str, ours: Any, **more: Any) -> dict[str, Any]:
+    """One row, without a peer."""
+    return {"case": case, "unit": unit, "ours": ours} | more
+
+
 def rows(path: str) -> list[dict[str, Any]]:
     """The rows that ``write`` left in ``path``; none where there is no such file."""
     return json.loads(Path(path).read_text())["rows"] if path and Path(path).exists() else []
