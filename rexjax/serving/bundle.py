@@ -3,12 +3,14 @@
 Every file is checked against its SHA-256 before it is used, and nothing is unpickled.
 """
 
+import functools
 import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import safetensors.numpy
 from jax import export as exports
@@ -19,6 +21,8 @@ from rexjax.errors import UserError
 FORMAT = 1
 PARTS = "parts-"
 """What the names of the folders with an export's files begin with; ``bundle.json`` says which one holds."""
+_MASKS = 64
+"""Sets of categories whose masks are kept, of N bytes each."""
 _TOLERANCE = 1e-3  # of a score, between platforms
 
 
@@ -61,8 +65,16 @@ class Bundle:
         self.share = table["share"].to_numpy()
         self.popular = np.argsort(-self.share, kind="stable").astype(np.int32)
         self.by_id = {name: number for number, name in enumerate(self.item_ids)}
+        self.categories, self._category = _categories(table)
+        self.of_categories = functools.lru_cache(_MASKS)(self._of_categories)
         names = ("recommend", "filtered", "similar", "explain")
         self._programs = {name: _program(place, name) for name in names if f"{name}.program" in about["files"]}
+
+    def _of_categories(self, names: frozenset[str]) -> np.ndarray:
+        """The items of some of ``categories``: bool [N], not to be written to."""
+        mask = np.isin(self._category, [self.categories[name] for name in names])
+        mask.flags.writeable = False
+        return mask
 
     def recommend(self, histories: np.ndarray, exclude: np.ndarray, mask: np.ndarray | None = None) -> Answer:
         """After histories int32 [B, L] (latest last, -1 before), without exclude int32 [B, E] and what mask forbids.
@@ -103,6 +115,14 @@ class Bundle:
         scores = np.asarray(self.probe.scores)
         if not np.allclose(found.scores[:, : scores.shape[1]], scores, atol=_TOLERANCE):
             raise UserError(f"{self.folder} answers otherwise than when it was exported: export it again")
+
+
+def _categories(table: pa.Table) -> tuple[dict[str, int], np.ndarray]:
+    """A number for each name, in their order, and the items' numbers, int32 [N]; none where the log knows none."""
+    if "category" not in table.column_names:
+        return {}, np.zeros(len(table), np.int32)
+    names, numbers = np.unique(table["category"].to_numpy(), return_inverse=True)
+    return {name: number for number, name in enumerate(names.tolist()) if name}, numbers.astype(np.int32)
 
 
 def _program(folder: Path, name: str) -> Any:

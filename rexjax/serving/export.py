@@ -81,6 +81,7 @@ def _write_parts(index: Index, place: Path) -> None:
         (place / f"{name}.program").write_bytes(run.serialize())
     safetensors.numpy.save_file(indexes.flatten(index.scorer.served), place / "weights.safetensors")
     table = {"item_id": index.item_ids, "title": index.titles, "share": index.share}
+    table |= {"category": index.categories} if index.categories else {}
     pq.write_table(pa.table(table), place / "items.parquet")
 
 

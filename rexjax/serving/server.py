@@ -29,6 +29,7 @@ from rexjax.serving.store import Store
 LARGEST = 64 * 1024
 """Bytes of a request's body."""
 _LOG = logging.getLogger("rexjax.serving")
+_NAMED = 5  # categories in an error
 _WATCH = 2.0  # seconds between looks for a new bundle
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
@@ -43,6 +44,7 @@ class Recommend(msgspec.Struct, forbid_unknown_fields=True):
     k: Annotated[int, msgspec.Meta(ge=1)] | Annotated[float, msgspec.Meta(ge=1)] = 10  # 1e1 is an integer in JSON
     exclude: Annotated[list[Name], msgspec.Meta(max_length=64)] = []
     only: Annotated[list[Name], msgspec.Meta(max_length=200)] | None = None
+    categories: Annotated[list[Name], msgspec.Meta(min_length=1, max_length=64)] | None = None
 
 
 class Events(msgspec.Struct, forbid_unknown_fields=True):
@@ -143,7 +145,7 @@ class Server:
         if asked.history is None and asked.user is not None:
             history = await asyncio.to_thread(self.store.history, asked.user, bundle.length)
         known, exclude = ([bundle.by_id[i] for i in names if i in bundle.by_id] for names in (history, asked.exclude))
-        mask = _mask(bundle, asked.only)
+        mask = _mask(bundle, asked.only, asked.categories)
         if known:
             found = await self.engine.ask(Question(bundle, known, k, exclude, mask))
             pairs = zip(found.ids, found.scores, strict=True)
@@ -207,7 +209,8 @@ class Server:
 
     async def openapi(self, request: Request) -> Response:
         """What can be asked, for programs."""
-        return _json(_openapi(self.engine.bundle.k, bool(len(self.keys))))
+        bundle = self.engine.bundle
+        return _json(_openapi(bundle.k, bool(len(self.keys)), tuple(bundle.categories)))
 
     async def _watch(self) -> None:
         """Swaps a new bundle in when the folder holds one, and goes on with the old one when it is not sound."""
@@ -252,12 +255,24 @@ async def _body(request: Request, kind: type[Any]) -> Any:
         raise HTTPException(400, f"the body is no JSON: {error}") from None
 
 
-def _mask(bundle: Bundle, only: list[str] | None) -> np.ndarray | None:
+def _mask(bundle: Bundle, only: list[str] | None, categories: list[str] | None) -> np.ndarray | None:
+    """What may be answered; None: everything."""
+    found = None if categories is None else _in_categories(bundle, categories)
     if only is None:
-        return None
+        return found
     mask = np.zeros(bundle.items, bool)
     mask[[bundle.by_id[name] for name in only if name in bundle.by_id]] = True
-    return mask
+    return mask if found is None else mask & found
+
+
+def _in_categories(bundle: Bundle, names: list[str]) -> np.ndarray:
+    if not bundle.categories:
+        raise HTTPException(422, "this index knows no categories: make it with --data.columns.category")
+    known = frozenset(name for name in names if name in bundle.categories)
+    if not known:
+        some = ", ".join(map(repr, [*bundle.categories][:_NAMED])) + ", …" * (len(bundle.categories) > _NAMED)
+        raise HTTPException(422, f"no item is of category {' or '.join(map(repr, names[:_NAMED]))}: there are {some}")
+    return bundle.of_categories(known)
 
 
 def _item(bundle: Bundle, item: int, score: float) -> dict[str, Any]:
@@ -278,13 +293,18 @@ async def _failed(request: Request, error: Exception) -> Response:
 
 
 @functools.cache
-def _openapi(most: int, keys: bool) -> dict[str, Any]:
-    """For a server that answers at most ``most`` items, to those who have one of its ``keys``."""
+def _openapi(most: int, keys: bool, categories: tuple[str, ...]) -> dict[str, Any]:
+    """For a server that answers at most ``most`` items, of ``categories``, to those who have one of its ``keys``."""
     (recommend, events, explain), schemas = msgspec.json.schema_components(
         (Recommend, Events, Explain), ref_template="#/components/schemas/{name}"
     )
     number = {"type": "integer", "minimum": 1, "maximum": most, "default": 10}
-    schemas["Recommend"]["properties"]["k"] = number
+    asked = schemas["Recommend"]["properties"]
+    asked["k"] = number
+    if categories:
+        asked["categories"]["anyOf"][0]["contains"] = {"enum": categories}  # others beside it count for nothing
+    else:
+        del asked["categories"]
     refusals = {
         "400": "the body is no JSON",
         "404": "no such item",

@@ -15,9 +15,10 @@ from rexjax.retrieval import index
 from rexjax.serving import export
 
 N, L, D = 3000, 10, 16
+CATEGORIES = ["", "mugs", "pots", "rugs", "lamps", "vases", "beds"]
 
 
-def make(workdir: Path, seed: int) -> Path:
+def make(workdir: Path, seed: int, categories: bool = False) -> Path:
     """A workdir with a finished index of a student that was never trained."""
     settings = Student(width=D, kernels=2, hidden=16)
     student, folder = recommender.student(settings, L), workdir / "index"
@@ -26,6 +27,8 @@ def make(workdir: Path, seed: int) -> Path:
     rows = jax.random.normal(jax.random.key(seed + 1), (N, D))
     served = recommender.serve(student, params | {"rows": rows}, np.zeros((N, 0), np.float32), N)
     names = {"item_id": [f"i{i}" for i in range(N)], "title": [f"Thing <{i}>" for i in range(N)]}
+    if categories:
+        names["category"] = [CATEGORIES[i % len(CATEGORIES)] for i in range(N)]
     pq.write_table(pa.table(names), folder / "items.parquet")
     popularity = np.random.default_rng(seed).permutation(N).astype(np.int64)
     index.write(folder, quantize.quantize(served, 8), settings, L, popularity)
@@ -35,7 +38,7 @@ def make(workdir: Path, seed: int) -> Path:
 
 @pytest.fixture(scope="session")
 def workdir(tmp_path_factory) -> Path:
-    return make(tmp_path_factory.mktemp("workdir"), 0)
+    return make(tmp_path_factory.mktemp("workdir"), 0, categories=True)
 
 
 @pytest.fixture(scope="session")
@@ -47,7 +50,7 @@ def exported(workdir, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def another(tmp_path_factory) -> Path:
-    """An export of another model of the same catalogue."""
+    """An export of another model of the same catalogue, whose categories it does not know."""
     folder = tmp_path_factory.mktemp("bundle") / "v2"
     export.write(make(tmp_path_factory.mktemp("workdir"), 5), folder)
     return folder

@@ -2,6 +2,7 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from rexjax import artifacts
@@ -21,6 +22,15 @@ def test_a_reader_needs_neither_flax_nor_the_models(exported):
     run = subprocess.run([sys.executable, "-c", script, str(exported)], capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
     assert run.stdout.strip() == "(2, 100)"
+
+
+def test_the_masks_of_categories(exported, another):
+    bundle = Bundle(exported)
+    assert list(bundle.categories) == ["beds", "lamps", "mugs", "pots", "rugs", "vases"]
+    mask = bundle.of_categories(frozenset({"mugs", "beds"}))
+    np.testing.assert_array_equal(mask, np.isin(np.arange(bundle.items) % 7, [1, 6]))
+    assert mask is bundle.of_categories(frozenset({"beds", "mugs"})) and not mask.flags.writeable
+    assert not Bundle(another).categories
 
 
 def test_what_is_damaged_is_named(workdir, tmp_path):
