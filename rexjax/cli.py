@@ -44,7 +44,7 @@ def _dispatch(arguments: list[str]) -> None:
         out.print(_overview(), markup=False, highlight=False)
         return
     command, *rest = arguments
-    actions = {name: partial(_run, name) for name in ("run", *pipeline.BY_NAME)}
+    actions = {name: partial(_run, name) for name in ("run", *pipeline.BY_NAME)} | {"items": _items}
     actions |= {"sweep": _sweep, "recommend": _recommend, "plan": _plan, "export": _export, "serve": _serve}
     if command not in actions:
         raise UserError(f"no command {command!r}: it is one of {', '.join(actions)}; see rexjax --help")
@@ -62,6 +62,7 @@ def _overview() -> str:
         '  rexjax compress   CONFIG   --budget "bytes_per_item=32": the best student it allows, chosen on validation\n'
         "  rexjax sweep      CONFIG   --trials 20: searches hyper-parameters (--of teacher), on validation alone\n"
         '  rexjax recommend  WORKDIR  --history "item, item" --k 10\n'
+        "  rexjax items      WORKDIR  --put FILE --remove FILE: changes the catalogue, without training\n"
         "  rexjax export     WORKDIR FOLDER   what a server needs, in a folder that stands alone\n"
         "  rexjax serve      FOLDER   --port 8000: answers over HTTP from an exported folder\n"
         "  rexjax plan       CONFIG   --topology v5p:8x8x8: memory, time and cost on TPUs that are not here\n\n"
@@ -319,6 +320,14 @@ def _recommend(arguments: list[str]) -> None:
     for rank, row in enumerate(rows, 1):
         table.add_row(str(rank), row.item_id, row.title, f"{row.score:.3f}")
     out.print(table, markup=False)
+
+
+def _items(arguments: list[str]) -> None:
+    from rexjax import items
+    from rexjax.mesh import keep_compiled_programs
+
+    keep_compiled_programs()
+    items.run(tyro.cli(items.Change, args=arguments, prog="rexjax items"), _say)
 
 
 @dataclasses.dataclass(frozen=True)
