@@ -4,7 +4,7 @@
     python -m benchmarks.put_items runs/quickstart --json benchmarks/results/put_items.json
 
 The catalogue is dealt into ten parts. Each in turn is taken out of the index and put back by what the items' text says
-(``rexjax items``), the map being fitted on the other nine; then the test targets among them are ranked in the whole
+(``rexjax items``), the map being learnt from the other nine; then the test targets among them are ranked in the whole
 catalogue, seen items filtered: with their trained rows, with the rows put in, by popularity as the log knows it (an
 item that was really new would have none) and by the likeness of their text to the latest item's. So every test user
 counts once. The others' targets are ranked beside the rows put in as well, which must not push them down.
@@ -25,6 +25,9 @@ from rexjax.encoders import text
 from rexjax.evaluation import significance
 from rexjax.evaluation.ranking import Requests
 from rexjax.retrieval import changes, index, scorer
+from rexjax.retrieval.changes import Contents, TextMap
+from rexjax.retrieval.index import Index
+from rexjax.retrieval.scorer import Scorer
 from rexjax.stages import evaluate, inputs
 
 PARTS = 10
@@ -58,13 +61,15 @@ def measure(workdir: Path) -> list[dict[str, Any]]:
     scores: dict[str, dict[str, list[np.ndarray]]] = {}
     explained = []
     for held in np.array_split(np.random.default_rng(0).permutation(log.items), PARTS):
-        new, rows, share = _put_back(contents, vectors, held)
-        explained.append(share)
-        changed = found.scorer._replace(served=changes.put(contents, new, rows).served)
+        text_map = _learnt(contents, vectors, held)
+        linear = text_map._replace(left=np.zeros_like(text_map.left))
+        changed, simple = (_put_back(found, contents, held, one, vectors) for one in (text_map, linear))
+        explained.append(text_map.about["explained"])
         own = np.isin(np.arange(log.items), held)
         for name, ranked, targets in (
             ("trained rows", found.scorer, own),
             ("rows put in", changed, own),
+            ("rows put in, linear function alone", simple, own),
             ("popularity", popular, own),
             ("text cosine", alike, own),
             ("others, before", found.scorer, ~own),
@@ -77,13 +82,17 @@ def measure(workdir: Path) -> list[dict[str, Any]]:
     return [about | _row(name, found) for name, found in scores.items()]
 
 
-def _put_back(contents: changes.Contents, vectors: np.ndarray, held: np.ndarray) -> tuple[dict[str, Any], Any, float]:
-    """Items ``held``, rows of theirs from a map that has not seen them, and what it explains."""
-    learners = changes.learners(contents)
-    learners = learners[~np.isin(learners, held)]
-    text_map = changes.fit_map(vectors[learners], changes.rows_of(contents, learners))
+def _learnt(contents: Contents, vectors: np.ndarray, held: np.ndarray) -> TextMap:
+    """From items that are not ``held``."""
+    learners = changes.learners(changes.remove(contents, {contents.items["item_id"][item] for item in held}))
+    learners = np.setdiff1d(np.arange(len(vectors)), held)[learners]
+    return changes.fit_map(vectors[learners], changes.rows_of(contents, learners))
+
+
+def _put_back(found: Index, contents: Contents, held: np.ndarray, text_map: TextMap, vectors: np.ndarray) -> Scorer:
+    """The model with the rows of ``held`` from their text; in their places, so that dense ids stay."""
     new = {name: [column[item] for item in held] for name, column in contents.items.items()}
-    return new, changes.predict(text_map, vectors[held]), text_map.about["explained"]
+    return found.scorer._replace(served=changes.put(contents, new, changes.predict(text_map, vectors[held])).served)
 
 
 def _asked_for(asked: Requests, wanted: np.ndarray) -> Requests:

@@ -62,12 +62,13 @@ def run(change: Change, say: Callable[[str], None]) -> Artifact:
     old = changes.read(folder)
     known = set(old.items["item_id"])
     _check(change, known, new["item_id"], gone)
+    model = text_model(change.workdir) if change.put else None
 
     work, files = artifacts.unfinished(folder), [path for path in (change.put, change.remove) if path]
     artifacts.begin(work, settings.digest([before.hash, *map(artifacts.file_hash, files)]))
     found, text_map = changes.remove(old, set(gone)), changes.read_map(folder)
-    if change.put:
-        text_map, rows = _rows(old, text_map, new["text"], change.workdir, before.hash, work / "shards", say)
+    if model:
+        text_map, rows = _rows(model, old, text_map, new["text"], before, work / "shards", say)
         found = changes.put(found, new, rows)
         shutil.rmtree(work / "shards")
     version = changes.write(work, found, text_map, folder)
@@ -105,16 +106,15 @@ def _removed(gone: list[str], known: set[str]) -> str:
 
 
 def _rows(
+    model: TextModel,
     old: Contents,
     text_map: TextMap | None,
     texts: list[str],
-    workdir: Path,
-    index: str,
+    index: Artifact,
     folder: Path,
     say: Callable[[str], None],
 ) -> tuple[TextMap, np.ndarray]:
     """The map from texts to rows, fitted here unless the index holds one, and the rows of ``texts``: float32 [M, D]."""
-    model = text_model(workdir)
     encoder = settings.digest(text.identity(model))
     if text_map is None:
         learners = changes.learners(old)
@@ -124,13 +124,16 @@ def _rows(
             )
         known = text.encode_texts(model, [old.items["text"][item] for item in learners], folder / "known", mesh=None)
         text_map = changes.fit_map(known, changes.rows_of(old, learners))
-        text_map = text_map._replace(about=text_map.about | {"index": index, "encoder": encoder})
+        text_map = text_map._replace(about=text_map.about | {"index": index.hash, "encoder": encoder})
         about = text_map.about
-        say(f"from text to rows: fitted on {about['items']} items, explains {about['explained']:.0%} of their variance")
+        say(
+            f"from text to rows: learnt from {about['items']} items; a linear function explains "
+            f"{about['explained']:.0%} of their variance"
+        )
     if text_map.about["encoder"] != encoder:
         raise UserError(
-            f"the index in {workdir} reads texts by another model than {model.name} (--encode.model): put that one "
-            "back, or remove the index and make it anew with `rexjax index CONFIG`"
+            f"{index.folder} reads texts by another model than {model.name} (--encode.model): put that one back, or "
+            "remove the index and make it anew with `rexjax index CONFIG`"
         )
     return text_map, changes.predict(text_map, text.encode_texts(model, texts, folder / "new", mesh=None))
 

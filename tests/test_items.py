@@ -125,7 +125,7 @@ def best(workdir, *history):
 def test_an_item_that_is_put_in_is_found_by_a_history_of_similar_ones_until_it_is_taken_out(workdir):
     before, at_first, first = ids(workdir), best(workdir, "s3"), hash_of(workdir)
     said = change(workdir, [f"new,{TITLES[3]},rugs"])
-    assert "fitted on 24 items, explains" in said[0]
+    assert "learnt from 24 items; a linear function explains" in said[0]
     assert said[1].endswith("1 items added, 0 replaced, 0 removed; 25 items, version 2")
     assert ids(workdir) == [*before, "new"] and best(workdir, "s3")[0] == "new" and best(workdir, "new")[0] == "s3"
     found = index.read(workdir / "index")
