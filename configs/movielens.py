@@ -40,5 +40,17 @@ def get_config() -> Config:
                 patience=9,
             ),
         ),
-        student=Student(width=32, training=Training(epochs=9, batch=16, validate_every=3, patience=2)),
+        student=Student(
+            width=64,
+            hidden=128,
+            training=Training(
+                epochs=16,
+                batch=16,
+                learning_rate=2e-3,
+                decay_steps=-1,
+                validate_every=4,
+                validate_users=10_000,
+                patience=9,
+            ),
+        ),
     )

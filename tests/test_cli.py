@@ -382,7 +382,7 @@ def test_settings_that_the_log_cannot_meet_are_refused(finished, tmp_path, capsy
     ("damage", "words"),
     [
         (lambda f: (f / "manifest.json").unlink(), "stage 'index' has not finished"),
-        (lambda f: os.truncate(f / "rows.safetensors", 100), "rows.safetensors is damaged"),
+        (lambda f: os.truncate(f / "rows.npy", 100), "rows.npy is damaged"),
         (lambda f: (f / "popularity.npy").unlink(), "popularity.npy is missing"),
         (lambda f: (f / "index.json").write_text((f / "index.json").read_text().replace("8", "9", 1)), "is damaged"),
     ],

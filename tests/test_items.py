@@ -232,7 +232,7 @@ def test_an_export_of_the_changed_index_answers_with_the_new_item(workdir, tmp_p
 
 STEPS = {
     "reading texts": (items.text, "encode_texts"),
-    "writing rows": (index.safetensors.numpy, "save_file"),
+    "writing rows": (index.files, "write"),
     "writing popularity": (index.np, "save"),
     "the manifest": (artifacts, "finish"),
     "publishing": (artifacts, "publish"),

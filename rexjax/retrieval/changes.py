@@ -24,7 +24,7 @@ from rexjax import settings
 from rexjax.compression.quantize import QuantizedRows, quantize_rows
 from rexjax.config import Student
 from rexjax.models.recommender import Served
-from rexjax.retrieval import index
+from rexjax.retrieval import files, index
 from rexjax.retrieval.rows import take
 
 MOST = 5000
@@ -64,7 +64,7 @@ def read(folder: Path) -> Contents:
     """The index in ``folder``, as the pipeline or ``write`` left it."""
     items = pq.read_table(folder / "items.parquet").to_pydict()
     kept = {name: [str(value) for value in items[name]] for name in _columns(items)}
-    served = index.unflatten(safetensors.numpy.load_file(folder / "rows.safetensors"))
+    served = index.unflatten(files.read(folder))
     return Contents(served, np.load(folder / "popularity.npy", allow_pickle=False), kept)
 
 

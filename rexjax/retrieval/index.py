@@ -1,6 +1,6 @@
 """The index: item rows, scales, id map, history encoder and fallback in one folder; all that serving needs.
 
-Everything is safetensors, Parquet or JSON: nothing is unpickled, and the row file is memory-mapped.
+Everything is NumPy's format, safetensors, Parquet or JSON: nothing is unpickled, and the rows are memory-mapped.
 """
 
 import difflib
@@ -12,7 +12,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pyarrow.parquet as pq
-import safetensors.numpy
 from flax import traverse_util
 
 from rexjax import settings
@@ -22,7 +21,7 @@ from rexjax.config import Student
 from rexjax.errors import UserError
 from rexjax.models import recommender
 from rexjax.models.recommender import Served
-from rexjax.retrieval import scorer
+from rexjax.retrieval import files, scorer
 from rexjax.retrieval.scorer import Scorer
 
 
@@ -55,7 +54,7 @@ class Recommendation(NamedTuple):
 def write(
     folder: Path, served: Served, student: Student, length: int, popularity: np.ndarray, version: int = 1
 ) -> None:
-    """Writes ``rows.safetensors``, ``popularity.npy`` and ``index.json``; the id map lies beside them already.
+    """Writes ``rows.npy``, ``weights.safetensors``, ``popularity.npy`` and ``index.json`` beside the id map.
 
     Args:
         folder: where to; holds ``items.parquet``.
@@ -71,7 +70,7 @@ def write(
     width = jax.eval_shape(dequantize_tree, served).items.shape[1]
     if student.width != width:
         raise UserError(f"the student is {student.width} wide and its item rows are {width}: an index needs them alike")
-    safetensors.numpy.save_file(flatten(served), folder / "rows.safetensors")
+    files.write(folder, flatten(served))
     np.save(folder / "popularity.npy", popularity)
     write_json(folder / "index.json", {"version": version, "length": length, "student": settings.as_dict(student)})
 
@@ -80,7 +79,7 @@ def read(folder: Path) -> Index:
     """Reads what ``write`` left (the caller has checked its hashes)."""
     about = json.loads((folder / "index.json").read_text())
     student = settings.from_dict(Student, about["student"])
-    served = unflatten(safetensors.numpy.load_file(folder / "rows.safetensors"))
+    served = unflatten(files.read(folder))
     items = pq.read_table(folder / "items.parquet").to_pydict()
     popularity = np.load(folder / "popularity.npy", allow_pickle=False)
     return Index(

@@ -12,13 +12,13 @@ import jax
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import safetensors.numpy
 from jax import export as exports
 
 from rexjax import artifacts
 from rexjax.errors import UserError
+from rexjax.retrieval import files
 
-FORMAT = 1
+FORMAT = 2
 PARTS = "parts-"
 """What the names of the folders with an export's files begin with; ``bundle.json`` says which one holds."""
 _MASKS = 64
@@ -55,9 +55,10 @@ class Bundle:
         about = _about(folder)
         place = folder / about["place"]
         self.folder, self.version = folder, about["index"][:12]
-        self.items, self.length, self.k, self.excluded = (about[n] for n in ("items", "length", "k", "excluded"))
+        self.items, self.length, self.excluded = (about[name] for name in ("items", "length", "excluded"))
+        self.k, self.few, self.room = (about[name] for name in ("k", "few", "room"))
         self.probe = Probe(**about["probe"])
-        self.weights = jax.device_put(safetensors.numpy.load_file(place / "weights.safetensors"))
+        self.weights = files.read(place)
         self.bytes_resident = sum(leaf.nbytes for leaf in self.weights.values())
         table = pq.read_table(place / "items.parquet")
         self.item_ids: list[str] = table["item_id"].to_pylist()
@@ -67,7 +68,7 @@ class Bundle:
         self.by_id = {name: number for number, name in enumerate(self.item_ids)}
         self.categories, self._category = _categories(table)
         self.of_categories = functools.lru_cache(_MASKS)(self._of_categories)
-        names = ("recommend", "filtered", "similar", "explain")
+        names = ("recommend", "few", "filtered", "similar", "explain")
         self._programs = {name: _program(place, name) for name in names if f"{name}.program" in about["files"]}
 
     def _of_categories(self, names: frozenset[str]) -> np.ndarray:
@@ -76,15 +77,20 @@ class Bundle:
         mask.flags.writeable = False
         return mask
 
-    def recommend(self, histories: np.ndarray, exclude: np.ndarray, mask: np.ndarray | None = None) -> Answer:
+    def recommend(
+        self, histories: np.ndarray, exclude: np.ndarray, mask: np.ndarray | None = None, *, few: bool = False
+    ) -> Answer:
         """After histories int32 [B, L] (latest last, -1 before), without exclude int32 [B, E] and what mask forbids.
 
-        ``exclude`` is padded with -1; histories are not excluded by themselves. ``mask`` is bool [B, N].
+        ``exclude`` is padded with -1; histories are not excluded by themselves. ``mask`` is bool [B, N]. E is at most
+        L + ``excluded`` and K is ``k``; with ``few``, which is quicker, they are ``room`` and ``few`` (and no mask).
         """
-        room = np.full((len(histories), self.length + self.excluded), -1, np.int32)
+        room = np.full((len(histories), self.room if few else self.length + self.excluded), -1, np.int32)
         room[:, : exclude.shape[1]] = exclude
         asked = histories.astype(np.int32), room
-        return self._run("recommend", *asked) if mask is None else self._run("filtered", *asked, mask)
+        if mask is not None:
+            return self._run("filtered", *asked, mask)
+        return self._run("few" if few else "recommend", *asked)
 
     def similar(self, items: np.ndarray) -> Answer:
         """Items nearest to each of int32 [B]."""

@@ -1,7 +1,8 @@
 """Batches requests that come one by one: what has come while one batch ran is the next one.
 
 So nobody waits for company while the model is idle, and under load batches grow by themselves. A batch is padded to the
-next of a few sizes, for which the programs are compiled before the first request is taken. The queue has an end.
+next of a few sizes, for which the programs are compiled before the first request is taken. What most requests ask for,
+few answers and few exclusions, has a program of its own, which scores less again. The queue has an end.
 """
 
 import asyncio
@@ -14,8 +15,10 @@ import numpy as np
 
 from rexjax.serving.bundle import Bundle
 
-SIZES = (1, 4, 16, 64)
-"""Batches that are compiled."""
+SIZES = {"few": (1, 2, 4, 8, 16, 32, 64), "recommend": (1, 8, 64), "filtered": (1, 8)}
+"""Batches that are compiled, of each program."""
+LARGEST = 64
+"""Questions that are answered together."""
 
 
 class Busy(Exception):
@@ -104,7 +107,7 @@ class Engine:
         try:
             self._queue.put_nowait(waiting)
         except asyncio.QueueFull:
-            raise Busy(max(0.1, self._queue.qsize() / SIZES[-1] * self._seconds)) from None
+            raise Busy(max(0.1, self._queue.qsize() / LARGEST * self._seconds)) from None
         return await waiting.answer
 
     async def run(self) -> None:
@@ -118,27 +121,27 @@ class Engine:
         await self._queue.put(None)
 
     def _take(self, first: _Waiting) -> list[_Waiting]:
-        batch = [first]
-        while len(batch) < SIZES[-1] and not self._queue.empty():
+        found = [first]
+        while len(found) < LARGEST and not self._queue.empty():
             one = self._queue.get_nowait()
             if one is None:
                 self._queue.put_nowait(None)
                 break
-            batch.append(one)
-        return batch
+            found.append(one)
+        return found
 
-    async def _answer(self, batch: list[_Waiting]) -> None:
+    async def _answer(self, together: list[_Waiting]) -> None:
         loop, started = asyncio.get_running_loop(), time.perf_counter()
-        self._observe("batch_size", len(batch))
-        for waiting in batch:
+        self._observe("batch_size", len(together))
+        for waiting in together:
             self._observe("queue", started - waiting.since)
         try:
-            found = await loop.run_in_executor(self._thread, answer_all, [one.question for one in batch])
+            found = await loop.run_in_executor(self._thread, answer_all, [one.question for one in together])
         except Exception as error:  # each of them is told; the server goes on
-            found = [error] * len(batch)
+            found = [error] * len(together)
         self._seconds = 0.9 * self._seconds + 0.1 * (time.perf_counter() - started)
         self._observe("model", time.perf_counter() - started)
-        for waiting, one in zip(batch, found, strict=True):
+        for waiting, one in zip(together, found, strict=True):
             if waiting.answer.done():  # the client has gone
                 continue
             if isinstance(one, Exception):
@@ -149,9 +152,10 @@ class Engine:
 
 def warm(bundle: Bundle) -> None:
     """Compiles all sizes, and checks the answers."""
-    for size in SIZES:
-        for mask in (None, np.ones(bundle.items, bool)):
-            answer(bundle, [Question(bundle, [0], 1, [], mask)] * size)
+    for program, sizes in SIZES.items():
+        mask = np.ones(bundle.items, bool) if program == "filtered" else None
+        for size in sizes:
+            batch(bundle, program, [Question(bundle, [0], 1, [], mask)] * size)
     bundle.similar(np.zeros(1, np.int32))
     if bundle.explains:
         bundle.explain(padded([[0]], bundle.length), np.zeros(1, np.int32))
@@ -159,29 +163,48 @@ def warm(bundle: Bundle) -> None:
 
 
 def answer_all(questions: list[Question]) -> list[Found]:
-    """In their order; of two bundles where a swap fell between them."""
+    """In their order, those of one bundle and one program together."""
     found: dict[int, Found] = {}
-    for bundle in {id(one.bundle): one.bundle for one in questions}.values():
-        own = [number for number, one in enumerate(questions) if one.bundle is bundle]
-        found |= zip(own, answer(bundle, [questions[number] for number in own]), strict=True)
+    groups: dict[tuple[int, str], list[int]] = {}
+    for number, question in enumerate(questions):
+        groups.setdefault((id(question.bundle), program_for(question)), []).append(number)
+    for (_, program), numbers in groups.items():
+        for start in range(0, len(numbers), SIZES[program][-1]):
+            part = numbers[start : start + SIZES[program][-1]]
+            asked = [questions[number] for number in part]
+            found |= zip(part, batch(asked[0].bundle, program, asked), strict=True)
     return [found[number] for number in range(len(questions))]
 
 
-def answer(bundle: Bundle, questions: list[Question]) -> list[Found]:
-    """One batch, padded to the next size."""
-    size = next(size for size in SIZES if size >= len(questions))
+def program_for(question: Question) -> str:
+    """The quickest one that can answer it."""
+    if question.mask is not None:
+        return "filtered"
+    excluded = len(question.exclude) + len(question.history)
+    return "few" if question.k <= question.bundle.few and excluded <= question.bundle.room else "recommend"
+
+
+def batch(bundle: Bundle, program: str, questions: list[Question]) -> list[Found]:
+    """Answers of one program, padded to its next size."""
+    size = next(size for size in SIZES[program] if size >= len(questions))
+    room = bundle.room if program == "few" else bundle.length + bundle.excluded
     histories = padded([question.history for question in questions], bundle.length, size)
-    exclude = np.full((size, bundle.length + bundle.excluded), -1, np.int32)
-    filtered = any(question.mask is not None for question in questions)
-    mask = np.ones((size, bundle.items), bool) if filtered else None
-    for row, question in enumerate(questions):
-        without = list(dict.fromkeys([*question.exclude, *reversed(question.history)]))[: exclude.shape[1]]
-        exclude[row, : len(without)] = without
-        if mask is not None and question.mask is not None:
-            mask[row] = question.mask
-    found = bundle.recommend(histories, exclude, mask)
+    exclude = np.full((size, room), -1, np.int32)
+    for row, question in zip(exclude, questions, strict=False):
+        without = list(dict.fromkeys([*question.exclude, *reversed(question.history)]))[:room]
+        row[: len(without)] = without
+    found = bundle.recommend(histories, exclude, _masks(bundle, questions, size), few=program == "few")
     rows = zip(found.ids, found.scores, questions, strict=False)
     return [_of(ids[: question.k], scores[: question.k]) for ids, scores, question in rows]
+
+
+def _masks(bundle: Bundle, questions: list[Question], size: int) -> np.ndarray | None:
+    if questions[0].mask is None:
+        return None
+    masks = np.ones((size, bundle.items), bool)
+    for row, question in zip(masks, questions, strict=False):
+        row[:] = question.mask
+    return masks
 
 
 def padded(histories: list[list[int]], length: int, size: int = 1) -> np.ndarray:

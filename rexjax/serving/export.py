@@ -15,11 +15,11 @@ import jax.numpy as jnp
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import safetensors.numpy
 from jax import export as exports
 
 from rexjax import artifacts
 from rexjax.errors import UserError
+from rexjax.retrieval import files
 from rexjax.retrieval import index as indexes
 from rexjax.retrieval.index import Index
 from rexjax.retrieval.rows import count, take
@@ -27,10 +27,10 @@ from rexjax.retrieval.topk import top_k
 from rexjax.serving.bundle import FORMAT, PARTS, Probe
 
 PLATFORMS = ("cpu", "cuda", "tpu")
-MOST = 100
-"""Answers that a program gives at most."""
-EXCLUDED = 64
-"""Items that a request may exclude besides its history."""
+MOST, FEW = 100, 20
+"""Answers that a program gives at most, and those of one that is quicker for giving fewer."""
+EXCLUDED, ROOM = 64, 32
+"""Items that a request may exclude besides its history, and all that it may exclude of the quicker program."""
 _PROBES = 8
 
 
@@ -55,8 +55,10 @@ def write(workdir: Path, folder: Path) -> dict[str, Any]:
         "index": artifact.hash,
         "items": len(index.titles),
         "length": index.length,
-        "k": most(index),
+        "k": min(MOST, len(index.titles)),
+        "few": min(FEW, len(index.titles)),
         "excluded": EXCLUDED,
+        "room": ROOM,
         "platforms": PLATFORMS,
         "probe": _probe(index)._asdict(),
         "place": place.name,
@@ -79,41 +81,41 @@ def _write_parts(index: Index, place: Path) -> None:
     place.mkdir(parents=True)
     for name, run in programs(index).items():
         (place / f"{name}.program").write_bytes(run.serialize())
-    safetensors.numpy.save_file(indexes.flatten(index.scorer.served), place / "weights.safetensors")
+    files.write(place, indexes.flatten(index.scorer.served))
     table = {"item_id": index.item_ids, "title": index.titles, "share": index.share}
     table |= {"category": index.categories} if index.categories else {}
     pq.write_table(pa.table(table), place / "items.parquet")
 
 
-def most(index: Index) -> int:
-    """K of the programs."""
-    return min(MOST, len(index.titles))
-
-
 def programs(index: Index) -> dict[str, exports.Exported]:
     """All of them give scores float32 [B, K] and ids int32 [B, K]; B is symbolic.
 
-    ``recommend``: (weights, histories int32 [B, L], exclude int32 [B, L + E]); ``filtered``: with mask bool [B, N] of
-    what may be answered besides; ``similar``: (weights, items int32 [B]). But ``explain``, which pooled students have:
-    (weights, histories, items int32 [B]) → float32 [B, L + 1], what each event gave.
+    ``recommend``, and ``few``, whose K and E are smaller: (weights, histories int32 [B, L], exclude int32 [B, E]);
+    ``filtered``: with mask bool [B, N] of what may be answered besides; ``similar``: (weights, items int32 [B]). But
+    ``explain``, which pooled students have: (weights, histories, items int32 [B]) → float32 [B, L + 1], what each event
+    gave.
     """
-    scorer, k, items = index.scorer, most(index), len(index.titles)
+    scorer, items = index.scorer, len(index.titles)
 
-    def recommend(weights: dict[str, Any], histories: jax.Array, exclude: jax.Array, mask: Any = None) -> Any:
-        served = indexes.unflatten(weights)
-        return top_k(scorer.encode(served, histories), served.items, k, exclude=exclude, mask=mask)
+    def recommend(k: int) -> Callable[..., Any]:
+        def run(weights: dict[str, Any], histories: jax.Array, exclude: jax.Array, mask: Any = None) -> Any:
+            served = indexes.unflatten(weights)
+            return top_k(scorer.encode(served, histories), served.items, min(k, items), exclude=exclude, mask=mask)
+
+        return run
 
     def similar(weights: dict[str, Any], ids: jax.Array) -> Any:
         served = indexes.unflatten(weights)
         queries = take(served.items, ids[:, None])[0][:, 0]
-        return top_k(queries, served.items, k, exclude=ids[:, None], cosine=True)
+        return top_k(queries, served.items, min(MOST, items), exclude=ids[:, None], cosine=True)
 
     (batch,) = exports.symbolic_shape("b")
     ids = lambda *shape: jax.ShapeDtypeStruct(shape, jnp.int32)  # noqa: E731
     asked = ids(batch, index.length), ids(batch, index.length + EXCLUDED)
     found = {
-        "recommend": _export(recommend, index, *asked),
-        "filtered": _export(recommend, index, *asked, jax.ShapeDtypeStruct((batch, items), bool)),
+        "recommend": _export(recommend(MOST), index, *asked),
+        "few": _export(recommend(FEW), index, asked[0], ids(batch, ROOM)),
+        "filtered": _export(recommend(MOST), index, *asked, jax.ShapeDtypeStruct((batch, items), bool)),
         "similar": _export(similar, index, ids(batch)),
     }
     if scorer.explain:

@@ -41,7 +41,9 @@ def serve(
         server = Server(folder, keys=known, store=store, waiting=waiting)
         about, address = server.engine.bundle, f"http://{host}:{listening.getsockname()[1]}"
         say(f"{address}: {about.items:,} items, version {about.version}")
-        settings = uvicorn.Config(server.app, log_config=None, access_log=False, timeout_graceful_shutdown=_GRACE)
+        settings = uvicorn.Config(
+            server.app, log_config=None, access_log=False, proxy_headers=False, timeout_graceful_shutdown=_GRACE
+        )
         uvicorn.Server(settings).run([listening])
 
 

@@ -14,7 +14,7 @@ from rexjax.models import recommender
 from rexjax.retrieval import index
 from rexjax.serving import export
 
-N, L, D = 3000, 10, 16
+N, L, D = 12_000, 10, 16
 CATEGORIES = ["", "mugs", "pots", "rugs", "lamps", "vases", "beds"]
 
 

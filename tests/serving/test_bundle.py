@@ -36,7 +36,7 @@ def test_the_masks_of_categories(exported, another):
 def test_what_is_damaged_is_named(workdir, tmp_path):
     folder = tmp_path / "export"
     export.write(workdir, folder)
-    for name in ("weights.safetensors", "recommend.program", "items.parquet"):
+    for name in ("rows.npy", "weights.safetensors", "recommend.program", "items.parquet"):
         (path,) = folder.glob(f"*/{name}")
         kept = path.read_bytes()
         path.write_bytes(kept[:-1] + bytes([kept[-1] ^ 1]))

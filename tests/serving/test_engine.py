@@ -41,7 +41,7 @@ def test_what_was_asked_before_the_stop_is_answered_and_each_gets_its_own(bundle
         history[0, -1] = i
         expected = bundle.recommend(history, np.asarray([[i]], np.int32))
         assert found[i].ids == expected.ids[0][:3].tolist()
-    assert sum(sizes) == 300 and max(sizes) == engines.SIZES[-1]
+    assert sum(sizes) == 300 and max(sizes) == engines.LARGEST
 
 
 def test_one_mask_in_a_batch_binds_nobody_else(bundle):
@@ -58,16 +58,16 @@ def test_who_comes_when_the_queue_is_full_is_told_when_to_come_again(bundle):
 
 
 def test_an_error_in_a_batch_reaches_those_in_it_and_the_engine_goes_on(bundle, monkeypatch):
-    once, right = threading.Event(), engines.answer
+    once, right = threading.Event(), engines.batch
 
-    def wrong(bundle, questions):
+    def wrong(*about):
         if not once.is_set():
             once.set()
             raise RuntimeError("out of memory")
-        return right(bundle, questions)
+        return right(*about)
 
     engine = Engine(bundle)
-    monkeypatch.setattr(engines, "answer", wrong)
+    monkeypatch.setattr(engines, "batch", wrong)
     found = ask_all(engine, [question(bundle, i) for i in range(100)])
     failed = [isinstance(one, RuntimeError) for one in found]
     assert failed == [True] * 64 + [False] * 36
@@ -91,3 +91,23 @@ def test_a_question_is_answered_by_the_bundle_whose_ids_it_has_though_another_wa
     alone = [ask_all(Engine(one), [question(one, i) for i in range(40)]) for one in (bundle, new)]
     assert [one.ids for one in mixed] == [alone[i % 2][i].ids for i in range(40)]
     assert alone[0][0].ids != alone[1][0].ids
+
+
+@pytest.mark.parametrize("many", [False, True], ids=["few", "many"])
+@pytest.mark.parametrize("masked", [False, True], ids=["all", "mask"])
+def test_every_program_gives_the_same_answers_to_any_number_of_questions(bundle, many, masked):
+    rng = np.random.default_rng(0)
+    mask = np.arange(bundle.items) % 2 == 0 if masked else None
+    k = bundle.few + 1 if many else 3
+    asked = [
+        Question(bundle, history, k, exclude, mask)
+        for history, exclude in zip(*(rng.integers(0, bundle.items, (23, 5)).tolist() for _ in range(2)), strict=True)
+    ]
+    expected = {False: {False: "few", True: "recommend"}, True: dict.fromkeys((False, True), "filtered")}
+    assert {engines.program_for(question) for question in asked} == {expected[masked][many]}
+    scorer = np.ones((23, bundle.items), bool) if mask is None else np.tile(mask, (23, 1))
+    histories = engines.padded([question.history for question in asked], bundle.length, 23)
+    exclude = np.asarray([question.exclude + question.history for question in asked], np.int32)
+    slow = bundle.recommend(histories, exclude, scorer)
+    for found, ids in zip(engines.answer_all(asked), slow.ids, strict=True):
+        assert found.ids == ids[:k].tolist()

@@ -90,7 +90,7 @@ def test_a_folder_that_is_no_export_is_refused_and_export_says_what_it_wrote(wor
     assert "is no finished export: make one with `rexjax export WORKDIR" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
     cli.main(["export", str(workdir), "out"])
-    assert "out: 3,000 items" in capsys.readouterr().out
+    assert "out: 12,000 items" in capsys.readouterr().out
 
 
 def test_it_keeps_what_its_openapi_promises_whatever_is_sent(exported, tmp_path):

@@ -248,8 +248,8 @@ def test_requests_at_once_are_answered_in_batches_and_each_gets_its_own(folder):
 
 
 def test_a_full_queue_says_when_to_come_again(folder, monkeypatch):
-    slow = engines.answer
-    monkeypatch.setattr(engines, "answer", lambda *args: (__import__("time").sleep(0.05), slow(*args))[1])
+    slow = engines.batch
+    monkeypatch.setattr(engines, "batch", lambda *args: (__import__("time").sleep(0.05), slow(*args))[1])
 
     async def ask(client, server):
         one = lambda i: client.post("/v1/recommend", json={"history": [f"i{i}"]})  # noqa: E731
