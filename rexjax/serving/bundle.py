@@ -15,6 +15,8 @@ from jax import export as exports
 
 from rexjax import artifacts
 from rexjax.errors import UserError
+from rexjax.serving.compared import Compared
+from rexjax.serving.search import Search
 
 FORMAT = 1
 PARTS = "parts-"
@@ -50,7 +52,7 @@ class Bundle:
         """
         about = _about(folder)
         place = folder / about["place"]
-        self.folder, self.version = folder, about["index"][:12]
+        self.folder, self.version, self.name = folder, about["index"][:12], about.get("name", "served")
         self.items, self.length, self.k, self.excluded = (about[n] for n in ("items", "length", "k", "excluded"))
         self.probe = Probe(**about["probe"])
         self.weights = jax.device_put(safetensors.numpy.load_file(place / "weights.safetensors"))
@@ -61,8 +63,12 @@ class Bundle:
         self.share = table["share"].to_numpy()
         self.popular = np.argsort(-self.share, kind="stable").astype(np.int32)
         self.by_id = {name: number for number, name in enumerate(self.item_ids)}
+        self.search = Search(self.titles, self.item_ids, self.popular)
         names = ("recommend", "filtered", "similar", "explain")
         self._programs = {name: _program(place, name) for name in names if f"{name}.program" in about["files"]}
+        self.compared = [
+            Compared(name, size, place, _program(place, name)) for name, size in about.get("compared", {}).items()
+        ]
 
     def recommend(self, histories: np.ndarray, exclude: np.ndarray, mask: np.ndarray | None = None) -> Answer:
         """After histories int32 [B, L] (latest last, -1 before), without exclude int32 [B, E] and what mask forbids.
