@@ -1,5 +1,6 @@
 import pytest
 
+from rexjax.serving import search as searches
 from rexjax.serving.search import Search
 
 TITLES = ["Red Lamp", "blue  lamp", "Straße & Söhne", "red", "", "a\nb"]
@@ -25,7 +26,9 @@ ORDER = [3, 1, 0, 5, 4, 2]
         ("nothing", []),
     ],
 )
-def test_items_that_hold_a_text_in_any_case_in_their_order(text, found):
+@pytest.mark.parametrize("together", [1, 2, 100])
+def test_items_that_hold_a_text_in_any_case_in_their_order(text, found, together, monkeypatch):
+    monkeypatch.setattr(searches, "_TOGETHER", together)
     search = Search(TITLES, IDS, ORDER)
     assert search.find(text, 10) == found and search.find(text, 2) == found[:2]
 
