@@ -15,6 +15,8 @@ from jax import export as exports
 from rexjax import artifacts
 from rexjax.errors import UserError
 from rexjax.retrieval import files
+from rexjax.serving.compared import Compared
+from rexjax.serving.search import Search
 
 FORMAT = 2
 PARTS = "parts-"
@@ -50,7 +52,7 @@ class Bundle:
         """
         about = _about(folder)
         place = folder / about["place"]
-        self.folder, self.version = folder, about["index"][:12]
+        self.folder, self.version, self.name = folder, about["index"][:12], about.get("name", "served")
         self.items, self.length, self.excluded = (about[name] for name in ("items", "length", "excluded"))
         self.k, self.few, self.room = (about[name] for name in ("k", "few", "room"))
         self.probe = Probe(**about["probe"])
@@ -62,8 +64,12 @@ class Bundle:
         self.share = table["share"].to_numpy()
         self.popular = np.argsort(-self.share, kind="stable").astype(np.int32)
         self.by_id = {name: number for number, name in enumerate(self.item_ids)}
+        self.search = Search(self.titles, self.item_ids, self.popular)
         names = ("recommend", "few", "filtered", "similar", "explain")
         self._programs = {name: _program(place, name) for name in names if f"{name}.program" in about["files"]}
+        self.compared = [
+            Compared(name, size, place, _program(place, name)) for name, size in about.get("compared", {}).items()
+        ]
 
     def recommend(
         self, histories: np.ndarray, exclude: np.ndarray, mask: np.ndarray | None = None, *, few: bool = False
