@@ -338,6 +338,8 @@ class Export:
     """Where `rexjax run` left its artifacts."""
     folder: tyro.conf.Positional[Path]
     """Where to; a server that reads it swaps the new one in."""
+    compare: bool = False
+    """Also the teacher and the float32 student of the workdir, for the comparison on the server's page."""
 
 
 def _export(arguments: list[str]) -> None:
@@ -345,7 +347,7 @@ def _export(arguments: list[str]) -> None:
     _need_serving()
     from rexjax.serving import export
 
-    about = export.write(request.workdir, request.folder)
+    about = export.write(request.workdir, request.folder, request.compare)
     size = sum(path.stat().st_size for path in request.folder.rglob("*") if path.is_file())
     out.print(
         f"{request.folder}: {about['items']:,} items, {size:,} bytes, for {', '.join(about['platforms'])}; "
@@ -357,7 +359,7 @@ def _export(arguments: list[str]) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Serve:
-    """Answers over HTTP: POST /v1/recommend, POST /v1/events, GET /v1/items/ID/similar, /openapi.json, /metrics."""
+    """Answers over HTTP: a page at /, POST /v1/recommend, POST /v1/events, /openapi.json, /metrics."""
 
     folder: tyro.conf.Positional[Path]
     """What `rexjax export` wrote; a new export into it is swapped in while the server runs."""

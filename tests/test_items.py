@@ -219,6 +219,7 @@ def test_an_export_of_the_changed_index_answers_with_the_new_item(workdir, tmp_p
     from rexjax.serving.bundle import Bundle
 
     change(workdir, [f"new,{TITLES[3]},rugs"], remove=["s7"])
+    assert index.read(workdir / "index").version == 2
     export.write(workdir, tmp_path / "bundle")
     bundle = Bundle(tmp_path / "bundle")
     bundle.check()

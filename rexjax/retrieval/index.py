@@ -40,6 +40,8 @@ class Index(NamedTuple):
     """The longest history that is looked at."""
     categories: list[str] | None = None
     """By dense id, '' where an item has none; None where the log knows none at all."""
+    version: int = 1
+    """Above 1: items have been put in or taken out since training."""
 
 
 class Recommendation(NamedTuple):
@@ -90,6 +92,7 @@ def read(folder: Path) -> Index:
         share=popularity / max(popularity.sum(), 1),
         length=about["length"],
         categories=items.get("category"),
+        version=about.get("version", 1),
     )
 
 

@@ -17,6 +17,8 @@ from jax import export as exports
 from rexjax import artifacts
 from rexjax.errors import UserError
 from rexjax.retrieval import files
+from rexjax.serving.compared import Compared
+from rexjax.serving.search import Search
 
 FORMAT = 2
 PARTS = "parts-"
@@ -54,7 +56,7 @@ class Bundle:
         """
         about = _about(folder)
         place = folder / about["place"]
-        self.folder, self.version = folder, about["index"][:12]
+        self.folder, self.version, self.name = folder, about["index"][:12], about.get("name", "served")
         self.items, self.length, self.excluded = (about[name] for name in ("items", "length", "excluded"))
         self.k, self.few, self.room = (about[name] for name in ("k", "few", "room"))
         self.probe = Probe(**about["probe"])
@@ -66,10 +68,14 @@ class Bundle:
         self.share = table["share"].to_numpy()
         self.popular = np.argsort(-self.share, kind="stable").astype(np.int32)
         self.by_id = {name: number for number, name in enumerate(self.item_ids)}
+        self.search = Search(self.titles, self.item_ids, self.popular)
         self.categories, self._category = _categories(table)
         self.of_categories = functools.lru_cache(_MASKS)(self._of_categories)
         names = ("recommend", "few", "filtered", "similar", "explain")
         self._programs = {name: _program(place, name) for name in names if f"{name}.program" in about["files"]}
+        self.compared = [
+            Compared(name, size, place, _program(place, name)) for name, size in about.get("compared", {}).items()
+        ]
 
     def _of_categories(self, names: frozenset[str]) -> np.ndarray:
         """The items of some of ``categories``: bool [N], not to be written to."""

@@ -1,4 +1,5 @@
 import json
+import shutil
 import subprocess
 import sys
 
@@ -60,3 +61,12 @@ def test_one_that_answers_otherwise_is_refused(workdir, tmp_path):
     artifacts.write_json(folder / "bundle.json", about)
     with pytest.raises(UserError, match="answers otherwise than when it was exported"):
         Bundle(folder).check()
+
+
+def test_an_export_of_before_there_were_comparisons_has_none(compared, tmp_path):
+    about = json.loads((compared / "bundle.json").read_text())
+    assert [one.name for one in Bundle(compared).compared] == ["teacher", "student"]
+    folder = shutil.copytree(compared, tmp_path / "old")
+    old = {key: value for key, value in about.items() if key not in ("name", "compared")}
+    artifacts.write_json(folder / "bundle.json", old)
+    assert Bundle(folder).compared == [] and Bundle(folder).name == "served"

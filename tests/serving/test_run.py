@@ -8,6 +8,7 @@ import sys
 import threading
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 import pytest
 
@@ -17,17 +18,19 @@ class Running:
 
     def __init__(self, folder, tmp_path, *flags):
         command = [sys.executable, "-m", "rexjax.cli", "serve", str(folder), "--port", "0"]
-        self.process = subprocess.Popen(
-            [*command, "--store", str(tmp_path / "store.db"), *flags],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={name: value for name, value in os.environ.items() if name != "XLA_FLAGS"},
-        )
+        self.log = tmp_path / "log"  # a file: a pipe that nobody reads is full after some hundred requests
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                [*command, "--store", str(tmp_path / "store.db"), *flags],
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                env={name: value for name, value in os.environ.items() if name != "XLA_FLAGS"},
+            )
 
     def __enter__(self):
         self.address = self.process.stdout.readline().split(": ")[0]
-        assert self.address.startswith("http://127.0.0.1:"), self.process.communicate()
+        assert self.address.startswith("http://127.0.0.1:"), self.log.read_text()
         return self
 
     def __exit__(self, *error):
@@ -53,7 +56,8 @@ def test_it_answers_and_ends_in_peace_and_knows_its_users_after_a_restart(export
         [thread.join() for thread in threads]
         assert len(found) == 20
         server.process.send_signal(signal.SIGTERM)
-        _, log = server.process.communicate(timeout=60)
+        server.process.communicate(timeout=60)
+    log = server.log.read_text()
     assert server.process.returncode in (0, -signal.SIGTERM) and "Traceback" not in log
     lines = [json.loads(line) for line in log.splitlines()]
     assert {line["said"]["path"] for line in lines} == {"/v1/recommend", "/v1/events"} and "ann" not in log
@@ -91,6 +95,9 @@ def test_a_folder_that_is_no_export_is_refused_and_export_says_what_it_wrote(wor
     assert not list(tmp_path.iterdir())
     cli.main(["export", str(workdir), "out"])
     assert "out: 12,000 items" in capsys.readouterr().out
+    assert not json.loads(Path("out/bundle.json").read_text())["compared"]
+    cli.main(["export", str(workdir), "out", "--compare"])
+    assert set(json.loads(Path("out/bundle.json").read_text())["compared"]) == {"teacher", "student"}
 
 
 def test_it_keeps_what_its_openapi_promises_whatever_is_sent(exported, tmp_path):

@@ -11,7 +11,8 @@ from rexjax.serving import engine as engines
 from rexjax.serving import server as servers
 from rexjax.serving.bundle import Bundle
 from rexjax.serving.keys import Keys
-from rexjax.serving.server import LARGEST, Server
+from rexjax.serving.messages import LARGEST
+from rexjax.serving.server import Server
 
 SECRET = {"authorization": "Bearer s3cret"}
 
@@ -303,15 +304,3 @@ def test_ready_only_while_it_takes_questions(folder):
         return before, (await client.get("/readyz")).status_code
 
     assert answers(folder, ask) == (200, 503)
-
-
-def test_openapi_names_every_path_and_category(folder, another):
-    async def ask(client, server):
-        return (await client.get("/openapi.json")).json()
-
-    found = answers(folder, ask)
-    properties = found["components"]["schemas"]["Recommend"]["properties"]
-    assert "mugs" in properties["categories"]["anyOf"][0]["contains"]["enum"]
-    assert "categories" not in answers(another, ask)["components"]["schemas"]["Recommend"]["properties"]
-    assert set(found["paths"]) == {"/v1/recommend", "/v1/events", "/v1/explain", "/v1/items/{item}/similar"}
-    assert found["components"]["schemas"]["Recommend"]["properties"]["k"]["minimum"] == 1
