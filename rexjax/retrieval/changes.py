@@ -3,9 +3,9 @@
 The row of an item that training has not met comes from its text's vector, by a map learnt from popular items that it
 has met (Gantner et al. 2010, "Learning Attribute-to-Feature Mappings for Cold-Start Recommendations"): a linear
 function, fitted by ridge regression, and what it leaves of the items nearest by text, averaged (Nadaraya 1964, Watson
-1964). Either alone fails somewhere: on the simulated shop the nearest items find a quarter of what the linear function
-does, on Amazon's Beauty the linear function less than half of both together (``benchmarks.put_items``). The map is
-fitted to rows as they are served, so it suits every way of compressing them, and is kept inside the index.
+1964). Alone, the linear function finds less than half on Amazon's Beauty (``benchmarks.put_items``); the nearest items'
+rows alone, which were tried, found a quarter on the simulated shop. The map is fitted to rows as they are served, so it
+suits every way of compressing them, and is kept inside the index.
 """
 
 import json
