@@ -195,9 +195,6 @@ def test_recommend_from_a_workdir_without_an_index_is_refused(tmp_path, capsys):
     assert "stage 'index' has not finished" in refused(capsys, "recommend", tmp_path)
 
 
-# --- items ------------------------------------------------------------------------------------------------------------
-
-
 def test_items_are_taken_out_and_a_run_leaves_it_so(copy, tmp_path, capsys):
     config, workdir = copy
     (tmp_path / "gone.txt").write_text("sku-00001\nsku-99999\n")
@@ -400,24 +397,3 @@ def test_an_earlier_stage_that_is_damaged_is_named(copy, capsys):
     os.truncate(workdir / "encode" / "vectors.npy", 50)
     assert "vectors.npy is damaged" in refused(capsys, "teacher", config, "--workdir", workdir)
     assert (workdir / "teacher" / "manifest.json").exists()
-
-
-# --- Help and imports -------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        ((), ("rexjax run", "rexjax teacher", "rexjax recommend", "configs/quickstart.py")),
-        (("--help",), ("rexjax run", "rexjax teacher", "rexjax recommend", "configs/quickstart.py")),
-        (("run", "--help"), ("--student.width", "what serving pays for", "--data.no-strict", "--update", "All stages")),
-        (("teacher", "--help"), ("--teacher.heads", "Attention heads", "Train the large sequential transformer")),
-        (("recommend", "--help"), ("--history", "oldest first", "--k")),
-        (("items", "--help"), ("--put", "--remove", "one a line", "without training")),
-    ],
-)
-def test_help_explains_the_options(capsys, monkeypatch, arguments, words):
-    monkeypatch.setenv("COLUMNS", "200")
-    assert main(*arguments) == 0
-    text = " ".join(capsys.readouterr().out.replace("│", " ").split())
-    assert [word for word in words if word not in text] == []

@@ -39,7 +39,7 @@ def new(*ids):
     }
 
 
-def same(a, b):
+def assert_same(a, b):
     jax.tree.map(np.testing.assert_array_equal, a.served, b.served)
     np.testing.assert_array_equal(a.popularity, b.popularity)
     assert a.items == b.items
@@ -149,12 +149,12 @@ def test_remove_leaves_the_others_as_they_were(bits):
     assert found.items == {name: [column[i] for i in stay] for name, column in old.items.items()}
     np.testing.assert_array_equal(found.popularity, old.popularity[stay])
     np.testing.assert_array_equal(changes.rows_of(found, np.arange(N - 2)), changes.rows_of(old, np.asarray(stay)))
-    same(changes.remove(old, set()), old)
+    assert_same(changes.remove(old, set()), old)
 
 
 def test_what_was_put_in_can_be_taken_out_again():
     old = contents(8)
-    same(changes.remove(changes.put(old, new("a", "b"), unit(RNG.normal(size=(2, D)))), {"a", "b"}), old)
+    assert_same(changes.remove(changes.put(old, new("a", "b"), unit(RNG.normal(size=(2, D)))), {"a", "b"}), old)
 
 
 # --- on disk ----------------------------------------------------------------------------------------------------------
@@ -171,11 +171,11 @@ def test_a_changed_index_is_read_as_it_was_written(bits, category, tmp_path):
     pq.write_table(pa.table(numbers), before / "items.parquet")
     index.write(before, old.served, STUDENT, L, old.popularity)
     found = changes.read(before)
-    same(found, old._replace(items=old.items | {"item_id": [str(i) for i in range(N)]}))
+    assert_same(found, old._replace(items=old.items | {"item_id": [str(i) for i in range(N)]}))
     assert changes.read_map(before) is None
     text_map = changes.fit_map(RNG.normal(size=(N, W)), ROWS)
     assert changes.write(after, changes.remove(found, {"3"}), text_map, before) == 2
-    same(changes.read(after), changes.remove(found, {"3"}))
+    assert_same(changes.read(after), changes.remove(found, {"3"}))
     kept = changes.read_map(after)
     assert kept.about == text_map.about
     jax.tree.map(np.testing.assert_array_equal, kept._replace(about=None), text_map._replace(about=None))
