@@ -61,8 +61,12 @@ def publish(folder: Path) -> None:
     """Puts a finished stage's work in the place of the artifact ``folder``; without finished work, does nothing."""
     work = unfinished(folder)
     if (work / "manifest.json").exists():
-        shutil.rmtree(folder, ignore_errors=True)
+        before = work.with_name(f"{work.name}.before")
+        shutil.rmtree(before, ignore_errors=True)
+        if folder.exists():
+            os.replace(folder, before)
         os.replace(work, folder)
+        shutil.rmtree(before, ignore_errors=True)
 
 
 def begin(folder: Path, key: str) -> None:
@@ -115,6 +119,8 @@ def read(folder: Path) -> Artifact:
         UserError: the stage has not finished, or a file is missing or altered; the message names it.
     """
     stage = folder.name
+    if not folder.exists():
+        publish(folder)  # of a run that was killed within it
     manifest = _read_json(folder / "manifest.json")
     if not {"key", "hash", "metrics", "files"} <= manifest.keys():
         raise UserError(f"stage '{stage}' has not finished in {folder.parent}: run `rexjax {stage} CONFIG` first")

@@ -44,7 +44,7 @@ def _dispatch(arguments: list[str]) -> None:
         out.print(_overview(), markup=False, highlight=False)
         return
     command, *rest = arguments
-    actions = {name: partial(_run, name) for name in ("run", *pipeline.BY_NAME)}
+    actions = {name: partial(_run, name) for name in ("run", *pipeline.BY_NAME)} | {"items": _items}
     actions |= {"sweep": _sweep, "recommend": _recommend, "plan": _plan, "export": _export, "serve": _serve}
     if command not in actions:
         raise UserError(f"no command {command!r}: it is one of {', '.join(actions)}; see rexjax --help")
@@ -62,6 +62,7 @@ def _overview() -> str:
         '  rexjax compress   CONFIG   --budget "bytes_per_item=32": the best student it allows, chosen on validation\n'
         "  rexjax sweep      CONFIG   --trials 20: searches hyper-parameters (--of teacher), on validation alone\n"
         '  rexjax recommend  WORKDIR  --history "item, item" --k 10\n'
+        "  rexjax items      WORKDIR  --put FILE --remove FILE: changes the catalogue, without training\n"
         "  rexjax export     WORKDIR FOLDER   what a server needs, in a folder that stands alone\n"
         "  rexjax serve      FOLDER   --port 8000: answers over HTTP from an exported folder\n"
         "  rexjax plan       CONFIG   --topology v5p:8x8x8: memory, time and cost on TPUs that are not here\n\n"
@@ -321,6 +322,14 @@ def _recommend(arguments: list[str]) -> None:
     out.print(table, markup=False)
 
 
+def _items(arguments: list[str]) -> None:
+    from rexjax import items
+    from rexjax.mesh import keep_compiled_programs
+
+    keep_compiled_programs()
+    items.run(tyro.cli(items.Change, args=arguments, prog="rexjax items"), _say)
+
+
 @dataclasses.dataclass(frozen=True)
 class Export:
     """Writes what a server needs into a folder that stands alone: programs, weights, ids, hashes of all of it."""
@@ -329,6 +338,8 @@ class Export:
     """Where `rexjax run` left its artifacts."""
     folder: tyro.conf.Positional[Path]
     """Where to; a server that reads it swaps the new one in."""
+    compare: bool = False
+    """Also the teacher and the float32 student of the workdir, for the comparison on the server's page."""
 
 
 def _export(arguments: list[str]) -> None:
@@ -336,7 +347,7 @@ def _export(arguments: list[str]) -> None:
     _need_serving()
     from rexjax.serving import export
 
-    about = export.write(request.workdir, request.folder)
+    about = export.write(request.workdir, request.folder, request.compare)
     size = sum(path.stat().st_size for path in request.folder.rglob("*") if path.is_file())
     out.print(
         f"{request.folder}: {about['items']:,} items, {size:,} bytes, for {', '.join(about['platforms'])}; "
@@ -348,7 +359,7 @@ def _export(arguments: list[str]) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Serve:
-    """Answers over HTTP: POST /v1/recommend, POST /v1/events, GET /v1/items/ID/similar, /openapi.json, /metrics."""
+    """Answers over HTTP: a page at /, POST /v1/recommend, POST /v1/events, /openapi.json, /metrics."""
 
     folder: tyro.conf.Positional[Path]
     """What `rexjax export` wrote; a new export into it is swapped in while the server runs."""

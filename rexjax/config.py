@@ -26,6 +26,8 @@ class Columns:
     """Stars, where there are any; needed by --data.min-rating."""
     session: str = ""
     """Invoice or visit; needed by --data.split last_session."""
+    category: str = ""
+    """The items' kind, in the items file; answers can be kept to some."""
 
 
 @dataclass(frozen=True)

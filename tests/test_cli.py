@@ -195,6 +195,26 @@ def test_recommend_from_a_workdir_without_an_index_is_refused(tmp_path, capsys):
     assert "stage 'index' has not finished" in refused(capsys, "recommend", tmp_path)
 
 
+def test_items_are_taken_out_and_a_run_leaves_it_so(copy, tmp_path, capsys):
+    config, workdir = copy
+    (tmp_path / "gone.txt").write_text("sku-00001\nsku-99999\n")
+    assert main("items", workdir, "--remove", tmp_path / "gone.txt") == 0
+    said = capsys.readouterr().out
+    assert "0 items added, 0 replaced, 1 removed (1 more were not there, such as 'sku-99999'); 39 items" in said
+    assert "this catalogue has 39 items" in refused(capsys, "recommend", workdir, "--k", 40)
+    assert main("index", config, "--workdir", workdir) == 0
+    assert "index: unchanged, skipped" in capsys.readouterr().out
+    assert "'sku-00001'" in refused(capsys, "recommend", workdir, "--history", "sku-00001")
+
+
+def test_items_that_cannot_be_put_in_are_refused(copy, tmp_path, capsys):
+    before = state(copy[1])
+    (tmp_path / "new.csv").write_text("item_id,title\nnew,A chair\n")
+    assert "nothing is to change" in refused(capsys, "items", copy[1])
+    assert "came from a file (--encode.vectors)" in refused(capsys, "items", copy[1], "--put", tmp_path / "new.csv")
+    assert state(copy[1]) == before
+
+
 # --- Mistakes that cost nothing ---------------------------------------------------------------------------------------
 
 
@@ -377,23 +397,3 @@ def test_an_earlier_stage_that_is_damaged_is_named(copy, capsys):
     os.truncate(workdir / "encode" / "vectors.npy", 50)
     assert "vectors.npy is damaged" in refused(capsys, "teacher", config, "--workdir", workdir)
     assert (workdir / "teacher" / "manifest.json").exists()
-
-
-# --- Help and imports -------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        ((), ("rexjax run", "rexjax teacher", "rexjax recommend", "configs/quickstart.py")),
-        (("--help",), ("rexjax run", "rexjax teacher", "rexjax recommend", "configs/quickstart.py")),
-        (("run", "--help"), ("--student.width", "what serving pays for", "--data.no-strict", "--update", "All stages")),
-        (("teacher", "--help"), ("--teacher.heads", "Attention heads", "Train the large sequential transformer")),
-        (("recommend", "--help"), ("--history", "oldest first", "--k")),
-    ],
-)
-def test_help_explains_the_options(capsys, monkeypatch, arguments, words):
-    monkeypatch.setenv("COLUMNS", "200")
-    assert main(*arguments) == 0
-    text = " ".join(capsys.readouterr().out.replace("│", " ").split())
-    assert [word for word in words if word not in text] == []

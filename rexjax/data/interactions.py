@@ -22,7 +22,8 @@ class Clean(NamedTuple):
     log: Table
     """Columns user int64, item int64, time, session, in the order (user, time, original position)."""
     items: Table
-    """Columns item int64 (dense), item_id (raw), row (line of the items file), title, text, in the order of item."""
+    """Columns item int64 (dense), item_id (raw), row (line of the items file), title, text, in the order of item; and
+    category, where --data.columns.category names one."""
     users: Table
     """Columns user int64 (dense), user_id (raw)."""
     steps: list[dict[str, Any]]
@@ -35,27 +36,26 @@ def clean(log: Table, items: Table | None, data: Data) -> Clean:
     """Applies all cleaning steps in order; each is materialised once in the engine."""
     columns = data.columns
     steps: list[dict[str, Any]] = []
-    with _reading("log"):
+    with reading("log"):
         log = _count(steps, "read", _named(log, columns, data, own_text=items is None))
-    with _reading("items file"):
-        catalogue = _own_texts(log, data) if items is None else _texts(items, columns, data)
-        catalogue = _materialise("catalogue", catalogue)
-    log, catalogue = _same_ids(log, catalogue)
+    with reading("items file"):
+        known = _materialise("catalogue", _own_catalogue(log, data) if items is None else catalogue(items, data))
+    log, known = _same_ids(log, known)
     if steps[0]["interactions"] == 0:
         raise UserError("the log is empty: nothing to learn from; check --data.path and --data.interactions")
     _check_times(log, columns)
     log = _count(steps, "missing user, item or time", log.filter(_.user.notnull(), _.item.notnull(), _.time.notnull()))
-    unused = _rows(catalogue.anti_join(log, "item"))
-    log = _count(steps, "item without a row in the items file", _known_items(log, catalogue, data))
+    unused = _rows(known.anti_join(log, "item"))
+    log = _count(steps, "item without a row in the items file", _known_items(log, known, data))
     if data.min_rating:
         log = _count(steps, f"rating below {data.min_rating:g}", log.filter(_.rating >= data.min_rating))
     log = _count(steps, "repeated interactions", _without_repeats(log, data.repeats))
     log = _k_core(steps, log, data)
-    return Clean(*_with_dense_ids(log, catalogue), steps, unused)
+    return Clean(*_with_dense_ids(log, known), steps, unused)
 
 
 @contextlib.contextmanager
-def _reading(what: str) -> Iterator[None]:
+def reading(what: str) -> Iterator[None]:
     """An engine reads as late as it can, and each has its own kinds of failure."""
     try:
         yield
@@ -72,6 +72,8 @@ def _named(log: Table, columns: Columns, data: Data, *, own_text: bool) -> Table
         wanted["rating"] = columns.rating
     if data.split == "last_session":
         wanted["session"] = columns.session
+    if own_text and columns.category:
+        wanted["category"] = columns.category
     for key, name in wanted.items():
         if name not in log.columns:
             raise UserError(
@@ -112,30 +114,40 @@ def _check_times(log: Table, columns: Columns) -> None:
         )
 
 
-def _texts(items: Table, columns: Columns, data: Data) -> Table:
-    """One row per raw item: item, row (where it was), title, text ('' where there is none)."""
-    for name in (columns.item, *data.text):
+def catalogue(items: Table, data: Data) -> Table:
+    """One row per raw item: item, row (where it was), title, text and, if asked for, category ('' where there is none).
+
+    Raises:
+        UserError: a column is missing.
+    """
+    columns = data.columns
+    named = {columns.item: "--data.columns.item"} | dict.fromkeys(data.text, "--data.text")
+    if columns.category:
+        named[columns.category] = "--data.columns.category"
+    for name, flag in named.items():
         if name not in items.columns:
-            raise UserError(
-                f"{data.items} has no column {name!r} (it has {', '.join(items.columns)}): see --data.columns.item and "
-                "--data.text"
-            )
-    return _catalogue(items, items[columns.item], [items[name] for name in data.text])
+            raise UserError(f"{data.items} has no column {name!r} (it has {', '.join(items.columns)}): see {flag}")
+    category = items[columns.category] if columns.category else None
+    return _catalogue(items, items[columns.item], [items[name] for name in data.text], category)
 
 
-def _own_texts(log: Table, data: Data) -> Table:
+def _own_catalogue(log: Table, data: Data) -> Table:
     """The same from a log that carries the text."""
-    return _catalogue(log, log.item, [log[f"text_{i}"] for i in range(len(data.text))])
+    category = log.category if data.columns.category else None
+    return _catalogue(log, log.item, [log[f"text_{i}"] for i in range(len(data.text))], category)
 
 
-def _catalogue(table: Table, item: Column, parts: list[Column]) -> Table:
+def _catalogue(table: Table, item: Column, parts: list[Column], category: Column | None) -> Table:
     parts = [part.cast("string").fill_null("").strip() for part in parts]
     text = ibis.literal("")
     for part in parts:
         text = ibis.cases((text == "", part), (part == "", text), else_=text + ibis.literal(". ") + part)
     title = parts[0] if parts else item.cast("string")
-    rows = table.select(row=ibis.row_number(), item=item, title=title, text=text).filter(_.item.notnull())
-    return rows.group_by("item").agg(row=_.row.min(), title=_.title.max(), text=_.text.max())
+    said = {"title": title, "text": text}
+    if category is not None:
+        said["category"] = category.cast("string").fill_null("").strip()
+    rows = table.select(row=ibis.row_number(), item=item, **said).filter(_.item.notnull())
+    return rows.group_by("item").agg(row=_.row.min(), **{name: _[name].max() for name in said})
 
 
 def _same_ids(log: Table, catalogue: Table) -> tuple[Table, Table]:
@@ -224,8 +236,9 @@ def _with_dense_ids(log: Table, catalogue: Table) -> tuple[Table, Table, Table]:
     users = _materialise("users", users)
     log = log.join(kept.select("item", dense_item="dense"), "item").join(users.rename(dense_user="dense"), "user")
     ordered = log.select("position", "time", "session", user="dense_user", item="dense_item")
+    category = ["category"] if "category" in kept.columns else []
     return (
         ordered.order_by("user", "time", "position").select("user", "item", "time", "session"),
-        kept.select("row", "title", "text", item="dense", item_id="item").order_by("item"),
+        kept.select("row", "title", "text", *category, item="dense", item_id="item").order_by("item"),
         users.select(user="dense", user_id="user").order_by("user"),
     )

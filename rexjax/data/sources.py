@@ -40,8 +40,8 @@ def read(data: Data, seed: int, con: Any, scratch: Path) -> tuple[Table, Table |
         folder = _export_tfds(data, scratch / "tfds")
     else:
         folder = Path(data.path)
-    log = _read_file(con, find(folder, data.interactions))
-    items = _read_file(con, find(folder, data.items)) if data.items and data.source != "tfds" else None
+    log = read_file(con, find(folder, data.interactions))
+    items = read_file(con, find(folder, data.items)) if data.items and data.source != "tfds" else None
     return log, items
 
 
@@ -62,11 +62,16 @@ def find(folder: Path, name: str) -> Path:
     raise UserError(f"no file {name} in {folder}: expected one of {', '.join(name + ending for ending in _ENDINGS)}")
 
 
-def _read_file(con: Any, path: Path) -> Table:
+def read_file(con: Any, path: Path, **csv: Any) -> Table:
+    """A CSV or Parquet file, or a folder of Parquet parts, as a table; ``csv`` is said to the reader of CSV files.
+
+    Raises:
+        UserError: it is none of these.
+    """
     try:
         if path.is_dir():
             return con.read_parquet(str(path / "*.parquet"))
-        return con.read_parquet(str(path)) if path.suffix == ".parquet" else con.read_csv(str(path))
+        return con.read_parquet(str(path)) if path.suffix == ".parquet" else con.read_csv(str(path), **csv)
     except Exception as error:  # DuckDB, Spark and BigQuery raise their own kinds
         raise UserError(f"{path} cannot be read as a table: {str(error).splitlines()[0]}") from error
 

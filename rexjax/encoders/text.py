@@ -50,7 +50,7 @@ def encode_texts(
     of 32 tokens in a batch; shorter ones are more, longer ones fewer. shard_size: texts per shard.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    settings = _settings(model)
+    settings = identity(model)
     parts = [list(texts[start : start + shard_size]) for start in range(0, len(texts), shard_size)]
     paths = [folder / f"shard-{shard:05d}.npy" for shard in range(len(parts))]
     keys = [_digest([settings, part]) for part in parts]
@@ -74,7 +74,7 @@ def provenance(model: TextModel, texts: Sequence[str]) -> dict[str, Any]:
         tokens, cut = _tokenize(model, list(texts[start : start + 4096]))
         truncated, empty = truncated + cut, empty + sum(not ids for ids in tokens)
     counts = {"texts": len(texts), "truncated": truncated, "empty": empty}
-    return {"name": model.name, **_settings(model), **counts, "texts_sha256": _digest(list(texts))}
+    return {"name": model.name, **identity(model), **counts, "texts_sha256": _digest(list(texts))}
 
 
 def read_vectors(path: Path, items: int) -> np.ndarray:
@@ -196,7 +196,7 @@ def _pad(tokens: list[list[int]], chosen: Iterable[int], bucket: int, rows: int)
 # --- shards and hashes --------------------------------------------------------------------------------------------
 
 
-def _settings(model: TextModel) -> dict[str, Any]:
+def identity(model: TextModel) -> dict[str, Any]:
     """All that a vector depends on beside its text; not the folder's name, which may change."""
     return {
         "model_sha256": model.sha256,

@@ -38,6 +38,10 @@ class Index(NamedTuple):
     """float64 [N], each item's share of all training interactions."""
     length: int
     """The longest history that is looked at."""
+    categories: list[str] | None = None
+    """By dense id, '' where an item has none; None where the log knows none at all."""
+    version: int = 1
+    """Above 1: items have been put in or taken out since training."""
 
 
 class Recommendation(NamedTuple):
@@ -49,7 +53,9 @@ class Recommendation(NamedTuple):
     """Cosine, or the share of all training interactions where popularity had to answer."""
 
 
-def write(folder: Path, served: Served, student: Student, length: int, popularity: np.ndarray) -> None:
+def write(
+    folder: Path, served: Served, student: Student, length: int, popularity: np.ndarray, version: int = 1
+) -> None:
     """Writes ``rows.npy``, ``weights.safetensors``, ``popularity.npy`` and ``index.json`` beside the id map.
 
     Args:
@@ -58,6 +64,7 @@ def write(folder: Path, served: Served, student: Student, length: int, popularit
         student: its hyper-parameters.
         length: L.
         popularity: int64 [N], training interactions.
+        version: counts the changes since training (``rexjax.retrieval.changes``).
 
     Raises:
         UserError: the student is not as wide as the rows.
@@ -67,7 +74,7 @@ def write(folder: Path, served: Served, student: Student, length: int, popularit
         raise UserError(f"the student is {student.width} wide and its item rows are {width}: an index needs them alike")
     files.write(folder, flatten(served))
     np.save(folder / "popularity.npy", popularity)
-    write_json(folder / "index.json", {"length": length, "student": settings.as_dict(student)})
+    write_json(folder / "index.json", {"version": version, "length": length, "student": settings.as_dict(student)})
 
 
 def read(folder: Path) -> Index:
@@ -84,6 +91,8 @@ def read(folder: Path) -> Index:
         popular=np.argsort(-popularity, kind="stable").astype(np.int32),
         share=popularity / max(popularity.sum(), 1),
         length=about["length"],
+        categories=items.get("category"),
+        version=about.get("version", 1),
     )
 
 

@@ -3,22 +3,28 @@
 Every file is checked against its SHA-256 before it is used, and nothing is unpickled.
 """
 
+import functools
 import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 from jax import export as exports
 
 from rexjax import artifacts
 from rexjax.errors import UserError
 from rexjax.retrieval import files
+from rexjax.serving.compared import Compared
+from rexjax.serving.search import Search
 
 FORMAT = 2
 PARTS = "parts-"
 """What the names of the folders with an export's files begin with; ``bundle.json`` says which one holds."""
+_MASKS = 64
+"""Sets of categories whose masks are kept, of N bytes each."""
 _TOLERANCE = 1e-3  # of a score, between platforms
 
 
@@ -50,7 +56,7 @@ class Bundle:
         """
         about = _about(folder)
         place = folder / about["place"]
-        self.folder, self.version = folder, about["index"][:12]
+        self.folder, self.version, self.name = folder, about["index"][:12], about.get("name", "served")
         self.items, self.length, self.excluded = (about[name] for name in ("items", "length", "excluded"))
         self.k, self.few, self.room = (about[name] for name in ("k", "few", "room"))
         self.probe = Probe(**about["probe"])
@@ -62,8 +68,15 @@ class Bundle:
         self.share = table["share"].to_numpy()
         self.popular = np.argsort(-self.share, kind="stable").astype(np.int32)
         self.by_id = {name: number for number, name in enumerate(self.item_ids)}
+        self.search = Search(self.titles, self.item_ids, self.popular)
+        self.categories, of = _categories(table)
+        # nothing of it may refer to the bundle, which would live on in that circle after a swap
+        self.of_categories = functools.lru_cache(_MASKS)(functools.partial(_mask, self.categories, of))
         names = ("recommend", "few", "filtered", "similar", "explain")
         self._programs = {name: _program(place, name) for name in names if f"{name}.program" in about["files"]}
+        self.compared = [
+            Compared(name, size, place, _program(place, name)) for name, size in about.get("compared", {}).items()
+        ]
 
     def recommend(
         self, histories: np.ndarray, exclude: np.ndarray, mask: np.ndarray | None = None, *, few: bool = False
@@ -109,6 +122,21 @@ class Bundle:
         scores = np.asarray(self.probe.scores)
         if not np.allclose(found.scores[:, : scores.shape[1]], scores, atol=_TOLERANCE):
             raise UserError(f"{self.folder} answers otherwise than when it was exported: export it again")
+
+
+def _categories(table: pa.Table) -> tuple[dict[str, int], np.ndarray]:
+    """A number for each name, in their order, and the items' numbers, int32 [N]; none where the log knows none."""
+    if "category" not in table.column_names:
+        return {}, np.zeros(len(table), np.int32)
+    names, numbers = np.unique(table["category"].to_numpy(), return_inverse=True)
+    return {name: number for number, name in enumerate(names.tolist()) if name}, numbers.astype(np.int32)
+
+
+def _mask(categories: dict[str, int], of: np.ndarray, names: frozenset[str]) -> np.ndarray:
+    """The items of some of the categories: bool [N], not to be written to."""
+    mask = np.isin(of, [categories[name] for name in names])
+    mask.flags.writeable = False
+    return mask
 
 
 def _program(folder: Path, name: str) -> Any:

@@ -159,6 +159,8 @@ def warm(bundle: Bundle) -> None:
     bundle.similar(np.zeros(1, np.int32))
     if bundle.explains:
         bundle.explain(padded([[0]], bundle.length), np.zeros(1, np.int32))
+    for model in bundle.compared:
+        model.answer(padded([[0]], bundle.length), 1)
     bundle.check()
 
 

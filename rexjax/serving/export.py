@@ -24,6 +24,7 @@ from rexjax.retrieval import index as indexes
 from rexjax.retrieval.index import Index
 from rexjax.retrieval.rows import count, take
 from rexjax.retrieval.topk import top_k
+from rexjax.serving import origins
 from rexjax.serving.bundle import FORMAT, PARTS, Probe
 
 PLATFORMS = ("cpu", "cuda", "tpu")
@@ -34,25 +35,28 @@ EXCLUDED, ROOM = 64, 32
 _PROBES = 8
 
 
-def write(workdir: Path, folder: Path) -> dict[str, Any]:
-    """Exports the index of a finished ``workdir``.
+def write(workdir: Path, folder: Path, compare: bool = False) -> dict[str, Any]:
+    """Exports the index of a finished ``workdir``; with ``compare`` also the teacher and the student it came from.
 
     Returns:
         The folder's ``bundle.json``.
 
     Raises:
-        UserError: the index is not there or damaged, or ``folder`` holds something else.
+        UserError: the index (or teacher or student) is not there or damaged, or ``folder`` holds something else.
     """
     artifact = artifacts.read(workdir / "index")
     if _others(folder):
         raise UserError(f"{folder} holds something else: export into a new folder")
     index = indexes.read(artifact.folder)
+    compared = origins.read(workdir, index) if compare else {}
     before = {path for path in folder.glob(f"{PARTS}*") if path.is_dir()}
     place = folder / f"{PARTS}{artifact.hash[:12]}-{time.time_ns()}"
     _write_parts(index, place)
     about = {
         "format": FORMAT,
         "index": artifact.hash,
+        "name": f"student_{artifact.manifest['config'].get('compress.served', 'served')}",
+        "compared": origins.write(compared, index.length, place, PLATFORMS),
         "items": len(index.titles),
         "length": index.length,
         "k": min(MOST, len(index.titles)),
@@ -83,6 +87,7 @@ def _write_parts(index: Index, place: Path) -> None:
         (place / f"{name}.program").write_bytes(run.serialize())
     files.write(place, indexes.flatten(index.scorer.served))
     table = {"item_id": index.item_ids, "title": index.titles, "share": index.share}
+    table |= {"category": index.categories} if index.categories else {}
     pq.write_table(pa.table(table), place / "items.parquet")
 
 

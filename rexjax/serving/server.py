@@ -2,61 +2,34 @@
 
 import asyncio
 import contextlib
-import functools
 import json
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import msgspec
 import numpy as np
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from rexjax.serving import messages
 from rexjax.serving.bundle import Bundle
 from rexjax.serving.engine import Busy, Engine, Question, padded
+from rexjax.serving.front import Front, files
 from rexjax.serving.keys import Key, Keys
 from rexjax.serving.measures import Measures
+from rexjax.serving.openapi import describe
 from rexjax.serving.store import Store
 from rexjax.serving.swap import compile_apart, give_back
 
-LARGEST = 64 * 1024
-"""Bytes of a request's body."""
 _LOG = logging.getLogger("rexjax.serving")
+_NAMED = 5  # categories in an error
 _WATCH = 2.0  # seconds between looks for a new bundle
-
-Name = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
-
-
-class Recommend(msgspec.Struct, forbid_unknown_fields=True):
-    """What is asked of ``/v1/recommend``: after a history; else after that of a user, from the store; else what is
-    popular."""
-
-    history: Annotated[list[Name], msgspec.Meta(max_length=200)] | None = None
-    user: Name | None = None
-    k: Annotated[int, msgspec.Meta(ge=1)] | Annotated[float, msgspec.Meta(ge=1)] = 10  # 1e1 is an integer in JSON
-    exclude: Annotated[list[Name], msgspec.Meta(max_length=64)] = []
-    only: Annotated[list[Name], msgspec.Meta(max_length=200)] | None = None
-
-
-class Events(msgspec.Struct, forbid_unknown_fields=True):
-    """What is told to ``/v1/events``: what a user did, oldest first."""
-
-    user: Name
-    items: Annotated[list[Name], msgspec.Meta(min_length=1, max_length=200)]
-
-
-class Explain(msgspec.Struct, forbid_unknown_fields=True):
-    """What is asked of ``/v1/explain``: why an item was recommended after a history."""
-
-    history: Annotated[list[Name], msgspec.Meta(min_length=1, max_length=200)]
-    item: Name
 
 
 class Server:
@@ -75,13 +48,17 @@ class Server:
         self.measures.loaded(self.engine.bundle)
         self.store = Store(store)  # none is made for a folder that cannot answer
         self.ready = False
+        front = Front(self.engine)
         route = lambda path, handle, method: Route(path, self._guarded(path, handle), methods=[method])  # noqa: E731
         self.app = Starlette(
             routes=[
                 route("/v1/recommend", self.recommend, "POST"),
                 route("/v1/events", self.events, "POST"),
                 route("/v1/explain", self.explain, "POST"),
+                route("/v1/compare", front.compare, "POST"),
+                route("/v1/items", front.items, "GET"),
                 route("/v1/items/{item}/similar", self.similar, "GET"),
+                *files(),
                 Route("/healthz", self.health),
                 Route("/readyz", self.readiness),
                 Route("/metrics", self.metrics),
@@ -109,7 +86,7 @@ class Server:
             started, key, status = time.perf_counter(), None, 500
             try:
                 key = self._admit(request)
-                response = _json(await handle(request))
+                response = messages.reply(await handle(request))
                 status = response.status_code
                 return response
             except HTTPException as error:
@@ -136,14 +113,13 @@ class Server:
 
     async def recommend(self, request: Request) -> dict[str, Any]:
         """The k best items after a history; the most popular ones where nothing of it is known."""
-        asked, bundle = await _body(request, Recommend), self.engine.bundle
-        if asked.k > bundle.k or asked.k != (k := int(asked.k)):
-            raise HTTPException(422, f"k is {asked.k}: a whole number up to {bundle.k} can be asked for")
+        asked, bundle = await messages.body(request, messages.Recommend), self.engine.bundle
+        k = messages.whole(asked.k, bundle.k)
         history = asked.history or []
         if asked.history is None and asked.user is not None:
             history = await asyncio.to_thread(self.store.history, asked.user, bundle.length)
         known, exclude = ([bundle.by_id[i] for i in names if i in bundle.by_id] for names in (history, asked.exclude))
-        mask = _mask(bundle, asked.only)
+        mask = _mask(bundle, asked.only, asked.categories)
         if known:
             found = await self.engine.ask(Question(bundle, known, k, exclude, mask))
             pairs = zip(found.ids, found.scores, strict=True)
@@ -154,7 +130,7 @@ class Server:
             popular = bundle.popular[may[bundle.popular]][:k]
             pairs = zip(popular.tolist(), bundle.share[popular].tolist(), strict=True)
         return {
-            "items": [_item(bundle, item, score) for item, score in pairs],
+            "items": [messages.item(bundle, item, score) for item, score in pairs],
             "by": "history" if known else "popularity",
             "unknown": [name for name in history if name not in bundle.by_id],
             "version": bundle.version,
@@ -162,13 +138,13 @@ class Server:
 
     async def events(self, request: Request) -> dict[str, Any]:
         """Keeps what a user did, so that the next answer knows it."""
-        told = await _body(request, Events)
+        told = await messages.body(request, messages.Events)
         await asyncio.to_thread(self.store.append, told.user, told.items)
         return {"kept": len(told.items)}
 
     async def explain(self, request: Request) -> dict[str, Any]:
         """How much each item of a history gave to an item's score, the most first; exact, not estimated."""
-        asked, bundle = await _body(request, Explain), self.engine.bundle
+        asked, bundle = await messages.body(request, messages.Explain), self.engine.bundle
         if not bundle.explains:
             raise HTTPException(404, "the model that answers is none whose score is a sum over the history")
         history = [bundle.by_id[name] for name in asked.history if name in bundle.by_id][-bundle.length :]
@@ -177,29 +153,27 @@ class Server:
         item = np.asarray([bundle.by_id[asked.item]])
         given = (await asyncio.to_thread(bundle.explain, padded([history], bundle.length), item))[0]
         each = zip(history, given[-1 - len(history) : -1].tolist(), strict=True)
-        items = sorted((_item(bundle, number, share) for number, share in each), key=lambda one: -one["score"])
+        items = sorted((messages.item(bundle, number, share) for number, share in each), key=lambda one: -one["score"])
         return {"items": items, "always": float(given[-1]), "score": float(given.sum()), "version": bundle.version}
 
     async def similar(self, request: Request) -> dict[str, Any]:
         """The items whose vectors are nearest to an item's."""
         bundle, name = self.engine.bundle, request.path_params["item"]
-        text = request.query_params.get("k", "10")
-        if not (text.isascii() and text.isdigit() and 1 <= int(text) <= bundle.k):
-            raise HTTPException(422, f"k must be a number from 1 to {bundle.k}")
+        k = messages.number(request, bundle.k)
         if name not in bundle.by_id:
             raise HTTPException(404, "no such item")
         found = await asyncio.to_thread(bundle.similar, np.asarray([bundle.by_id[name]]))
-        pairs = list(zip(found.ids[0].tolist(), found.scores[0].tolist(), strict=True))[: int(text)]
-        items = [_item(bundle, item, score) for item, score in pairs if np.isfinite(score)]
+        pairs = list(zip(found.ids[0].tolist(), found.scores[0].tolist(), strict=True))[:k]
+        items = [messages.item(bundle, item, score) for item, score in pairs if np.isfinite(score)]
         return {"items": items, "version": bundle.version}
 
     async def health(self, request: Request) -> Response:
         """The process lives."""
-        return _json({"status": "alive"})
+        return messages.reply({"status": "alive"})
 
     async def readiness(self, request: Request) -> Response:
         """All programs are compiled and questions are taken."""
-        return _json({"ready": self.ready, "version": self.engine.bundle.version}, 200 if self.ready else 503)
+        return messages.reply({"ready": self.ready, "version": self.engine.bundle.version}, 200 if self.ready else 503)
 
     async def metrics(self, request: Request) -> Response:
         """For Prometheus."""
@@ -207,7 +181,8 @@ class Server:
 
     async def openapi(self, request: Request) -> Response:
         """What can be asked, for programs."""
-        return _json(_openapi(self.engine.bundle.k, bool(len(self.keys))))
+        bundle = self.engine.bundle
+        return messages.reply(describe(bundle.k, bool(len(self.keys)), tuple(bundle.categories)))
 
     async def _watch(self) -> None:
         """Swaps a new bundle in when the folder holds one, and goes on with the old one when it is not sound."""
@@ -239,90 +214,30 @@ def _stamp(folder: Path) -> bytes | None:
         return None
 
 
-async def _body(request: Request, kind: type[Any]) -> Any:
-    """The body, of at most ``LARGEST`` bytes, as ``kind``."""
-    body = bytearray()
-    try:
-        async for part in request.stream():
-            body += part
-            if len(body) > LARGEST:
-                raise HTTPException(413, f"a body may have {LARGEST} bytes")
-    except ClientDisconnect:
-        raise HTTPException(400, "the body has not come whole") from None  # for the log: nobody is left to be told
-    try:
-        return msgspec.json.decode(bytes(body), type=kind)
-    except msgspec.ValidationError as error:
-        raise HTTPException(422, str(error)) from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise HTTPException(400, f"the body is no JSON: {error}") from None
-
-
-def _mask(bundle: Bundle, only: list[str] | None) -> np.ndarray | None:
+def _mask(bundle: Bundle, only: list[str] | None, categories: list[str] | None) -> np.ndarray | None:
+    """What may be answered; None: everything."""
+    found = None if categories is None else _in_categories(bundle, categories)
     if only is None:
-        return None
+        return found
     mask = np.zeros(bundle.items, bool)
     mask[[bundle.by_id[name] for name in only if name in bundle.by_id]] = True
-    return mask
+    return mask if found is None else mask & found
 
 
-def _item(bundle: Bundle, item: int, score: float) -> dict[str, Any]:
-    return {"id": bundle.item_ids[item], "title": bundle.titles[item], "score": round(score, 6)}
-
-
-def _json(value: Any, status: int = 200, headers: Any = None) -> Response:
-    return Response(msgspec.json.encode(value), status, headers, "application/json")
+def _in_categories(bundle: Bundle, names: list[str]) -> np.ndarray:
+    if not bundle.categories:
+        raise HTTPException(422, "this index knows no categories: make it with --data.columns.category")
+    known = frozenset(name for name in names if name in bundle.categories)
+    if not known:
+        some = ", ".join(map(repr, [*bundle.categories][:_NAMED])) + ", …" * (len(bundle.categories) > _NAMED)
+        raise HTTPException(422, f"no item is of category {' or '.join(map(repr, names[:_NAMED]))}: there are {some}")
+    return bundle.of_categories(known)
 
 
 async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    return _json({"error": error.detail}, error.status_code, error.headers)
+    return messages.reply({"error": error.detail}, error.status_code, error.headers)
 
 
 async def _failed(request: Request, error: Exception) -> Response:
-    return _json({"error": "this should not have happened; the log says more"}, 500)
-
-
-@functools.cache
-def _openapi(most: int, keys: bool) -> dict[str, Any]:
-    """For a server that answers at most ``most`` items, to those who have one of its ``keys``."""
-    (recommend, events, explain), schemas = msgspec.json.schema_components(
-        (Recommend, Events, Explain), ref_template="#/components/schemas/{name}"
-    )
-    number = {"type": "integer", "minimum": 1, "maximum": most, "default": 10}
-    schemas["Recommend"]["properties"]["k"] = number
-    refusals = {
-        "400": "the body is no JSON",
-        "404": "no such item",
-        "413": "the body is too large",
-        "422": "a field is wrong",
-        "429": "too many requests wait, or of this key",
-    } | ({"401": "no known key"} if keys else {})
-    error = {"type": "object", "required": ["error"], "properties": {"error": {"type": "string"}}}
-    refused = {s: {"description": text, "content": _content(error)} for s, text in refusals.items()}
-
-    def operation(what: str, answer: str, **more: Any) -> dict[str, Any]:
-        found = {"200": {"description": what, "content": _content({"type": "object", "required": [answer]})}}
-        return {"summary": what, "responses": found | refused} | more
-
-    body = lambda schema: {"required": True, "content": _content(schema)}  # noqa: E731
-    item = {"name": "item", "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
-    k = {"name": "k", "in": "query", "schema": number}
-    found = {
-        "openapi": "3.1.0",
-        "info": {"title": "rexjax", "version": "1"},
-        "paths": {
-            "/v1/recommend": {"post": operation("the best items", "items", requestBody=body(recommend))},
-            "/v1/events": {"post": operation("keeps what a user did", "kept", requestBody=body(events))},
-            "/v1/explain": {"post": operation("what each event gave", "items", requestBody=body(explain))},
-            "/v1/items/{item}/similar": {"get": operation("the nearest items", "items", parameters=[item, k])},
-        },
-        "components": {"schemas": schemas},
-    }
-    if keys:
-        found["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
-        found["security"] = [{"key": []}]
-    return found
-
-
-def _content(schema: dict[str, Any]) -> dict[str, Any]:
-    return {"application/json": {"schema": schema}}
+    return messages.reply({"error": "this should not have happened; the log says more"}, 500)

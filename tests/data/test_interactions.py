@@ -206,6 +206,24 @@ def test_a_log_can_carry_the_text_itself():
     assert raw(found, con) == [("u", "a", 1), ("v", "a", 2), ("v", "b", 3)]
 
 
+@pytest.mark.parametrize("where", ["items file", "log"])
+def test_a_category_is_carried_along_where_it_is_asked_for(where):
+    log = [("u", "a", 1, "Lamp", " light "), ("u", "b", 2, "Rug", None), ("v", "c", 3, "Vase", "3")]
+    log = table(log, ("user_id", "item_id", "timestamp", "title", "kind"))
+    items = "in the log" if where == "log" else log.select(["item_id", "title", "kind"])
+    found, con = run(log, items, columns=Columns(category="kind"))
+    rows = con.to_pyarrow(found.items).to_pylist()
+    assert {row["item_id"]: row["category"] for row in rows} == {"a": "light", "b": "", "c": "3"}
+    found, con = run(log, items)
+    assert "category" not in found.items.columns
+
+
+def test_a_log_without_the_category_it_should_carry_is_refused():
+    log = table([("u", "a", 1, "Lamp")], ("user_id", "item_id", "timestamp", "title"))
+    with pytest.raises(UserError, match="the log has no column 'kind'.*--data.columns.category"):
+        run(log, "in the log", columns=Columns(category="kind"))
+
+
 def test_numbers_in_one_file_and_strings_in_the_other_are_the_same_ids():
     found, con = run([("u", 1, 1), ("u", 2, 2)], [("1", "one"), ("2", "two"), ("x", "never")])
     assert raw(found, con) == [("u", "1", 1), ("u", "2", 2)]
@@ -256,6 +274,7 @@ def test_a_time_that_is_none_is_named_with_its_row(times, words):
         ({"columns": Columns(rating="stars"), "min_rating": 3.0}, "no column 'stars'.*--data.columns.rating"),
         ({"columns": Columns(session="visit"), "split": "last_session"}, "no column 'visit'.*--data.columns.session"),
         ({"text": ("title", "brand")}, "items has no column 'brand'.*--data.text"),
+        ({"columns": Columns(category="kind")}, "items has no column 'kind'.*--data.columns.category"),
     ],
 )
 def test_a_column_that_is_missing_is_named(settings, words):

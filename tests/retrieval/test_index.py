@@ -58,6 +58,15 @@ def test_a_student_wider_than_its_rows_is_refused(kept, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_categories_are_read_where_the_log_knows_them(written, tmp_path):
+    assert written[0].categories is None
+    names = {"item_id": [*"ab"], "title": ["A", "B"], "category": ["mugs", ""]}
+    pq.write_table(pa.table(names), tmp_path / "items.parquet")
+    served = float_served(recommender.student(STUDENTS["pooled"], L))
+    index.write(tmp_path, served._replace(items=served.items[:2]), STUDENTS["pooled"], L, POPULARITY[:2])
+    assert index.read(tmp_path).categories == ["mugs", ""]
+
+
 def test_an_empty_history_gets_what_is_popular(written):
     got = index.recommend(written[0], [], 3)
     assert [r.title for r in got] == ["Blue Mug", "Kettle", "Thing 11"]

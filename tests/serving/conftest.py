@@ -9,33 +9,61 @@ from flax import linen as nn
 
 from rexjax import artifacts
 from rexjax.compression import quantize
-from rexjax.config import Student
+from rexjax.config import Student, Teacher
 from rexjax.models import recommender
 from rexjax.retrieval import index
 from rexjax.serving import export
+from rexjax.settings import as_dict
+from rexjax.training.checkpoint import save_tree
 
 N, L, D = 12_000, 10, 16
+MARKUP = N - 1
+"""The item whose title would do something if it were markup."""
+CATEGORIES = ["", "mugs", "pots", "rugs", "lamps", "vases", "beds"]
 
 
-def make(workdir: Path, seed: int, items: int = N) -> Path:
-    """A workdir with a finished index of a student that was never trained."""
+def title(item: int) -> str:
+    return f"Thing <{item}>" if item != MARKUP else "Thing <img src=x onerror=\"document.title='owned'\">"
+
+
+def make(workdir: Path, seed: int, categories: bool = False, items: int = N) -> Path:
+    """A workdir with a finished index of a student that was never trained, and with its teacher."""
     settings = Student(width=D, kernels=2, hidden=16)
     student, folder = recommender.student(settings, L), workdir / "index"
     folder.mkdir(parents=True)
     params = nn.unbox(student.init(jax.random.key(seed), 0))
     rows = jax.random.normal(jax.random.key(seed + 1), (items, D))
     served = recommender.serve(student, params | {"rows": rows}, np.zeros((items, 0), np.float32), items)
-    names = {"item_id": [f"i{i}" for i in range(items)], "title": [f"Thing <{i}>" for i in range(items)]}
+    names = {"item_id": [f"i{i}" for i in range(items)], "title": [title(i) for i in range(items)]}
+    if categories:
+        names["category"] = [CATEGORIES[i % len(CATEGORIES)] for i in range(items)]
     pq.write_table(pa.table(names), folder / "items.parquet")
     popularity = np.random.default_rng(seed).permutation(items).astype(np.int64)
     index.write(folder, quantize.quantize(served, 8), settings, L, popularity)
-    artifacts.finish(folder, "key", content={}, seconds=0.0, config={}, metrics={})
+    finish(folder, {"compress.served": "int8"})
+    save_tree(workdir / "distill" / "student", index.flatten(served))
+    finish(workdir / "distill", {"data.length": L, "student": as_dict(settings)})
+    make_teacher(workdir / "teacher", seed, items=items)
     return workdir
+
+
+def make_teacher(folder: Path, seed: int, length: int = L, items: int = N) -> None:
+    settings = Teacher(width=D, layers=1, heads=1)
+    teacher = recommender.teacher(settings, length)
+    params = nn.unbox(teacher.init(jax.random.key(seed + 2), 0))
+    rows = jax.random.normal(jax.random.key(seed + 3), (items, D))
+    served = recommender.serve(teacher, params | {"rows": rows}, np.zeros((items, 0), np.float32), items)
+    save_tree(folder / "model", index.flatten(served))
+    finish(folder, {"data.length": length, "teacher": as_dict(settings)})
+
+
+def finish(folder: Path, config: dict) -> None:
+    artifacts.finish(folder, "key", content={}, seconds=0.0, config=config, metrics={})
 
 
 @pytest.fixture(scope="session")
 def workdir(tmp_path_factory) -> Path:
-    return make(tmp_path_factory.mktemp("workdir"), 0)
+    return make(tmp_path_factory.mktemp("workdir"), 0, categories=True)
 
 
 @pytest.fixture(scope="session")
@@ -46,8 +74,16 @@ def exported(workdir, tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def compared(workdir, tmp_path_factory) -> Path:
+    """An export that has the teacher and the student to compare with."""
+    folder = tmp_path_factory.mktemp("bundle") / "compared"
+    export.write(workdir, folder, compare=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def another(tmp_path_factory) -> Path:
-    """An export of another model of the same catalogue."""
+    """An export of another model of the same catalogue, whose categories it does not know."""
     folder = tmp_path_factory.mktemp("bundle") / "v2"
     export.write(make(tmp_path_factory.mktemp("workdir"), 5), folder)
     return folder
@@ -57,5 +93,5 @@ def another(tmp_path_factory) -> Path:
 def five(tmp_path_factory) -> Path:
     """An export of a catalogue of five."""
     folder = tmp_path_factory.mktemp("bundle") / "five"
-    export.write(make(tmp_path_factory.mktemp("workdir"), 0, 5), folder)
+    export.write(make(tmp_path_factory.mktemp("workdir"), 0, items=5), folder)
     return folder

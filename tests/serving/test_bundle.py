@@ -1,7 +1,9 @@
 import json
+import shutil
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from rexjax import artifacts
@@ -21,6 +23,15 @@ def test_a_reader_needs_neither_flax_nor_the_models(exported):
     run = subprocess.run([sys.executable, "-c", script, str(exported)], capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
     assert run.stdout.strip() == "(2, 100)"
+
+
+def test_the_masks_of_categories(exported, another):
+    bundle = Bundle(exported)
+    assert list(bundle.categories) == ["beds", "lamps", "mugs", "pots", "rugs", "vases"]
+    mask = bundle.of_categories(frozenset({"mugs", "beds"}))
+    np.testing.assert_array_equal(mask, np.isin(np.arange(bundle.items) % 7, [1, 6]))
+    assert mask is bundle.of_categories(frozenset({"beds", "mugs"})) and not mask.flags.writeable
+    assert not Bundle(another).categories
 
 
 def test_what_is_damaged_is_named(workdir, tmp_path):
@@ -50,3 +61,12 @@ def test_one_that_answers_otherwise_is_refused(workdir, tmp_path):
     artifacts.write_json(folder / "bundle.json", about)
     with pytest.raises(UserError, match="answers otherwise than when it was exported"):
         Bundle(folder).check()
+
+
+def test_an_export_of_before_there_were_comparisons_has_none(compared, tmp_path):
+    about = json.loads((compared / "bundle.json").read_text())
+    assert [one.name for one in Bundle(compared).compared] == ["teacher", "student"]
+    folder = shutil.copytree(compared, tmp_path / "old")
+    old = {key: value for key, value in about.items() if key not in ("name", "compared")}
+    artifacts.write_json(folder / "bundle.json", old)
+    assert Bundle(folder).compared == [] and Bundle(folder).name == "served"

@@ -10,6 +10,7 @@ import sys
 import threading
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 import pytest
 
@@ -23,7 +24,7 @@ class Running:
 
     def __init__(self, folder, tmp_path, *flags):
         command = [sys.executable, "-m", "rexjax.cli", "serve", str(folder), "--port", "0"]
-        self.log = tmp_path / "log"  # no pipe: one that nobody reads would stop the server when it is full
+        self.log = tmp_path / "log"  # a file: a pipe that nobody reads is full after some hundred requests
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
                 [*command, "--store", str(tmp_path / "store.db"), *flags],
@@ -62,7 +63,7 @@ def test_it_answers_and_ends_in_peace_and_knows_its_users_after_a_restart(export
         assert len(found) == 20
         server.process.send_signal(signal.SIGTERM)
         server.process.communicate(timeout=60)
-        log = server.log.read_text()
+    log = server.log.read_text()
     assert server.process.returncode in (0, -signal.SIGTERM) and "Traceback" not in log
     lines = [json.loads(line) for line in log.splitlines()]
     assert {line["said"]["path"] for line in lines} == {"/v1/recommend", "/v1/events"} and "ann" not in log
@@ -205,6 +206,9 @@ def test_a_folder_that_is_no_export_is_refused_and_export_says_what_it_wrote(wor
     assert not list(tmp_path.iterdir())
     cli.main(["export", str(workdir), "out"])
     assert "out: 12,000 items" in capsys.readouterr().out
+    assert not json.loads(Path("out/bundle.json").read_text())["compared"]
+    cli.main(["export", str(workdir), "out", "--compare"])
+    assert set(json.loads(Path("out/bundle.json").read_text())["compared"]) == {"teacher", "student"}
 
 
 def test_it_keeps_what_its_openapi_promises_whatever_is_sent(exported, tmp_path):

@@ -2,6 +2,7 @@ import asyncio
 import hashlib
 import json
 import shutil
+import weakref
 
 import httpx
 import numpy as np
@@ -11,7 +12,8 @@ from rexjax.serving import engine as engines
 from rexjax.serving import server as servers
 from rexjax.serving.bundle import Bundle
 from rexjax.serving.keys import Keys
-from rexjax.serving.server import LARGEST, Server
+from rexjax.serving.messages import LARGEST
+from rexjax.serving.server import Server
 
 SECRET = {"authorization": "Bearer s3cret"}
 
@@ -86,6 +88,50 @@ def test_only_what_is_allowed_is_answered(folder, history):
 
     found = {item["id"] for item in answers(folder, ask)["items"]}
     assert found == ({"i2", "i3"} if history else {"i1", "i2", "i3"})
+
+
+@pytest.mark.parametrize("history", [["i1"], []])
+@pytest.mark.parametrize(
+    ("body", "allowed"),
+    [
+        ({"categories": ["mugs"]}, lambda i: i % 7 == 1),
+        ({"categories": ["mugs", "beds", "never heard of"]}, lambda i: i % 7 in (1, 6)),
+        ({"categories": ["mugs"], "only": ["i1", "i2", "i8", "i15"]}, lambda i: i in (1, 8, 15)),
+        ({"categories": ["mugs"], "only": ["i8", "i15"], "exclude": ["i8"]}, lambda i: i == 15),
+        ({"categories": None}, lambda i: True),
+    ],
+)
+def test_answers_are_kept_to_categories(folder, history, body, allowed):
+    async def ask(client, server):
+        bundle, everything = server.engine.bundle, {"history": history, "k": 100}
+        found = [(await client.post("/v1/recommend", json=everything | more)).json() for more in (body, {})]
+        return *found, bundle
+
+    found, free, bundle = answers(folder, ask)
+    number = lambda item: int(item["id"][1:])  # noqa: E731
+    ids = [number(item) for item in found["items"]]
+    assert ids and all(map(allowed, ids)) and not {f"i{i}" for i in ids} & {*history}
+    assert found["by"] == free["by"] == ("history" if history else "popularity")
+    # those that were allowed before are still there, in their order
+    before = [
+        number(item) for item in free["items"] if allowed(number(item)) and item["id"] not in body.get("exclude", ())
+    ]
+    assert ids[: len(before)] == before
+
+
+@pytest.mark.parametrize(
+    ("known", "categories", "words"),
+    [
+        (True, ["Mugs", "tea"], "no item is of category 'Mugs' or 'tea': there are 'beds', 'lamps', 'mugs', 'pots', "),
+        (True, [], "length >= 1"),
+        (True, ["mugs"] * 65, "length <= 64"),
+        (False, ["mugs"], "this index knows no categories: make it with --data.columns.category"),
+    ],
+)
+def test_categories_that_cannot_be_answered_from(folder, another, known, categories, words):
+    body = {"categories": categories}
+    response = answers(folder if known else another, lambda client, _: client.post("/v1/recommend", json=body))
+    assert response.status_code == 422 and words in response.json()["error"]
 
 
 def test_an_integer_may_be_written_as_json_allows(folder):
@@ -268,7 +314,9 @@ def test_a_new_bundle_is_swapped_in_while_requests_run_and_a_bad_one_refused(exp
     assert after == new
 
 
-def test_a_bundle_that_goes_while_it_is_read_does_not_end_the_watch(exported, another, tmp_path, monkeypatch):
+def test_a_bundle_that_goes_while_it_is_read_does_not_end_the_watch_and_the_old_one_is_freed(
+    exported, another, tmp_path, monkeypatch
+):
     monkeypatch.setattr(servers, "_WATCH", 0.05)
     folder, read = shutil.copytree(exported, tmp_path / "bundle"), servers.Bundle
 
@@ -285,7 +333,10 @@ def test_a_bundle_that_goes_while_it_is_read_does_not_end_the_watch(exported, an
         await until(client, 'rexjax_swaps_total{outcome="refused"} 1.0')
         monkeypatch.setattr(servers, "Bundle", read)
         (folder / "bundle.json").write_text((folder / "bundle.json").read_text() + "\n")
+        await client.post("/v1/recommend", json={"history": ["i1"], "categories": ["mugs"]})
+        before = weakref.ref(server.engine.bundle)
         await until(client, 'rexjax_swaps_total{outcome="done"} 1.0')
+        assert before() is None
         return (await client.post("/v1/recommend", json={"history": ["i1"]})).json()["version"]
 
     assert answers(folder, ask) == Bundle(another).version
@@ -298,12 +349,3 @@ def test_ready_only_while_it_takes_questions(folder):
         return before, (await client.get("/readyz")).status_code
 
     assert answers(folder, ask) == (200, 503)
-
-
-def test_openapi_names_every_path(folder):
-    async def ask(client, server):
-        return (await client.get("/openapi.json")).json()
-
-    found = answers(folder, ask)
-    assert set(found["paths"]) == {"/v1/recommend", "/v1/events", "/v1/explain", "/v1/items/{item}/similar"}
-    assert found["components"]["schemas"]["Recommend"]["properties"]["k"]["minimum"] == 1
