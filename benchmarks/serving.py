@@ -5,7 +5,7 @@
 
 100,000 items, a pooled student 64 wide in int8 rows (untrained: speed does not depend on what was learnt), histories of
 20 items, ten answers. The load comes from a second process over loopback: a number of connections, each of which sends
-its next request when the answer has come. The numbers double until the 99th percentile of the latency is above 25 ms;
+its next request when the answer has come. The numbers grow until the 99th percentile of the latency is above 25 ms;
 the best rate with it below counts. The peer keeps the same student in PyTorch, one request at a time, and searches an
 IndexScalarQuantizer of 8 bits for as many more items as the history has.
 """
@@ -33,7 +33,7 @@ BOUND = 0.025
 SUSTAINED = "requests a second with p99 at most 25 ms"
 """The row that counts."""
 SECONDS = 4.0
-CONNECTIONS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+CONNECTIONS = (1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256)
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
@@ -25,7 +26,7 @@ from rexjax.serving.keys import Key, Keys
 from rexjax.serving.measures import Measures
 from rexjax.serving.openapi import describe
 from rexjax.serving.store import Store
-from rexjax.serving.swap import compile_apart, give_back
+from rexjax.serving.swap import compile_apart, settle
 
 _LOG = logging.getLogger("rexjax.serving")
 _NAMED = 5  # categories in an error
@@ -71,6 +72,7 @@ class Server:
     @contextlib.asynccontextmanager
     async def _life(self, app: Starlette) -> AsyncIterator[None]:
         answering, watching = asyncio.create_task(self.engine.run()), asyncio.create_task(self._watch())
+        settle()
         self.ready = True
         yield
         self.ready = False
@@ -99,7 +101,7 @@ class Server:
                 seconds = time.perf_counter() - started
                 self.measures.request(path, status, seconds)
                 line = {"path": path, "status": status, "ms": round(1e3 * seconds, 2), "key": key.name if key else None}
-                _LOG.info(json.dumps(line))
+                _LOG.info(msgspec.json.encode(line).decode())
 
         return guarded
 
@@ -202,7 +204,7 @@ class Server:
             else:
                 self.measures.swaps.labels("done").inc()
                 self.measures.loaded(bundle)
-                await asyncio.to_thread(give_back)
+                await asyncio.to_thread(settle)
                 _LOG.info(json.dumps({"swap": "done", "version": bundle.version}))
 
 

@@ -6,6 +6,7 @@ finds it: what is left to the server takes about a second instead of ten.
 
 import asyncio
 import ctypes
+import gc
 import os
 import subprocess
 import sys
@@ -37,8 +38,13 @@ async def compile_apart(folder: Path) -> int | None:
         process.kill()  # where the server stops meanwhile
 
 
-def give_back() -> None:
-    """Returns to the system what the bundle before has left: glibc keeps it otherwise, others do so by themselves."""
+def settle() -> None:
+    """After a bundle was loaded: what it consists of is looked through once and then no more, where each full garbage
+    collection would stop all requests for a tenth of a second; and what the one before has left goes to the system,
+    which glibc would keep."""
+    gc.unfreeze()
+    gc.collect()
+    gc.freeze()
     if sys.platform == "linux" and (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)):
         trim(0)
 
