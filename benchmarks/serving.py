@@ -33,7 +33,7 @@ BOUND = 0.025
 SUSTAINED = "requests a second with p99 at most 25 ms"
 """The row that counts."""
 SECONDS = 4.0
-CONNECTIONS = (1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256)
+CONNECTIONS = (1, 2, 4, 8, 16, 24, 32, 48, 64, 80, 96, 128, 192, 256)
 
 
 def main() -> None:

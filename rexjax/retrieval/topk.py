@@ -17,10 +17,12 @@ from rexjax.models.layers import normalize
 from rexjax.retrieval import rows as reading
 from rexjax.retrieval import topk_tpu
 
-FEW, MANY = 128, 16
-"""Items in a block, S, for up to ``_ALONE`` queries of float32 rows and for all else: of 16 to 128 the fastest at a
-million items, k = 100. A few queries are bound by reading the rows, and maxima over more neighbours are cheaper; many
-are bound by scoring blocks again."""
+FEW, SOME, MANY = 128, 32, 16
+"""Items in a block, S: for up to ``_ALONE`` queries of float32 rows, for up to ``_AFEW`` blocks that are scored again,
+and for all else; of 16 to 256 the fastest at a million items, k = 10, 20, 50 and 100. A few queries are bound by reading
+the rows, and maxima over more neighbours are cheaper; many are bound by finding the best maxima and by scoring blocks
+again, and the fewer blocks there are to score, the larger they may be."""
+_AFEW = 60
 _ALONE = 4
 SPARE = 8
 """Blocks scored again beyond k: the first pass sums in another order, and rounding must not leave a block out."""
@@ -81,14 +83,16 @@ def top_k(
     mask = mask[None] if mask is not None and mask.ndim == 1 else mask  # [1 or B, N]
     exclude = jnp.full((queries.shape[0], 0), -1, jnp.int32) if exclude is None else exclude
 
+    blocks = k + SPARE + exclude.shape[1]
+
     def on(passes: Passes) -> Callable[..., tuple[jax.Array, jax.Array]]:
-        if 4 * (k + SPARE + exclude.shape[1]) * passes.block >= total:  # reading them again would cost as much
+        if 4 * blocks * passes.block >= total:  # reading them again would cost as much
             return lambda *args: _sorted(*args, k, cosine)
         return lambda *args: _by_blocks(*args, k, cosine, passes)
 
     arguments = queries, items, exclude, mask
-    few = isinstance(queries.shape[0], int) and queries.shape[0] <= _ALONE and not reading.quantized(items)
-    xla = plain(FEW if few else MANY)
+    alone = isinstance(queries.shape[0], int) and queries.shape[0] <= _ALONE and not reading.quantized(items)
+    xla = plain(FEW if alone else SOME if blocks <= _AFEW else MANY)
     if not topk_tpu.reads(items, mask, cosine):
         return on(xla)(*arguments)
     tpu = Passes(topk_tpu.block_maxima, topk_tpu.score_blocks, topk_tpu.BLOCK)

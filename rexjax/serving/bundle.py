@@ -78,6 +78,10 @@ class Bundle:
             Compared(name, size, place, _program(place, name)) for name, size in about.get("compared", {}).items()
         ]
 
+    def dense(self, names: list[str]) -> list[int]:
+        """Dense ids of those items that are known."""
+        return [number for number in map(self.by_id.get, names) if number is not None]
+
     def recommend(
         self, histories: np.ndarray, exclude: np.ndarray, mask: np.ndarray | None = None, *, few: bool = False
     ) -> Answer:

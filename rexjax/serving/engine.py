@@ -15,7 +15,7 @@ import numpy as np
 
 from rexjax.serving.bundle import Bundle
 
-SIZES = {"few": (1, 2, 4, 8, 16, 32, 64), "recommend": (1, 8, 64), "filtered": (1, 8)}
+SIZES = {"few": (1, 2, 4, 8, 12, 16, 24, 32, 40, 48, 64), "recommend": (1, 8, 64), "filtered": (1, 8)}
 """Batches that are compiled, of each program."""
 LARGEST = 64
 """Questions that are answered together."""

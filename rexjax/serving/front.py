@@ -55,7 +55,7 @@ class Front:
         """
         asked, bundle = await messages.body(request, messages.Compare), self._engine.bundle
         k = messages.whole(asked.k, MOST)
-        history = [bundle.by_id[name] for name in asked.history if name in bundle.by_id][-bundle.length :]
+        history = bundle.dense(asked.history)[-bundle.length :]
         if not history:
             raise HTTPException(404, "no item of the history is known")
         if self._waiting >= _WAITING:

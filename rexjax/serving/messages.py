@@ -1,5 +1,6 @@
 """What may be asked and what is answered: bodies and numbers of requests, checked; answers as JSON."""
 
+import functools
 from typing import Annotated, Any
 
 import msgspec
@@ -60,11 +61,14 @@ async def body(request: Request, kind: type[Any]) -> Any:
     except ClientDisconnect:
         raise HTTPException(400, "the body has not come whole") from None  # for the log: nobody is left to be told
     try:
-        return msgspec.json.decode(bytes(found), type=kind)
+        return _decoder(kind).decode(found)
     except msgspec.ValidationError as error:
         raise HTTPException(422, str(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise HTTPException(400, f"the body is no JSON: {error}") from None
+
+
+_decoder = functools.cache(msgspec.json.Decoder)
 
 
 def whole(k: float, most: int) -> int:

@@ -120,7 +120,7 @@ class Server:
         history = asked.history or []
         if asked.history is None and asked.user is not None:
             history = await asyncio.to_thread(self.store.history, asked.user, bundle.length)
-        known, exclude = ([bundle.by_id[i] for i in names if i in bundle.by_id] for names in (history, asked.exclude))
+        known, exclude = bundle.dense(history), bundle.dense(asked.exclude)
         mask = _mask(bundle, asked.only, asked.categories)
         if known:
             found = await self.engine.ask(Question(bundle, known, k, exclude, mask))
@@ -134,7 +134,7 @@ class Server:
         return {
             "items": [messages.item(bundle, item, score) for item, score in pairs],
             "by": "history" if known else "popularity",
-            "unknown": [name for name in history if name not in bundle.by_id],
+            "unknown": [] if len(known) == len(history) else [name for name in history if name not in bundle.by_id],
             "version": bundle.version,
         }
 
@@ -149,7 +149,7 @@ class Server:
         asked, bundle = await messages.body(request, messages.Explain), self.engine.bundle
         if not bundle.explains:
             raise HTTPException(404, "the model that answers is none whose score is a sum over the history")
-        history = [bundle.by_id[name] for name in asked.history if name in bundle.by_id][-bundle.length :]
+        history = bundle.dense(asked.history)[-bundle.length :]
         if asked.item not in bundle.by_id or not history:
             raise HTTPException(404, "no such item" if history else "no item of the history is known")
         item = np.asarray([bundle.by_id[asked.item]])
@@ -222,7 +222,7 @@ def _mask(bundle: Bundle, only: list[str] | None, categories: list[str] | None) 
     if only is None:
         return found
     mask = np.zeros(bundle.items, bool)
-    mask[[bundle.by_id[name] for name in only if name in bundle.by_id]] = True
+    mask[bundle.dense(only)] = True
     return mask if found is None else mask & found
 
 
