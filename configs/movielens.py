@@ -41,8 +41,9 @@ def get_config() -> Config:
             ),
         ),
         student=Student(
-            width=64,
-            hidden=128,
+            width=96,
+            kernels=8,
+            hidden=256,
             training=Training(
                 epochs=16,
                 batch=16,

@@ -19,7 +19,7 @@ from rexjax.retrieval import topk_tpu
 
 FEW, SOME, MANY = 128, 32, 16
 """Items in a block, S: for up to ``_ALONE`` queries of float32 rows, for up to ``_AFEW`` blocks that are scored again,
-and for all else; of 16 to 256 the fastest at a million items, k = 10, 20, 50 and 100. A few queries are bound by reading
+and for all else; of 16 to 256 the fastest at a million items, k = 10, 20, 50, 100. A few queries are bound by reading
 the rows, and maxima over more neighbours are cheaper; many are bound by finding the best maxima and by scoring blocks
 again, and the fewer blocks there are to score, the larger they may be."""
 _AFEW = 60
