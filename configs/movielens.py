@@ -16,6 +16,15 @@ from rexjax.config import Config, Data, Encode, Student, Teacher, Training
 
 def get_config() -> Config:
     """All ratings are interactions; leave-one-out; histories of 200. Chosen on validation: blocks, width."""
+    training = Training(
+        epochs=16,
+        batch=16,
+        learning_rate=2e-3,
+        decay_steps=-1,
+        validate_every=4,
+        validate_users=10_000,
+        patience=9,
+    )
     return Config(
         workdir="runs/movielens",
         data=Data(
@@ -30,28 +39,12 @@ def get_config() -> Config:
             width=128,
             blocks=("hstu",),
             dropout=0.2,
-            training=Training(
-                epochs=16,
-                batch=16,
-                learning_rate=2e-3,
-                decay_steps=-1,
-                validate_every=4,
-                validate_users=10_000,
-                patience=9,
-            ),
+            training=training,
         ),
         student=Student(
             width=96,
             kernels=8,
             hidden=256,
-            training=Training(
-                epochs=16,
-                batch=16,
-                learning_rate=2e-3,
-                decay_steps=-1,
-                validate_every=4,
-                validate_users=10_000,
-                patience=9,
-            ),
+            training=training,
         ),
     )

@@ -82,6 +82,10 @@ class Bundle:
         """Dense ids of those items that are known."""
         return [number for number in map(self.by_id.get, names) if number is not None]
 
+    def room_of(self, *, few: bool) -> int:
+        """E of the program that gives ``few`` answers, or ``k``."""
+        return self.room if few else self.length + self.excluded
+
     def recommend(
         self, histories: np.ndarray, exclude: np.ndarray, mask: np.ndarray | None = None, *, few: bool = False
     ) -> Answer:
@@ -90,9 +94,9 @@ class Bundle:
         ``exclude`` is padded with -1; histories are not excluded by themselves. ``mask`` is bool [B, N]. E is at most
         L + ``excluded`` and K is ``k``; with ``few``, which is quicker, they are ``room`` and ``few`` (and no mask).
         """
-        room = np.full((len(histories), self.room if few else self.length + self.excluded), -1, np.int32)
-        room[:, : exclude.shape[1]] = exclude
-        asked = histories.astype(np.int32), room
+        short = self.room_of(few=few) - exclude.shape[1]
+        exclude = np.pad(exclude, ((0, 0), (0, short)), constant_values=-1) if short else exclude
+        asked = histories.astype(np.int32), exclude.astype(np.int32)
         if mask is not None:
             return self._run("filtered", *asked, mask)
         return self._run("few" if few else "recommend", *asked)

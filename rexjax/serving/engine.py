@@ -189,15 +189,17 @@ def program_for(question: Question) -> str:
 def batch(bundle: Bundle, program: str, questions: list[Question]) -> list[Found]:
     """Answers of one program, padded to its next size."""
     size = next(size for size in SIZES[program] if size >= len(questions))
-    room = bundle.room if program == "few" else bundle.length + bundle.excluded
+    room = bundle.room_of(few=program == "few")
     histories = padded([question.history for question in questions], bundle.length, size)
-    exclude = np.full((size, room), -1, np.int32)
-    for row, question in zip(exclude, questions, strict=False):
-        without = list(dict.fromkeys([*question.exclude, *reversed(question.history)]))[:room]
-        row[: len(without)] = without
+    exclude = padded([_excluded(question) for question in questions], room, size)
     found = bundle.recommend(histories, exclude, _masks(bundle, questions, size), few=program == "few")
     rows = zip(found.ids, found.scores, questions, strict=False)
     return [_of(ids[: question.k], scores[: question.k]) for ids, scores, question in rows]
+
+
+def _excluded(question: Question) -> list[int]:
+    """Each item once, the most important last: where there is no room for all, a history's oldest ones are left out."""
+    return [*dict.fromkeys([*question.exclude, *reversed(question.history)])][::-1]
 
 
 def _masks(bundle: Bundle, questions: list[Question], size: int) -> np.ndarray | None:
