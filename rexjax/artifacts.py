@@ -9,9 +9,12 @@ import json
 import os
 import shutil
 import time
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from rexjax.errors import UserError
 from rexjax.settings import differences, digest
@@ -46,6 +49,15 @@ def file_hash(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def arrays_digest(arrays: Mapping[str, np.ndarray]) -> str:
+    """SHA-256 over names, shapes, dtypes and values."""
+    found = hashlib.sha256()
+    for name, array in sorted(arrays.items()):
+        found.update(f"{name} {array.shape} {array.dtype}\n".encode())
+        found.update(np.ascontiguousarray(array).tobytes())
+    return found.hexdigest()
+
+
 def stage_key(stage: str, config: Any, inputs: dict[str, Artifact], external: dict[str, str]) -> str:
     """The identity of a stage's result: its config, the content of its input artifacts and of the files it reads."""
     parts = {"format": FORMAT, "stage": stage, "config": config, "external": external}
@@ -78,13 +90,16 @@ def begin(folder: Path, key: str) -> None:
     write_json(started, {"key": key, "time": time.time()})
 
 
-def finish(folder: Path, key: str, *, content: Any, seconds: float, config: Any, metrics: dict[str, Any]) -> Artifact:
+def finish(
+    folder: Path, key: str, *, content: dict[str, str], seconds: float, config: Any, metrics: dict[str, Any]
+) -> Artifact:
     """Writes the manifest, which makes the artifact finished.
 
     Args:
         folder: where the stage wrote its files.
         key: the stage's key.
-        content: digests of the saved arrays (checkpoint files themselves hold the time of day).
+        content: digests of what files or folders below it hold, by name, where their bytes are not the same every time
+            (checkpoints and record files hold the time of day); all others count by their bytes, logs not at all.
         seconds: how long the stage took.
         config: the part of the config it depends on.
         metrics: what it reports.
@@ -92,7 +107,7 @@ def finish(folder: Path, key: str, *, content: Any, seconds: float, config: Any,
     (folder / "started.json").unlink(missing_ok=True)
     paths = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != "manifest.json")
     files = {str(p.relative_to(folder)): [p.stat().st_size, file_hash(p)] for p in paths}
-    plain = {name: entry[1] for name, entry in files.items() if not _in_checkpoint(folder / name, folder)}
+    plain = {name: entry[1] for name, entry in files.items() if not _counted_otherwise(name, content)}
     manifest = {
         "key": key,
         "hash": digest({"files": plain, "content": content}),
@@ -107,9 +122,9 @@ def finish(folder: Path, key: str, *, content: Any, seconds: float, config: Any,
     return Artifact(folder, manifest)
 
 
-def _in_checkpoint(path: Path, folder: Path) -> bool:
-    logs = path.suffix == ".jsonl" or path.name.startswith("events.")
-    return logs or any((parent / "_CHECKPOINT_METADATA").exists() for parent in path.parents if parent != folder)
+def _counted_otherwise(name: str, content: dict[str, str]) -> bool:
+    logs = name.endswith(".jsonl") or "/events." in name
+    return logs or any(name == known or name.startswith(f"{known}/") for known in content)
 
 
 def read(folder: Path) -> Artifact:

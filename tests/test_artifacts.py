@@ -11,7 +11,9 @@ def finish(folder, content="c", **files):
     for name, text in {"rows.npy": "1 2 3", **files}.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)
-    return artifacts.finish(folder, "key", content=content, seconds=1.234, config={"a": 1}, metrics={"m": 0.5})
+    return artifacts.finish(
+        folder, "key", content={"model": content}, seconds=1.234, config={"a": 1}, metrics={"m": 0.5}
+    )
 
 
 @pytest.fixture
@@ -39,13 +41,14 @@ def test_a_finished_artifact_is_read_as_it_was_written(folder):
         ({}, {}, "other parameters", False),
         ({}, {"rows.npy": "1 2 4"}, "c", False),
         ({}, {"more.npy": ""}, "c", False),
+        ({}, {"model2/d": ""}, "c", False),
     ],
 )
 def test_the_hash_is_that_of_the_content_not_of_the_clock(tmp_path, checkpoint, log, content, same):
     def made(name, content, files):
         folder = tmp_path / name / "encode"
         artifacts.begin(folder, "key")
-        return finish(folder, content, **{"model/_CHECKPOINT_METADATA": name} | files).hash
+        return finish(folder, content, **{"model/_METADATA": name} | files).hash
 
     assert (made("a", "c", {"model/d/1": "-"}) == made("b", content, checkpoint | log)) == same
 

@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from rexjax.artifacts import arrays_digest
+
 USERS_PER_RECORD = 512
 
 
@@ -136,3 +138,8 @@ def since_first(histories: Histories) -> np.ndarray:
         histories.times[np.minimum(histories.offsets[:-1], len(histories.times) - 1)], np.diff(histories.offsets)
     )
     return np.minimum(histories.times - first, np.iinfo(np.int32).max).astype(np.int32)
+
+
+def digest(histories: Histories) -> str:
+    """SHA-256 of what all fields hold: equal for equal histories, however their files came to be."""
+    return arrays_digest({name: np.asarray(value) for name, value in histories._asdict().items()})

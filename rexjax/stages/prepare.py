@@ -1,5 +1,7 @@
 """Stage 1, prepare: a raw log becomes packed histories, columnar items and a data card."""
 
+import hashlib
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,6 +9,7 @@ from typing import Any
 
 import ibis
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rexjax.artifacts import Artifact
@@ -33,18 +36,31 @@ def run(config: Config, folder: Path, inputs: dict[str, Artifact]) -> dict[str, 
         log, items = sources.read(data, config.seed, con, scratch)
         rows = None if items is None else items.count().to_pyarrow().as_py()
         kept = interactions.clean(log, items, data)
-        pq.write_table(con.to_pyarrow(kept.items), folder / "items.parquet")
-        pq.write_table(con.to_pyarrow(kept.users), folder / "users.parquet")
+        tables = {name: con.to_pyarrow(table) for name, table in (("items", kept.items), ("users", kept.users))}
+        for name, table in tables.items():
+            pq.write_table(table, folder / f"{name}.parquet")
         shutil.rmtree(folder / "histories", ignore_errors=True)
         histories.write(folder, _records(con, kept.log, config, kept.steps[-1]))
         span = con.to_pyarrow(kept.log.agg(first=ibis._.time.min(), last=ibis._.time.max())).to_pylist()[0]
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    return _card(histories.read(folder), kept.steps, span, config) | {
+    log = histories.read(folder)
+    return _card(log, kept.steps, span, config) | {
+        "content": {"histories": histories.digest(log)}
+        | {f"{name}.parquet": _digest(table) for name, table in tables.items()},
         "items_without_interactions": kept.unused,
-        "items_without_text": pq.read_table(folder / "items.parquet", columns=["text"])["text"].to_pylist().count(""),
+        "items_without_text": tables["items"]["text"].to_pylist().count(""),
         "catalogue_rows": rows,
     }
+
+
+def _digest(table: pa.Table) -> str:
+    """Of the values, not of the file: engines cut a table into row groups and pages as they like."""
+    found = hashlib.sha256(json.dumps(table.column_names).encode())
+    for batch in table.to_batches(max_chunksize=65_536):
+        for row in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+            found.update(json.dumps(row).encode())
+    return found.hexdigest()
 
 
 def _records(con: Any, log: Any, config: Config, size: dict[str, int]) -> Iterator[Histories]:

@@ -1,6 +1,5 @@
 """Checkpoints (Orbax): a training run's whole state, and finished parameters; damaged ones are named."""
 
-import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,6 +10,7 @@ import orbax.checkpoint as ocp
 from flax import traverse_util
 
 from rexjax import processes
+from rexjax.artifacts import arrays_digest
 from rexjax.errors import UserError
 
 
@@ -128,9 +128,4 @@ def shapes_of(tree: Any) -> dict[str, list[int]]:
 
 def tree_digest(tree: Any) -> str:
     """SHA-256 over names, shapes, dtypes and values of all leaves."""
-    digest = hashlib.sha256()
-    for path, leaf in sorted(traverse_util.flatten_dict(tree, sep="/").items()):
-        array = np.asarray(leaf)
-        digest.update(f"{path} {array.shape} {array.dtype}\n".encode())
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()
+    return arrays_digest({name: np.asarray(leaf) for name, leaf in traverse_util.flatten_dict(tree, sep="/").items()})

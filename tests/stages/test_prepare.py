@@ -36,7 +36,21 @@ def run(tmp_path, log=LOG, catalogue=ITEMS, ending="csv", **settings):
     data = dataclasses.replace(OPEN, **{"path": str(files)} | settings)
     artifacts.begin(folder, "key")
     metrics = prepare.run(Config(workdir=str(tmp_path / "workdir"), data=data), folder, {})
-    return metrics, artifacts.finish(folder, "key", content={}, seconds=0, config={}, metrics=metrics)
+    content = metrics.pop("content")
+    return metrics, artifacts.finish(folder, "key", content=content, seconds=0, config={}, metrics=metrics)
+
+
+def test_the_hash_is_that_of_the_histories_and_the_items_not_of_their_files(tmp_path):
+    def hash_of(name, **change):
+        return run(tmp_path / name, **change)[1].hash
+
+    first = hash_of("a")
+    assert hash_of("b", ending="parquet") == first
+    later = LOG.set_column(2, "timestamp", pa.compute.add(LOG["timestamp"], 1))
+    renamed = ITEMS.set_column(1, "title", [[f"Other thing {n}" for n in range(25)]])
+    assert (
+        len({first, hash_of("c", log=later), hash_of("d", catalogue=renamed), hash_of("e", split="global_time")}) == 4
+    )
 
 
 def parts(artifact):
