@@ -1,12 +1,14 @@
 """What may be asked and what is answered: bodies and numbers of requests, checked; answers as JSON."""
 
 import functools
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import msgspec
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Send
 
 from rexjax.serving.bundle import Bundle
 
@@ -52,14 +54,15 @@ class Compare(msgspec.Struct, forbid_unknown_fields=True):
 
 async def body(request: Request, kind: type[Any]) -> Any:
     """The body, of at most ``LARGEST`` bytes, as ``kind``."""
-    found = bytearray()
-    try:
-        async for part in request.stream():
-            found += part
-            if len(found) > LARGEST:
-                raise HTTPException(413, f"a body may have {LARGEST} bytes")
-    except ClientDisconnect:
-        raise HTTPException(400, "the body has not come whole") from None  # for the log: nobody is left to be told
+    found, more = bytearray(), True
+    while more:
+        part = await request.receive()
+        if part["type"] == "http.disconnect":  # for the log: nobody is left to be told
+            raise HTTPException(400, "the body has not come whole")
+        found += part.get("body", b"")
+        more = part.get("more_body", False)
+        if len(found) > LARGEST:
+            raise HTTPException(413, f"a body may have {LARGEST} bytes")
     try:
         return _decoder(kind).decode(found)
     except msgspec.ValidationError as error:
@@ -94,3 +97,12 @@ def item(bundle: Bundle, number: int, score: float) -> dict[str, Any]:
 def reply(value: Any, status: int = 200, headers: Any = None) -> Response:
     """``value`` as JSON."""
     return Response(msgspec.json.encode(value), status, headers, "application/json")
+
+
+async def send_json(send: Send, value: Any, status: int, headers: Mapping[str, str] | None) -> None:
+    """``value`` as JSON, as ``reply`` makes it, at a tenth of what a ``Response`` takes."""
+    body = msgspec.json.encode(value)
+    known = [(b"content-length", b"%d" % len(body)), (b"content-type", b"application/json")]
+    known += [(name.lower().encode(), text.encode()) for name, text in (headers or {}).items()]
+    await send({"type": "http.response.start", "status": status, "headers": known})
+    await send({"type": "http.response.body", "body": body})

@@ -4,12 +4,10 @@ import asyncio
 import contextlib
 import json
 import logging
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
@@ -20,9 +18,10 @@ from starlette.routing import Route
 
 from rexjax.serving import messages
 from rexjax.serving.bundle import Bundle
-from rexjax.serving.engine import Busy, Engine, Question, padded
+from rexjax.serving.endpoint import FAILED, Application, Endpoint
+from rexjax.serving.engine import Engine, Question, padded
 from rexjax.serving.front import Front, files
-from rexjax.serving.keys import Key, Keys
+from rexjax.serving.keys import Keys
 from rexjax.serving.measures import Measures
 from rexjax.serving.openapi import describe
 from rexjax.serving.store import Store
@@ -50,15 +49,20 @@ class Server:
         self.store = Store(store)  # none is made for a folder that cannot answer
         self.ready = False
         front = Front(self.engine)
-        route = lambda path, handle, method: Route(path, self._guarded(path, handle), methods=[method])  # noqa: E731
-        self.app = Starlette(
+        endpoint = lambda path, handle: Endpoint(path, handle, keys, self.measures)  # noqa: E731
+        asked = {
+            "/v1/recommend": self.recommend,
+            "/v1/events": self.events,
+            "/v1/explain": self.explain,
+            "/v1/compare": front.compare,
+        }
+        looked_up = {"/v1/items": front.items, "/v1/items/{item}/similar": self.similar}
+        posts = [endpoint(path, handle) for path, handle in asked.items()]
+        self.app = Application(
+            posts,
             routes=[
-                route("/v1/recommend", self.recommend, "POST"),
-                route("/v1/events", self.events, "POST"),
-                route("/v1/explain", self.explain, "POST"),
-                route("/v1/compare", front.compare, "POST"),
-                route("/v1/items", front.items, "GET"),
-                route("/v1/items/{item}/similar", self.similar, "GET"),
+                *(Route(post.path, post, methods=["POST"]) for post in posts),  # for those who use another method
+                *(Route(path, endpoint(path, handle), methods=["GET"]) for path, handle in looked_up.items()),
                 *files(),
                 Route("/healthz", self.health),
                 Route("/readyz", self.readiness),
@@ -80,38 +84,6 @@ class Server:
         await self.engine.stop()
         await asyncio.gather(answering, watching, return_exceptions=True)
         self.store.close()
-
-    def _guarded(self, path: str, handle: Callable[[Request], Awaitable[Any]]) -> Callable[..., Awaitable[Response]]:
-        """``handle`` for those who may ask; its answer as JSON; a line in the log and a measure of each."""
-
-        async def guarded(request: Request) -> Response:
-            started, key, status = time.perf_counter(), None, 500
-            try:
-                key = self._admit(request)
-                response = messages.reply(await handle(request))
-                status = response.status_code
-                return response
-            except HTTPException as error:
-                status = error.status_code
-                raise
-            except Busy as busy:
-                status = 429
-                raise HTTPException(429, str(busy), {"Retry-After": str(max(1, round(busy.seconds)))}) from None
-            finally:
-                seconds = time.perf_counter() - started
-                self.measures.request(path, status, seconds)
-                line = {"path": path, "status": status, "ms": round(1e3 * seconds, 2), "key": key.name if key else None}
-                _LOG.info(msgspec.json.encode(line).decode())
-
-        return guarded
-
-    def _admit(self, request: Request) -> Key:
-        key = self.keys.find(request.headers.get("authorization", ""))
-        if key is None:
-            raise HTTPException(401, "send a known API key: Authorization: Bearer KEY", {"WWW-Authenticate": "Bearer"})
-        if (wait := self.keys.wait(key)) > 0:
-            raise HTTPException(429, "this key asks too often", {"Retry-After": str(max(1, round(wait)))})
-        return key
 
     async def recommend(self, request: Request) -> dict[str, Any]:
         """The k best items after a history; the most popular ones where nothing of it is known."""
@@ -242,4 +214,4 @@ async def _refused(request: Request, error: Exception) -> Response:
 
 
 async def _failed(request: Request, error: Exception) -> Response:
-    return messages.reply({"error": "this should not have happened; the log says more"}, 500)
+    return messages.reply({"error": FAILED}, 500)
