@@ -1,6 +1,8 @@
 # What the scripts beside this one share: their flags, a dry run, and what is said when gcloud says no.
-# shellcheck shell=bash disable=SC2034  # those that source it use the rest
+# shellcheck shell=bash disable=SC2034,SC2154  # those that source it say where it is, and use the rest
 set -euo pipefail
+# shellcheck source=launch/plan.sh
+. "$here/../plan.sh"
 
 SETTINGS="project zone name topology slices items bucket config wheel spot patience restarts poll"
 PROJECT=${PROJECT:-} ZONE=${ZONE:-} NAME=${NAME:-rexjax} TOPOLOGY=${TOPOLOGY:-} SLICES=${SLICES:-1} ITEMS=${ITEMS:-}
@@ -31,12 +33,6 @@ usage() {
 Each flag can also be set in the environment: PROJECT, ZONE, ...
 Exit codes: 0 done, 1 the answer is no, 2 your mistake, 75 preempted and saved: start it again.
 FLAGS
-}
-
-# fail CODE SENTENCE
-fail() {
-  echo "$(basename "$0"): $2" >&2
-  exit "$1"
 }
 
 parse() {
@@ -77,16 +73,6 @@ need() {
   [ -n "$DRY_RUN" ] || command -v gcloud >/dev/null ||
     fail 2 "no gcloud on PATH: install the Google Cloud CLI, then run gcloud auth login"
   where=(--project="$PROJECT" --zone="$ZONE")
-}
-
-# quoted WORD...: as a shell reads them back.
-quoted() {
-  local word line=
-  for word; do
-    [[ $word =~ ^[][a-zA-Z0-9@%+=:,./_-]+$ && $word != *[][]* ]] || word="'${word//\'/\'\\\'\'}'"
-    line+="${line:+ }$word"
-  done
-  printf '%s\n' "$line"
 }
 
 # call COMMAND...: runs it, or prints it in a dry run. What it complains about is kept for `explain`.

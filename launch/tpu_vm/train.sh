@@ -5,8 +5,6 @@ set -euo pipefail
 here=$(dirname "$0")
 # shellcheck source=launch/tpu_vm/common.sh
 . "$here/common.sh"
-# shellcheck source=launch/tpu_vm/plan.sh
-. "$here/plan.sh"
 
 # Machines that live are used as they are; what is left of others must go before new ones get their name.
 machines() {

@@ -88,7 +88,7 @@ def test_machines_of_a_topology(name, flags):
 
 
 def test_every_layout_that_plans_know_has_machines():
-    known = (REPOSITORY / "launch/tpu_vm/plan.sh").read_text()
+    known = (REPOSITORY / "launch/tpu_vm/create.sh").read_text()
     for layout in {layout for chip in topology.CHIPS.values() for layout in chip.layouts}:
         assert f" {layout} " in known or f" {layout})" in known
 
