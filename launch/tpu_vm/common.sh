@@ -4,6 +4,7 @@ set -euo pipefail
 # shellcheck source=launch/plan.sh
 . "$here/../plan.sh"
 
+export CLOUDSDK_CORE_DISABLE_PROMPTS=1 # a question of gcloud's would not be seen
 SETTINGS="project zone name topology slices items bucket config wheel spot patience restarts poll"
 PROJECT=${PROJECT:-} ZONE=${ZONE:-} NAME=${NAME:-rexjax} TOPOLOGY=${TOPOLOGY:-} SLICES=${SLICES:-1} ITEMS=${ITEMS:-}
 BUCKET=${BUCKET:-} CONFIG=${CONFIG:-} WHEEL=${WHEEL:-} SPOT=${SPOT:-yes} PATIENCE=${PATIENCE:-6h}

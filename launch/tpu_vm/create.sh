@@ -36,7 +36,7 @@ request() {
   [ "$SLICES" = 1 ] || nodes=(--node-count="$SLICES" --node-prefix="$NAME")
   [ "$SPOT" = no ] || tier=(--spot)
   call gcloud compute tpus queued-resources create "$NAME" "${where[@]}" "${nodes[@]}" "${type[@]}" \
-    --runtime-version="$runtime" "${tier[@]}" --valid-until-duration="$PATIENCE" --scopes=cloud-platform --quiet || explain
+    --runtime-version="$runtime" "${tier[@]}" --valid-until-duration="$PATIENCE" --scopes=cloud-platform || explain
 }
 
 why_refused() {

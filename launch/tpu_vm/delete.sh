@@ -8,6 +8,6 @@ here=$(dirname "$0")
 
 parse "$@"
 need PROJECT ZONE
-call gcloud compute tpus queued-resources delete "$NAME" "${where[@]}" --force --quiet && exit
+call gcloud compute tpus queued-resources delete "$NAME" "${where[@]}" --force && exit
 told 'NOT_FOUND|not found|404' || explain
 echo "$NAME: nothing to delete"

@@ -5,10 +5,10 @@ set -euo pipefail
 cd ~
 log=rexjax.log pid=rexjax.pid code=rexjax.code
 
-# The images have Python 3.10: uv brings a newer one.
+# The images have Python 3.10: uv brings the one on which all of the tests run.
 setup() {
   [ -x .local/bin/uv ] || python3 -m pip install -q --user uv
-  [ -x rexjax/bin/python ] || .local/bin/uv venv -q --python 3.12 rexjax
+  [ -x rexjax/bin/python ] || .local/bin/uv venv -q --python 3.11 rexjax
   .local/bin/uv pip install -q --python rexjax/bin/python "$2[minilm]" "jax[tpu]"
   mount_bucket "$1"
 }

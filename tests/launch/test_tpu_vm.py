@@ -108,9 +108,23 @@ def test_all_goes_well(cloud):
         assert cloud.lines(f"ran-{worker}") == ["run config.py --workdir bucket/runs/rexjax --data.path a b"]
     assert cloud.lines("installed")[:4] == [
         "python3 -m pip install -q --user uv",
-        "uv venv -q --python 3.12 rexjax",
+        "uv venv -q --python 3.11 rexjax",
         "uv pip install -q --python rexjax/bin/python rexjax-0.1.0-py3-none-any.whl[minilm] jax[tpu]",
         "gcsfuse --implicit-dirs my-bucket bucket",
+    ]
+
+
+def test_a_worker_without_gcsfuse_gets_it(cloud):
+    (cloud.folder / "bin/gcsfuse").rename(cloud.folder / "gcsfuse")
+    cloud.launch("tpu_vm/create.sh")
+    done = cloud.launch("tpu_vm/setup.sh")
+    assert done.returncode == 0, done.stderr
+    assert [line for line in cloud.lines("installed") if line.startswith(("sudo", "gcsfuse"))] == [
+        "sudo tee /etc/apt/sources.list.d/gcsfuse.list",
+        "sudo tee /usr/share/keyrings/gcsfuse.asc",
+        "sudo apt-get update -qq",
+        "sudo apt-get install -y -qq gcsfuse",
+        *["gcsfuse --implicit-dirs my-bucket bucket"] * 2,
     ]
 
 
