@@ -125,8 +125,11 @@ still_there() {
   esac
 }
 
-# gcloud goes on without a slice that does not answer, where all must hear the same.
-lost() { [ "$1" = 255 ] || told 'return code \[255\]|connection (closed|reset|refused|timed out)|could not prepare all'; }
+# lost STATUS: gcloud goes on without a slice that does not answer, and calls that success.
+lost() {
+  [ "$1" = 255 ] || told 'could not prepare all' ||
+    { [ "$1" != 0 ] && told 'return code \[255\]|connection (closed|reset|refused|timed out)'; }
+}
 
 # try_again ATTEMPT: waits, or gives up after the fifth.
 try_again() {

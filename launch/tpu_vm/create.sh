@@ -65,5 +65,5 @@ need PROJECT ZONE TOPOLOGY BUCKET CONFIG
 machine
 [ -n "${PLANNED:-}" ] || plan
 check_bucket
-request
+[ -n "${REQUESTED:-}" ] || request
 wait_until_there

@@ -6,15 +6,18 @@ here=$(dirname "$0")
 # shellcheck source=launch/tpu_vm/common.sh
 . "$here/common.sh"
 
-# Each try goes on after the last line that was seen; gcloud's own tries begin again, hence the numbers.
+# Each try goes on after the last line that was seen; gcloud's own tries begin again, hence the numbers. A run of days
+# loses many connections: only those in a row count.
 follow() {
-  local attempt status
-  for attempt in 1 2 3 4 5; do
-    status=0
+  local attempt=0 before status
+  while :; do
+    before=$(<"$seen") status=0
     call gcloud compute tpus queued-resources ssh "$NAME" "${where[@]}" --node=0 --worker=0 \
-      --command="bash on_worker.sh follow $(($(<"$seen") + 1))" | unseen || status=$?
+      --command="bash on_worker.sh follow $((before + 1))" | unseen || status=$?
     [ "$status" != 0 ] || return 0
     [ "$status" != 2 ] || fail 2 "nothing has been started on $NAME: run.sh does"
+    [ "$before" = "$(<"$seen")" ] || attempt=0
+    attempt=$((attempt + 1))
     try_again "$attempt"
   done
 }
@@ -30,7 +33,7 @@ unseen() {
   done
 }
 
-# One exit code of all workers': the user's mistake first, for starting again does not help it.
+# One exit code of all workers': first those that starting again would not mend.
 verdict() {
   local codes
   codes=$(everywhere "bash on_worker.sh ended") || exit
@@ -39,9 +42,11 @@ verdict() {
   case " $codes " in
     " 0 ") echo "$NAME: done" ;;
     *" 2 "*) fail 2 "the run refused what it was given (above): mend it, then run.sh" ;;
+    *" 1 "*) ;;
     *" 75 "*) fail 75 "preempted and saved: run.sh goes on where it was" ;;
-    *) fail 1 "the run failed on a worker (exit codes: ${codes:-none}): the log above says why" ;;
+    *" killed "*) fail 75 "a worker hung or began anew: setup.sh and run.sh go on from the last checkpoint" ;;
   esac
+  [ "$codes" = 0 ] || fail 1 "the run failed on a worker (exit codes: ${codes:-none}): the log above says why"
 }
 
 parse "$@"

@@ -7,6 +7,7 @@ log=rexjax.log pid=rexjax.pid code=rexjax.code
 
 # The images have Python 3.10: uv brings the one on which all of the tests run.
 setup() {
+  ! running || { echo "a run is going on here: nothing was installed"; return; }
   [ -x .local/bin/uv ] || python3 -m pip install -q --user uv
   [ -x rexjax/bin/python ] || .local/bin/uv venv -q --python 3.11 rexjax
   .local/bin/uv pip install -q --python rexjax/bin/python "$2[minilm]" "jax[tpu]"

@@ -6,18 +6,17 @@ here=$(dirname "$0")
 # shellcheck source=launch/tpu_vm/common.sh
 . "$here/common.sh"
 
-# Machines that live are used as they are; what is left of others must go before new ones get their name.
+# Machines that live, or are asked for, are used; what is left of others must go before new ones get their name.
 machines() {
   local now
   now=$(state) || return
   case $now in
-    ACTIVE) return ;;
-    NONE) ;;
-    WAITING_FOR_RESOURCES | ACCEPTED | CREATING | PROVISIONING)
-      fail 2 "$NAME waits in the queue already: delete.sh takes it out, or choose another --name" ;;
-    *) "$here/delete.sh" || return ;;
+    ACTIVE) ;;
+    NONE) "$here/create.sh" -- "${OVERRIDES[@]}" || return ;;
+    WAITING_FOR_RESOURCES | ACCEPTED | CREATING | PROVISIONING) REQUESTED=yes "$here/create.sh" || return ;;
+    *) "$here/delete.sh" && "$here/create.sh" -- "${OVERRIDES[@]}" || return ;;
   esac
-  "$here/create.sh" -- "${OVERRIDES[@]}" && "$here/setup.sh"
+  "$here/setup.sh" # also on machines that live: they may have begun anew, without the bucket
 }
 
 once() { machines && "$here/run.sh" -- "${OVERRIDES[@]}" && "$here/logs.sh"; }
@@ -29,7 +28,7 @@ if [ -n "$DRY_RUN" ]; then
   exit
 fi
 plan
-export PLANNED=yes # create.sh need not ask again
+export PLANNED=yes # create.sh does not ask again
 for ((restart = 0; restart <= RESTARTS; restart++)); do
   status=0
   once || status=$?

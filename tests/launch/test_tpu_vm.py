@@ -144,6 +144,26 @@ def test_machines_taken_back_are_made_anew(cloud, moment):
     assert cloud.verbs().count("plan") == 1
 
 
+def test_a_request_that_waits_already_is_waited_for(cloud):
+    (cloud.folder / "states").write_text("WAITING_FOR_RESOURCES\n" * 2 + "ACTIVE\n")
+    for worker in ("worker-0", "worker-1"):
+        (cloud.folder / worker).mkdir()
+    done = cloud.launch("tpu_vm/train.sh")
+    assert done.returncode == 0, done.stderr
+    assert "create" not in cloud.verbs() and "rexjax: done" in done.stdout
+
+
+def test_a_worker_that_began_anew_is_no_failure(cloud):
+    for script in ("create", "setup", "run", "logs"):
+        cloud.launch(f"tpu_vm/{script}.sh")
+    (cloud.folder / "worker-1/rexjax.code").unlink()
+    done = cloud.launch("tpu_vm/logs.sh")
+    assert (done.returncode, done.stderr) == (
+        75,
+        "logs.sh: a worker hung or began anew: setup.sh and run.sh go on from the last checkpoint\n",
+    )
+
+
 def test_restarts_end(cloud):
     done = cloud.launch("tpu_vm/train.sh", "--restarts", "1", CODES="75 75 0")
     assert done.returncode == 75
