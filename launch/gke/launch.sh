@@ -9,7 +9,11 @@ here=$(dirname "$0")
 # shellcheck source=launch/plan.sh
 . "$here/../plan.sh"
 
-[ $# -ge 1 ] && [ "$1" != --help ] || { sed -n '2,5s/^# \{0,1\}//p' "$0"; exit 2; }
+usage() { sed -n '2,5s/^# \{0,1\}//p' "$0"; }
+case ${1:-} in
+  -h | --help) usage; exit ;;
+  '') usage >&2; exit 2 ;;
+esac
 CONFIG=$1 TOPOLOGY='' SLICES=1 ITEMS='' DRY_RUN='' BUCKET='' OVERRIDES=() flags=()
 shift
 while [ $# -gt 0 ]; do
