@@ -25,7 +25,7 @@ class Cloud:
         known |= {"CONFIG": "config.py", "WHEEL": "rexjax-0.1.0-py3-none-any.whl"}
         command = ["bash", str(REPOSITORY / "launch" / script), *FLAGS, *arguments]
         return subprocess.run(
-            command, capture_output=True, text=True, cwd=self.folder, env=os.environ | known | environment, timeout=60
+            command, capture_output=True, text=True, cwd=self.folder, env=os.environ | known | environment, timeout=300
         )
 
     def lines(self, name: str) -> list[str]:
