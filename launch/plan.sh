@@ -1,0 +1,32 @@
+# Sourced by launches that cost money: a dry run, and the plan, which is asked first.
+# shellcheck shell=bash
+
+# fail CODE SENTENCE
+fail() {
+  echo "$(basename "$0"): $2" >&2
+  exit "$1"
+}
+
+# quoted WORD...: as a shell reads them back.
+quoted() {
+  local word line=
+  for word; do
+    [[ $word =~ ^[a-zA-Z0-9@%+=:,./_-]+$ ]] || word="'${word//\'/\'\\\'\'}'"
+    line+="${line:+ }$word"
+  done
+  printf '%s\n' "$line"
+}
+
+# Of CONFIG on SLICES slices of TOPOLOGY. The plan's own words say what does not fit and where it would.
+plan() {
+  local status=0 command=(rexjax plan "$CONFIG" --topology "$TOPOLOGY" --slices "$SLICES")
+  command+=(${ITEMS:+--items "$ITEMS"} "${OVERRIDES[@]}")
+  if [ -n "$DRY_RUN" ]; then quoted "${command[@]}"; return; fi
+  command -v rexjax >/dev/null || fail 2 "no rexjax on PATH: pip install 'rexjax[plan]'"
+  "${command[@]}" || status=$?
+  case $status in
+    0) ;;
+    1) fail 1 "the plan says no: $CONFIG does not fit on $TOPOLOGY x $SLICES (above); nothing was created" ;;
+    *) fail 2 "there is no plan for $TOPOLOGY (above); nothing was created" ;;
+  esac
+}
