@@ -50,11 +50,18 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as spare:
         programs = os.environ.get("JAX_COMPILATION_CACHE_DIR", spare)  # compiled once for all notebooks
         for twin in twins:
-            started = time.monotonic()
+            started, worked = time.monotonic(), _worked()
             notebook = run(twin, programs)
-            print(f"{twin.stem}: {time.monotonic() - started:.0f} s", flush=True)
+            spent = f"{time.monotonic() - started:.0f} s, {_worked() - worked:.0f} s of work"
+            print(f"{twin.stem}: {spent}", flush=True)
             if flags.keep:
                 nbformat.write(notebook, twin.with_suffix(".ipynb"))
+
+
+def _worked() -> float:
+    """Seconds of processors that the kernels so far, and what they started, have had."""
+    spent = os.times()
+    return spent.children_user + spent.children_system
 
 
 def run(twin: Path, programs: str) -> Any:
@@ -96,14 +103,14 @@ def _environment(work: Path, programs: str) -> dict[str, str]:
     folders = [str(Path(sys.executable).parent), os.environ.get("PATH", "")]
     paths = [str(HERE.parent), os.environ.get("PYTHONPATH", "")]
     own = {
-        "PATH": os.pathsep.join(folders),  # `!rexjax` is this Python's
+        "PATH": os.pathsep.join(folders),  # `rexjax` is this Python's
         "PYTHONPATH": os.pathsep.join(filter(None, paths)),
         "IPYTHONDIR": str(work / ".ipython"),
         "JAX_COMPILATION_CACHE_DIR": programs,
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
         "JAX_PLATFORMS": "cpu",
         "TF_CPP_MIN_LOG_LEVEL": "2",
-        "COLUMNS": "110",
+        "COLUMNS": "100",
     }
     return {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"} | own
 
