@@ -31,7 +31,7 @@ import pandas as pd
 from rexjax.config import Shop
 from rexjax.data import shop
 
-shop.write(Shop(users=600, items=200, interactions=9_000), seed=1, folder=Path("raw"))  # your export would do this
+shop.write(Shop(users=1500, items=400, interactions=30_000), seed=0, folder=Path("raw"))  # your export would do this
 log, items = pd.read_parquet("raw/interactions"), pd.read_parquet("raw/items.parquet")
 log = log.rename(columns={"user_id": "customer", "item_id": "sku"})
 log["bought_at"] = pd.to_datetime(log.timestamp, unit="s")
@@ -47,22 +47,24 @@ pd.read_csv(folder / "items.csv").head(3)
 
 # %% [markdown]
 # ## The config, ten lines
+#
+# `strict=False`: an id that is in only one of the two files is dropped and counted, and no error.
 
 # %%
 # %%writefile mine.py
-from rexjax.config import Columns, Config, Data
+from rexjax.config import Columns, Compress, Config, Data, Encode, Student, Teacher, Training
 
 
 def get_config():
+    columns = Columns(user="customer", item="sku", time="bought_at", category="category")
+    training = Training(epochs=10, batch=32, learning_rate=3e-3, warmup=30)  # a small log: few rows a step, long steps
     return Config(
         workdir="runs/mine",
-        data=Data(
-            source="files",
-            path="my_folder",
-            text=("title", "category"),
-            strict=False,
-            columns=Columns(user="customer", item="sku", time="bought_at", category="category"),
-        ),
+        data=Data(source="files", path="my_folder", columns=columns, text=("title",), strict=False, length=32),
+        encode=Encode(width=64),
+        teacher=Teacher(training=training),
+        student=Student(training=training),
+        compress=Compress(points=("int8",)),
     )
 
 
@@ -72,20 +74,20 @@ def get_config():
 # `rexjax prepare` reads, cleans and splits, and shows what it did with every row: the data card is where a wrong join
 # or a bot with ten thousand purchases is seen.
 
-# %%
-# !rexjax prepare mine.py
+# %% language="bash"
+# rexjax prepare mine.py
 
 # %% [markdown]
 # ## Run
 #
-# Stage *prepare* is not made again. Any key can be set behind the command: so few epochs are for this tiny log.
+# Stage *prepare* is not made again. Any key of the config can also be set behind the command.
 
-# %%
-# !rexjax run mine.py --compress.points int8 --teacher.training.epochs 8 --student.training.epochs 8 --update
+# %% language="bash"
+# rexjax run mine.py --evaluate.resamples 1000 --evaluate.latency-repeats 50 --update
 
 # %% [markdown]
-# Does a line still rise at its end? Then more epochs are worth their time (without the flags training stops by itself,
-# when validation has not risen for five).
+# Does a line still rise at its end? Then more epochs are worth their time (training stops by itself when validation has
+# not risen for five).
 
 # %%
 import matplotlib.pyplot as plt
@@ -103,8 +105,8 @@ _ = axes.legend(frameon=False)
 # %% [markdown]
 # Ask it, by id or by title:
 
-# %%
-# !rexjax recommend runs/mine --history "sku-00012, sku-00101" --k 5
+# %% language="bash"
+# rexjax recommend runs/mine --history "sku-00012, sku-00101" --k 5
 
 # %% [markdown]
 # ## Mistakes
@@ -112,11 +114,11 @@ _ = axes.legend(frameon=False)
 # A mistake of yours is answered in one sentence that says what to do, with exit code 2 and without a traceback; what
 # was finished before stays as it is. A column that is not there:
 
-# %%
-# !rexjax prepare mine.py --workdir runs/wrong --data.columns.user client
+# %% magic_args="--no-raise-error" language="bash"
+# rexjax prepare mine.py --workdir runs/wrong --data.columns.user client
 
 # %% [markdown]
-# A time that is none, in one row of nine thousand:
+# A time that is none, in one row of thirty thousand:
 
 # %%
 broken = Path("broken_folder")
@@ -124,15 +126,17 @@ broken.mkdir(exist_ok=True)
 lines = (folder / "interactions.csv").read_text().splitlines()
 lines[4000] = ",".join([*lines[4000].split(",")[:2], "last Tuesday"])
 (broken / "interactions.csv").write_text("\n".join(lines))
-(broken / "items.csv").write_text((folder / "items.csv").read_text())
-# !rexjax prepare mine.py --workdir runs/wrong --data.path broken_folder
+_ = (broken / "items.csv").write_text((folder / "items.csv").read_text())
+
+# %% magic_args="--no-raise-error" language="bash"
+# rexjax prepare mine.py --workdir runs/wrong --data.path broken_folder
 
 # %% [markdown]
 # Another experiment in a folder that holds one already, and a title that nearly exists:
 
-# %%
-# !rexjax teacher mine.py --teacher.width 32
-# !rexjax recommend runs/mine --history "premium nordic lamp"
+# %% magic_args="--no-raise-error" language="bash"
+# rexjax teacher mine.py --teacher.width 32
+# rexjax recommend runs/mine --history "premium nordic lamp"
 
 # %% [markdown]
 # ## Try next

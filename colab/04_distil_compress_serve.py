@@ -92,16 +92,19 @@ for axes, cost, label in zip(
 # The folder holds programs (StableHLO, for CPU, GPU and TPU), weights, ids and hashes of all of them. The server checks
 # them, compiles, and only then says where it listens.
 
-# %%
-# !rexjax export runs/shop exported --compare
+# %% language="bash"
+# rexjax export runs/shop exported --compare
 
 # %%
+import atexit
+
 server = subprocess.Popen(
     [sys.executable, "-m", "rexjax.cli", "serve", "exported", "--port", "0"],
     stdout=subprocess.PIPE,
     stderr=subprocess.DEVNULL,
     text=True,
 )
+atexit.register(server.terminate)  # also if the notebook ends before its last cell
 said = server.stdout.readline()
 address = said.split(": ")[0]
 print(said.split(": ")[1])
@@ -132,13 +135,18 @@ pd.DataFrame(ask("/v1/recommend", {"history": history, "k": 3, "categories": ["l
 # Why the first one? What each event of the history gave to its score, as an exact sum and not an estimate:
 
 # %%
-ask("/v1/explain", {"history": history, "item": answer["items"][0]["item_id"]})
+pd.set_option("display.max_colwidth", None)
+why = ask("/v1/explain", {"history": history, "item": answer["items"][0]["id"]})
+print(f"{answer['items'][0]['title']}: {why['score']:.3f}, of which {why['always']:.3f} whatever the history")
+pd.DataFrame(why["items"])
 
 # %% [markdown]
-# Teacher, student and the compressed student on the same history: do they agree?
+# Teacher, student and the compressed student on the same history: do they agree? In brackets,
+# what each must hold in memory.
 
 # %%
-ask("/v1/compare", {"history": history, "k": 5})
+compared = ask("/v1/compare", {"history": history, "k": 5})["models"]
+pd.DataFrame({f"{one['name']} ({one['bytes']:,} bytes)": [item["title"] for item in one["items"]] for one in compared})
 
 # %%
 server.terminate()

@@ -20,7 +20,7 @@ import nbformat
 from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
 HERE = Path(__file__).parent.resolve()
 SECONDS = 1200
@@ -66,7 +66,7 @@ def _worked() -> float:
 
 def run(twin: Path, programs: str) -> Any:
     """The notebook of ``twin``, run; compiled programs are kept in ``programs``."""
-    notebook = jupytext.read(twin)
+    notebook, running = jupytext.read(twin), {"cell": "none yet"}
     for place, cell in enumerate(notebook.cells):
         cell.id = f"cell-{place}"  # the same in every run
     notebook.metadata = nbformat.from_dict(
@@ -89,11 +89,14 @@ def run(twin: Path, programs: str) -> Any:
             resources={"metadata": {"path": work}},
             record_timing=False,
             coalesce_streams=True,
+            on_cell_start=lambda cell, cell_index: running.update(cell=cell.source),
         )
         try:
             client.execute(env=_environment(Path(work), programs), cleanup_kc=True)
-        except CellExecutionError as error:
-            sys.exit(f"{twin.name} fails:\n{error}")
+        except CellExecutionError as error:  # it says which
+            sys.exit(f"{twin.name} fails: " + re.sub(r"\x1b\[[\d;]*m", "", str(error)))
+        except (CellTimeoutError, DeadKernelError) as error:
+            sys.exit(f"{twin.name} fails: {error}\n\nin the cell\n\n{running['cell']}")
         _scrub(notebook, (work, str(Path(work).resolve()), str(HERE.parent), str(Path.home())))
     return notebook
 

@@ -1,6 +1,9 @@
 """The notebooks as they are committed: in step with their twins, run from top to bottom, small. CI runs them."""
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import jupytext
@@ -49,3 +52,25 @@ def test_all_together_are_small():
 def test_the_first_cell_of_code_installs_only_where_it_must(pair):
     first = next(cell for cell in pair[0] if cell.cell_type == "code")
     assert 'if find_spec("rexjax") is None:' in first.source and "git+https://" in first.source
+
+
+@pytest.mark.parametrize(
+    "cell, said",
+    [
+        ("1 / 0", ["ZeroDivisionError", "1 / 0"]),
+        ("import os\nos._exit(3)", ["Kernel died", "os._exit(3)"]),
+    ],
+)
+def test_a_cell_that_fails_is_named(tmp_path, cell, said):
+    twin = tmp_path / "00_short.py"
+    twin.write_text(f"# %%\nopen('left', 'w').close()\n\n# %%\n{cell}\n")
+    program = "import pathlib, run, sys; run.run(pathlib.Path(sys.argv[1]), sys.argv[2])"
+    done = subprocess.run(
+        [sys.executable, "-c", program, twin, tmp_path / "programs"],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(COLAB)},
+    )
+    assert done.returncode == 1, done.stderr
+    assert done.stderr.startswith("00_short.py fails") and all(words in done.stderr for words in said)
+    assert [path.name for path in tmp_path.iterdir()] == ["00_short.py"]  # nothing is left
