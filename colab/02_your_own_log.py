@@ -80,10 +80,11 @@ def get_config():
 # %% [markdown]
 # ## Run
 #
-# Stage *prepare* is not made again. Any key of the config can also be set behind the command.
+# Stage *prepare* is not made again: nothing has changed. Any key of the config can also be set behind the command, such
+# as `--student.width 16 --workdir runs/narrow`.
 
 # %% language="bash"
-# rexjax run mine.py --evaluate.resamples 1000 --evaluate.latency-repeats 50 --update
+# rexjax run mine.py
 
 # %% [markdown]
 # Does a line still rise at its end? Then more epochs are worth their time (training stops by itself when validation has

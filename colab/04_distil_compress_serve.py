@@ -123,6 +123,7 @@ def ask(path, body=None):
 
 history = ["sku-00012", "sku-00345", "sku-00101"]
 answer = ask("/v1/recommend", {"history": history, "k": 5})
+pd.set_option("display.max_colwidth", None)
 pd.DataFrame(answer["items"])
 
 # %% [markdown]
@@ -132,10 +133,10 @@ pd.DataFrame(answer["items"])
 pd.DataFrame(ask("/v1/recommend", {"history": history, "k": 3, "categories": ["lamps"]})["items"])
 
 # %% [markdown]
-# Why the first one? What each event of the history gave to its score, as an exact sum and not an estimate:
+# Why the first one? What each event of the history gave to its cosine, as an exact sum and not an estimate. (Rows of
+# four bits are not quite of length one, so that the score above differs a little.)
 
 # %%
-pd.set_option("display.max_colwidth", None)
 why = ask("/v1/explain", {"history": history, "item": answer["items"][0]["id"]})
 print(f"{answer['items'][0]['title']}: {why['score']:.3f}, of which {why['always']:.3f} whatever the history")
 pd.DataFrame(why["items"])
@@ -150,7 +151,7 @@ pd.DataFrame({f"{one['name']} ({one['bytes']:,} bytes)": [item["title"] for item
 
 # %%
 server.terminate()
-print("the server ended with code", server.wait(timeout=60))
+_ = server.wait(timeout=60)  # it answers what it has accepted first
 
 # %% [markdown]
 # ## Try next
