@@ -160,6 +160,7 @@ if plan:
     axes.axvline(
         next(iter(plan["programs"].values()))["hbm_limit"] / 2**30, color="black", linestyle=":", label="what there is"
     )
+    axes.invert_yaxis()
     dress(axes, f"GiB on each of {plan['devices']} chips, {plan['topology']}", "")
     _ = axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
 else:
@@ -168,7 +169,7 @@ else:
 # %% [markdown]
 # ## Try next
 #
-# - `--items 100000000`: that does not fit on four of these chips; the plan says by how much, and where it would.
+# - `--items 200000000`: that does not fit on four of these chips; the plan says by how much, and where it would.
 # - `--teacher.width 64`: half the rows' bytes, but a TPU keeps 128 numbers in a line, and what was saved in rows is
 #   spent in temporary copies (the student's 32 do so above).
 # - `--topology v5p:2x2x2`, or two slices of it (`--slices 2`): the table of collectives changes, and with it what
