@@ -2,8 +2,8 @@
 # # 1 · Quickstart: a large teacher, a small student
 #
 # A shop that exists only in this notebook has 400 articles and 1,500 customers. A language model reads the articles'
-# titles, a **teacher** (a transformer) learns from what people bought, a **student** sixty times cheaper learns from
-# the teacher, and int8 makes it smaller still. At the end: how good each of them is, what each costs, and what they
+# titles, a **teacher** (a transformer) learns from what people bought, a **student** with a sixtieth of its FLOPs learns
+# from the teacher, and int8 makes it smaller still. At the end: how good each of them is, what each costs, and what they
 # recommend.
 #
 # About a minute on a CPU.
@@ -132,6 +132,7 @@ pd.DataFrame(index.recommend(found, history, k=8)).round(3)
 #
 # - Other three articles, in another order: the latest counts most.
 # - `Student(width=16)` with `workdir="runs/narrow"`: how far left does the student move, and how far down?
-# - `Shop(users=3000, items=1000, interactions=60_000)`: the README's quickstart; with more data the student keeps more.
+# - `Shop(users=3000, items=1000, interactions=60_000)`: as large as the README's quickstart, whose student keeps all of
+#   its teacher's NDCG@10.
 # - `runs/shop/evaluate/report.html` holds all of this on one page.
 # - [02](02_your_own_log.ipynb): the same with a log of your own.

@@ -159,7 +159,7 @@ _ = figure.legend(*left.get_legend_handles_labels(), loc="outside right center",
 #
 # ## Try next
 #
-# - `split="last_session"` or `"cold_items"`: what is asked changes again.
+# - `split="cold_items"`, or `"last_session"` with `Columns(session="session")`: what is asked changes again.
 # - Another `seed` in `Config`: how much of a difference is the training's own luck? (The bootstrap only knows that of
 #   the customers.)
-# - `exclude_seen=False` in `Evaluate`: popularity and text change most.
+# - `evaluate=Evaluate(exclude_seen=False)`: what was bought may be recommended again; whom does that cost most?
