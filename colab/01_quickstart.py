@@ -2,9 +2,9 @@
 # # 1 · Quickstart: a large teacher, a small student
 #
 # A shop that exists only in this notebook has 400 articles and 1,500 customers. A language model reads the articles'
-# titles, a **teacher** (a transformer) learns from what people bought, a **student** with a sixtieth of its FLOPs learns
-# from the teacher, and int8 makes it smaller still. At the end: how good each of them is, what each costs, and what they
-# recommend.
+# titles, a **teacher** (a transformer) learns from what people bought, a **student** with a sixtieth of its FLOPs
+# learns from the teacher, and int8 makes it smaller still. At the end: how good each of them is, what each costs, and
+# what they recommend.
 #
 # About a minute on a CPU.
 
