@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import record
-from rexjax.evaluation.report import draw_frontier
+from rexjax.evaluation.pictures import draw_frontier
 
 RESULTS = Path("benchmarks/results")
 NAMES = {

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rexjax.evaluation.pictures import draw_curves, draw_frontier, dress, frontier_points, plain
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -93,9 +95,7 @@ def _models_part(models: Mapping[str, Mapping[str, Any]], metric: str) -> Iterab
     rows = [[model, *(_short(cost.get(key)) for key in keys)] for model, cost in costs.items()]
     yield _table(["model", *(_COST[key] for key in keys)], rows, "Cost")
     for key in ("flops_per_request", "bytes_resident"):
-        points = {name: (costs[name].get(key), _test(model, metric)) for name, model in models.items()}
-        points = {name: point for name, point in points.items() if None not in point and point[0] > 0}
-        if points:
+        if points := frontier_points(models, key, metric):
             title = f"{metric} on test against {_COST[key]}"
             yield _picture(_frontier(points, _COST[key], f"{metric} (test)"), title)
 
@@ -119,9 +119,10 @@ def _curves_part(curves: Mapping[str, Sequence[Mapping[str, float]]], metric: st
     if any(curves.values()):
         yield "<h2>Training</h2>"
     for key, label in (("loss", "training loss"), (metric, f"{metric} (valid)")):
-        lines = _lines(curves, key)
-        if any(lines.values()):
-            yield _picture(_curve_figure(lines, label), f"{label} per epoch")
+        figure, axes = _axes("epoch", label, 3.6 + 0.25 * math.ceil(len(curves) / 3))
+        if draw_curves(axes, curves, key):
+            figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=9)
+            yield _picture(figure, f"{label} per epoch")
 
 
 def _card_part(card: Mapping[str, Any]) -> Iterable[str]:
@@ -135,10 +136,6 @@ def _card_part(card: Mapping[str, Any]) -> Iterable[str]:
         figure, axes = _axes("items in the history", "users")
         axes.stairs(lengths["counts"], lengths["edges"], fill=True, color="#4477aa")
         yield _picture(figure, "Length of history")
-
-
-def _test(model: Mapping[str, Any], metric: str) -> float | None:
-    return model.get("quality", {}).get("test", {}).get(metric)
 
 
 def _flat(facts: Mapping[str, Any], above: str = "") -> list[list[Any]]:
@@ -185,11 +182,7 @@ def _axes(x: str, y: str, height: float = 3.6) -> tuple["Figure", "Axes"]:
 
     figure = Figure(figsize=(7.2, height), layout="constrained", facecolor="white")
     axes = figure.add_subplot()
-    axes.set_xlabel(_plain(x))
-    axes.set_ylabel(_plain(y))
-    axes.grid(True, color="#dddddd", linewidth=0.6)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.set_axisbelow(True)
+    dress(axes, x, y)
     return figure, axes
 
 
@@ -199,85 +192,11 @@ def _frontier(points: Mapping[str, tuple[float, float]], x: str, y: str) -> "Fig
     return figure
 
 
-def draw_frontier(axes: "Axes", points: Mapping[str, tuple[float, float]], gap: float = 0.065) -> None:
-    """Cost against quality, log cost; names in a column on the right, moved apart, with a line to each point.
-
-    Args:
-      axes: where to.
-      points: NAME to (cost above 0, quality).
-      gap: between two names, as a share of the axes' height.
-    """
-    from matplotlib import colormaps
-
-    axes.set_xscale("log")
-    costs, values = zip(*points.values(), strict=True)
-    axes.set_xlim(min(costs) / 2, max(costs) * 2)
-    low, high = min(values), max(values)
-    margin = 0.08 * (high - low) or 0.1 * abs(high) or 0.1
-    axes.set_ylim(low - margin, high + margin)
-    steps = _undominated(points)
-    axes.step(*zip(*steps, strict=True), where="post", color="#bbbbbb", linewidth=1.5, zorder=1)
-    ranked = sorted(points.items(), key=lambda item: item[1][1])
-    wanted = [(value - low + margin) / (high - low + 2 * margin) for _, (_, value) in ranked]
-    for index, ((name, point), place) in enumerate(zip(ranked, _apart(wanted, gap), strict=True)):
-        color = colormaps["tab10"](index % 10)
-        axes.plot(*point, "o", color=color, markersize=8, alpha=0.8, zorder=3)
-        line = {"arrowstyle": "-", "color": color, "linewidth": 0.8, "alpha": 0.6, "shrinkA": 1, "shrinkB": 4}
-        where = {"xycoords": "data", "textcoords": "axes fraction", "va": "center", "fontsize": 9, "color": color}
-        axes.annotate(_plain(name), point, (1.03, place), arrowprops=line, annotation_clip=False, **where)
-
-
-def _undominated(points: Mapping[str, tuple[float, float]]) -> list[tuple[float, float]]:
-    """The points, by rising cost, that beat every cheaper one."""
-    best, front = -math.inf, []
-    for cost, value in sorted(points.values(), key=lambda point: (point[0], -point[1])):
-        if value > best:
-            front.append((cost, value))
-            best = value
-    return front
-
-
-def _apart(wanted: Sequence[float], gap: float) -> list[float]:
-    """Rising places in [0, 1], each near the one wanted, and ``gap`` or, where that is too much, evenly apart."""
-    gap = min(gap, 1 / max(len(wanted) - 1, 1))
-    placed: list[float] = []
-    for index, place in enumerate(wanted):
-        ceiling = 1 - gap * (len(wanted) - 1 - index)
-        placed.append(min(max(place, placed[-1] + gap if placed else 0.0), ceiling))
-    return placed
-
-
-def _lines(curves: Mapping[str, Sequence[Mapping[str, float]]], key: str) -> dict[str, list[tuple[float, float]]]:
-    return {
-        stage: [(row.get("epoch", index), row[key]) for index, row in enumerate(rows, 1) if row.get(key) is not None]
-        for stage, rows in curves.items()
-    }
-
-
-def _curve_figure(lines: Mapping[str, list[tuple[float, float]]], label: str) -> "Figure":
-    """One line per stage, the names below; a log axis where stages differ more than twentyfold."""
-    figure, axes = _axes("epoch", label, 3.6 + 0.25 * math.ceil(len(lines) / 3))
-    for index, (stage, line) in enumerate(lines.items()):
-        if line:  # the colour of a stage is the same in every picture
-            axes.plot(*zip(*line, strict=True), f"C{index}o-", markersize=3, label=_plain(stage))
-    values = [value for line in lines.values() for _, value in line]
-    if min(values) > 0 and max(values) > 20 * min(values):
-        axes.set_yscale("log")
-    axes.xaxis.get_major_locator().set_params(integer=True)
-    figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=9)
-    return figure
-
-
-def _plain(text: str) -> str:
-    """Text that matplotlib does not take for mathematics."""
-    return text.replace("$", r"\$")
-
-
 def _picture(figure: "Figure", title: str) -> str:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     FigureCanvasAgg(figure)
-    figure.axes[0].set_title(_plain(title), fontsize=11, loc="left")
+    figure.axes[0].set_title(plain(title), fontsize=11, loc="left")
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=160)
     picture = base64.b64encode(buffer.getvalue()).decode()

@@ -5,7 +5,7 @@ import numpy as np
 from rexjax.data.batches import latest, latest_times
 from rexjax.data.histories import Histories
 from rexjax.errors import UserError
-from rexjax.evaluation.ranking import Requests
+from rexjax.evaluation.ranking import Requests, ragged
 
 
 def build(
@@ -60,6 +60,29 @@ def build(
         target_offsets=_offsets(target_users[wanted_targets], users),
         times=latest_times(histories, users, start[users], length),
     ), users
+
+
+def sampled(asked: Requests, items: int, negatives: int, seed: int) -> Requests:
+    """The same questions among few candidates: each user's targets and ``negatives`` items, drawn evenly from the rest.
+
+    All other items count as seen. To show what ranking a sample does to a comparison (Krichene & Rendle, "On sampled
+    metrics for item recommendation", KDD 2020): no figure of this project is such a one.
+
+    Args:
+        asked: questions to the whole catalogue.
+        items: its size N.
+        negatives: M, or all there are where there are fewer.
+        seed: of the draws.
+    """
+    rng, left_out = np.random.default_rng(seed), []
+    own = lambda ids, offsets, user: ids[offsets[user] : offsets[user + 1]]  # noqa: E731
+    for user in range(len(asked.histories)):
+        seen = own(asked.seen_items, asked.seen_offsets, user)
+        others = np.setdiff1d(np.arange(items), np.append(seen, own(asked.target_items, asked.target_offsets, user)))
+        drawn = rng.permutation(others)[:negatives]
+        left_out.append(np.append(seen, np.setdiff1d(others, drawn)))
+    seen_items, seen_offsets = ragged(left_out)
+    return asked._replace(seen_items=seen_items, seen_offsets=seen_offsets)
 
 
 def _ragged(users: np.ndarray, starts: np.ndarray, stops: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

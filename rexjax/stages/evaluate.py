@@ -38,7 +38,7 @@ def run(config: Config, folder: Path, artifacts: dict[str, Artifact]) -> dict[st
     asked = {part: requests_of(log, part, config) for part in ("valid", "test")}
     models: dict[str, Any] = {}
     per_user: dict[str, dict[str, np.ndarray]] = {}
-    for name, model in _models(config, artifacts, log).items():
+    for name, model in models_of(config, artifacts, log).items():
         results = {part: rank(name, model, asked[part], ks) for part in asked}
         quality = {part: result.means for part, result in results.items()}
         quality["test"]["coverage@10"] = _coverage(model, asked["test"], log.items)
@@ -68,17 +68,21 @@ def requests_of(log: inputs.Prepared, part: str, config: Config) -> Requests:
     return requests.build(log.histories, part, items=log.items, length=config.data.length, exclude_seen=seen)[0]
 
 
-def _models(config: Config, artifacts: dict[str, Artifact], log: inputs.Prepared) -> dict[str, Scorer]:
+def models_of(config: Config, artifacts: dict[str, Artifact], log: inputs.Prepared) -> dict[str, Scorer]:
+    """Every model that can answer: the baselines, and what came of those of the stages teacher, distill and compress
+    that are among ``artifacts`` (prepare and encode always are)."""
     student = recommender.student(config.student, config.data.length)
-    teacher = recommender.teacher(config.teacher, config.data.length)
-    distilled, compressed = artifacts["distill"].folder, artifacts["compress"].folder
-    return {
-        **baselines(log, artifacts["encode"]),
-        "teacher": scorer.model(teacher, inputs.served(artifacts["teacher"].folder / "model")),
-        "student": scorer.model(student, inputs.served(distilled / "student")),
-        "student_control": scorer.model(student, inputs.served(distilled / "control")),
-        **{f"student_{name}": _at_point(name, config, compressed) for name in config.compress.points},
-    }
+    found = baselines(log, artifacts["encode"])
+    if "teacher" in artifacts:
+        teacher = recommender.teacher(config.teacher, config.data.length)
+        found["teacher"] = scorer.model(teacher, inputs.served(artifacts["teacher"].folder / "model"))
+    if "distill" in artifacts:
+        for name, folder in (("student", "student"), ("student_control", "control")):
+            found[name] = scorer.model(student, inputs.served(artifacts["distill"].folder / folder))
+    if "compress" in artifacts:
+        folder = artifacts["compress"].folder
+        found |= {f"student_{name}": _at_point(name, config, folder) for name in config.compress.points}
+    return found
 
 
 def baselines(log: inputs.Prepared, encoded: Artifact) -> dict[str, Scorer]:

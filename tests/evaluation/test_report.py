@@ -155,19 +155,6 @@ def test_names_do_not_overlap_and_stay_in_the_picture(values):
 
 
 @pytest.mark.parametrize(
-    "wanted, expected",
-    [([], []), ([0.2, 0.8], [0.2, 0.8]), ([0.5, 0.5], [0.5, 0.6]), ([1.0, 1.0], [0.9, 1.0]), ([0.0, 0.0], [0.0, 0.1])],
-)
-def test_names_are_moved_apart(wanted, expected):
-    assert report._apart(wanted, 0.1) == pytest.approx(expected)
-
-
-def test_frontier_joins_the_undominated():
-    points = {"a": (1, 0.2), "b": (2, 0.1), "c": (3, 0.3), "d": (3, 0.25), "e": (9, 0.3)}
-    assert report._undominated(points) == [(1, 0.2), (3, 0.3)]
-
-
-@pytest.mark.parametrize(
     "value, expected",
     [(None, "–"), (0, "0"), (0.25, "0.25"), (999, "999"), (1500, "1.5 k"), (3.2e9, "3.2 G"), (4e16, "4e+16")],
 )

@@ -95,3 +95,17 @@ def test_no_more_users_than_there_are(most):
 def test_nobody_left_is_a_mistake(users, part):
     with pytest.raises(UserError, match=f"no user has both a history and a new item in the {part} part"):
         requests.build(log(users), part, items=N, length=L)
+
+
+@pytest.mark.parametrize("negatives, left", [(0, 1), (2, 3), (99, 4)])
+def test_a_sample_leaves_targets_and_some_others(negatives, left):
+    whole = requests.build(log(), "test", items=N, length=L)[0]
+    few = requests.sampled(whole, N, negatives, seed=0)
+    candidates = [set(range(N)) - set(seen) for seen in lists(few.seen_items, few.seen_offsets)]
+    targets = lists(few.target_items, few.target_offsets)
+    assert targets == lists(whole.target_items, whole.target_offsets)
+    assert len(candidates[0]) == left and all(set(own) <= found for own, found in zip(targets, candidates, strict=True))
+    before = lists(whole.seen_items, whole.seen_offsets)
+    assert not any(set(seen) & found for seen, found in zip(before, candidates, strict=True))
+    again = requests.sampled(whole, N, negatives, seed=0)
+    assert (again.seen_items == few.seen_items).all()

@@ -69,7 +69,7 @@ def test_flops_of_the_scores_are_counted(finished, result):
 
 
 def test_int8_ranks_as_its_dequantised_self(finished):
-    model = evaluate._models(finished.config, finished.artifacts, inputs.prepared(finished.artifacts["prepare"]))
+    model = evaluate.models_of(finished.config, finished.artifacts, inputs.prepared(finished.artifacts["prepare"]))
     int8 = model["student_int8"]
     histories = np.array([[-1, -1, -1, -1, -1, 3, 1, 2]], np.int32)
     scores, ids = jax.jit(scorer.answer(int8, 5))(int8.served, histories, histories)
