@@ -14,8 +14,9 @@ import pyarrow.parquet as pq
 
 from rexjax.artifacts import Artifact
 from rexjax.config import Config
-from rexjax.data import histories, interactions, sources, splits
+from rexjax.data import engines, histories, interactions, moments, sources, splits
 from rexjax.data.histories import Histories
+from rexjax.data.interactions import Clean
 from rexjax.errors import UserError
 from rexjax.progress import track
 
@@ -31,17 +32,17 @@ def run(config: Config, folder: Path, inputs: dict[str, Artifact]) -> dict[str, 
         raise UserError("--data.split last_session needs to know the session's column: pass --data.columns.session")
     if data.min_rating and not data.columns.rating:
         raise UserError("--data.min-rating needs to know the rating's column: pass --data.columns.rating")
-    con = sources.connect(data.engine, scratch / "spill")
     try:
-        log, items = sources.read(data, config.seed, con, scratch)
-        rows = None if items is None else items.count().to_pyarrow().as_py()
-        kept = interactions.clean(log, items, data)
-        tables = {name: con.to_pyarrow(table) for name, table in (("items", kept.items), ("users", kept.users))}
-        for name, table in tables.items():
-            pq.write_table(table, folder / f"{name}.parquet")
-        shutil.rmtree(folder / "histories", ignore_errors=True)
-        histories.write(folder, _records(con, kept.log, config, kept.steps[-1]))
-        span = con.to_pyarrow(kept.log.agg(first=ibis._.time.min(), last=ibis._.time.max())).to_pylist()[0]
+        with engines.opened(data.engine, scratch / "engine") as con:
+            log, items = sources.read(data, config.seed, con, scratch)
+            rows = None if items is None else engines.count(items)
+            kept = interactions.clean(log, items, data)
+            tables = {name: engines.fetch(table) for name, table in (("items", kept.items), ("users", kept.users))}
+            for name, table in tables.items():
+                pq.write_table(table, folder / f"{name}.parquet")
+            shutil.rmtree(folder / "histories", ignore_errors=True)
+            histories.write(folder, _records(kept, config, scratch / "sorted"))
+            span = engines.fetch(kept.times.agg(first=ibis._.time.min(), last=ibis._.time.max())).to_pylist()[0]
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     log = histories.read(folder)
@@ -63,14 +64,13 @@ def _digest(table: pa.Table) -> str:
     return found.hexdigest()
 
 
-def _records(con: Any, log: Any, config: Config, size: dict[str, int]) -> Iterator[Histories]:
-    data, cuts = config.data, (0.0, 0.0)
+def _records(kept: Clean, config: Config, scratch: Path) -> Iterator[Histories]:
+    data, size, cuts = config.data, kept.steps[-1], (0.0, 0.0)
     if data.split == "global_time":
-        quantiles = log.agg(a=log.time.quantile(1 - 2 * data.holdout), b=log.time.quantile(1 - data.holdout))
-        cuts = tuple(con.to_pyarrow(quantiles).to_pylist()[0].values())
+        cuts = tuple(moments.at_shares(kept.times, (1 - 2 * data.holdout, 1 - data.holdout)))
     cold = np.zeros(size["items"], bool)
     cold[np.random.default_rng(config.seed).permutation(len(cold))[: round(data.holdout * len(cold))]] = True
-    blocks = histories.split_by_user(con.to_pyarrow_batches(log, chunk_size=1_000_000))
+    blocks = histories.split_by_user(engines.stream(kept.log, scratch))
     total = -(-size["users"] // histories.USERS_PER_RECORD)
     first_event = 0
     for block in track(blocks, "packing histories", total):
