@@ -213,14 +213,29 @@ def fetch(table: Table) -> pa.Table:
     return con.raw_sql(con.compile(table)).toArrow().cast(table.schema().to_pyarrow())
 
 
+def store(table: Table, folder: Path) -> list[Path]:
+    """Writes ``table`` into ``folder`` as Parquet parts, in its order; Spark's workers write one each."""
+    con = table.get_backend()
+    if con.name == "pyspark":
+        con.to_parquet_dir(table, folder)
+    else:
+        folder.mkdir(parents=True)
+        con.to_parquet(table, folder / "part-0.parquet")
+    return parts(folder)
+
+
+def parts(folder: Path) -> list[Path]:
+    """The parts that ``store`` left, in order."""
+    return sorted(folder.glob("part-*.parquet"), key=lambda path: (len(path.name), path.name))
+
+
 def stream(table: Table, folder: Path) -> Iterator[pa.RecordBatch]:
-    """``table`` in its order, a million rows at a time; Spark's workers write it as sorted parts into ``folder``."""
+    """``table`` in its order, a million rows at a time; Spark stores it in ``folder`` on the way."""
     con = table.get_backend()
     if con.name != "pyspark":
         yield from con.to_pyarrow_batches(table, chunk_size=BATCH_ROWS)
         return
     # con.to_pyarrow_batches would first collect everything on the driver (ibis 12)
-    con.to_parquet_dir(table, folder)
-    for part in sorted(folder.glob("part-*.parquet"), key=lambda path: (len(path.name), path.name)):
+    for part in store(table, folder):
         yield from pq.ParquetFile(part).iter_batches(BATCH_ROWS)
         part.unlink()

@@ -64,8 +64,14 @@ def _cut(columns: dict[str, np.ndarray], *, last: bool) -> Iterator[dict[str, np
         yield {name: column[start:stop] for name, column in columns.items()}
 
 
-def write(folder: Path, records: Iterable[Histories]) -> None:
-    """Writes ``records`` (in order) as the TFDS data set ``folder/histories/1.0.0``, one split, ArrayRecord files."""
+def write(folder: Path, records: Any, **beam: Any) -> None:
+    """Writes ``records`` as the TFDS data set ``folder/histories/1.0.0``, one split, ArrayRecord files.
+
+    Args:
+        folder: where to.
+        records: an iterable of Histories, in order; or ``rexjax.data.beam.Records``, whose workers write the files.
+        beam: settings of TFDS's DownloadConfig for the latter.
+    """
     import tensorflow_datasets as tfds
 
     tensor = tfds.features.Tensor
@@ -90,11 +96,13 @@ def write(folder: Path, records: Iterable[Histories]) -> None:
             return {"events": self._generate_examples()}
 
         def _generate_examples(self) -> Any:
-            yield from enumerate(record._asdict() for record in records)
+            return enumerate(record._asdict() for record in records) if isinstance(records, Iterable) else records
 
     tfds.disable_progress_bar()
     with contextlib.redirect_stdout(io.StringIO()):  # TFDS prints; progress is ours
-        _Builder(data_dir=str(folder), file_format="array_record").download_and_prepare()
+        _Builder(data_dir=str(folder), file_format="array_record").download_and_prepare(
+            download_config=tfds.download.DownloadConfig(**beam)
+        )
     shutil.rmtree(folder / "downloads", ignore_errors=True)  # TFDS makes it for every builder
 
 

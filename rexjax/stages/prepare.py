@@ -3,7 +3,7 @@
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,11 @@ import pyarrow.parquet as pq
 
 from rexjax.artifacts import Artifact
 from rexjax.config import Config
-from rexjax.data import engines, histories, interactions, moments, sources, splits
+from rexjax.data import engines, histories, interactions, moments, sources
+from rexjax.data import packing as packings
 from rexjax.data.histories import Histories
 from rexjax.data.interactions import Clean
+from rexjax.data.packing import Packing
 from rexjax.errors import UserError
 from rexjax.progress import track
 
@@ -40,8 +42,7 @@ def run(config: Config, folder: Path, inputs: dict[str, Artifact]) -> dict[str, 
             tables = {name: engines.fetch(table) for name, table in (("items", kept.items), ("users", kept.users))}
             for name, table in tables.items():
                 pq.write_table(table, folder / f"{name}.parquet")
-            shutil.rmtree(folder / "histories", ignore_errors=True)
-            histories.write(folder, _records(kept, config, scratch / "sorted"))
+            _write_histories(folder, kept, config, scratch / "sorted")
             span = engines.fetch(kept.times.agg(first=ibis._.time.min(), last=ibis._.time.max())).to_pylist()[0]
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
@@ -64,46 +65,34 @@ def _digest(table: pa.Table) -> str:
     return found.hexdigest()
 
 
-def _records(kept: Clean, config: Config, scratch: Path) -> Iterator[Histories]:
-    data, size, cuts = config.data, kept.steps[-1], (0.0, 0.0)
+def _write_histories(folder: Path, kept: Clean, config: Config, scratch: Path) -> None:
+    packing = _packing(kept, config)
+    users = kept.steps[-1]["users"]
+    shutil.rmtree(folder / "histories", ignore_errors=True)
+    if not config.data.beam:
+        records = packings.records(engines.stream(kept.log, scratch), packing)
+        total = -(-users // histories.USERS_PER_RECORD)
+        histories.write(folder, track(records, "packing histories", total))
+        return
+    if find_spec("apache_beam") is None:
+        raise UserError("--data.beam needs Apache Beam, which is not installed: pip install 'rexjax[beam]'")
+    from rexjax.data import beam
+
+    options = beam.options(config.data.beam)
+    engines.store(kept.log, scratch)
+    histories.write(folder, beam.Records(scratch.resolve(), users, packing), beam_options=options)
+
+
+def _packing(kept: Clean, config: Config) -> Packing:
+    data, items = config.data, kept.steps[-1]["items"]
     if data.split == "global_time":
-        cuts = tuple(moments.at_shares(kept.times, (1 - 2 * data.holdout, 1 - data.holdout)))
-    cold = np.zeros(size["items"], bool)
-    cold[np.random.default_rng(config.seed).permutation(len(cold))[: round(data.holdout * len(cold))]] = True
-    blocks = histories.split_by_user(engines.stream(kept.log, scratch))
-    total = -(-size["users"] // histories.USERS_PER_RECORD)
-    first_event = 0
-    for block in track(blocks, "packing histories", total):
-        record = _cold_record(block, cold) if data.split == "cold_items" else _record(block, data.split, cuts)
-        yield record._replace(first_event=first_event)
-        first_event += len(record.items)
-
-
-def _cold_record(block: dict[str, np.ndarray], cold: np.ndarray) -> Histories:
-    kept, tests = splits.without_cold(block["user"], block["item"], cold)
-    users = np.unique(block["user"])
-    owner = np.searchsorted(users, block["user"])
-    offsets = np.append(0, np.cumsum(np.bincount(owner, kept, len(users)))).astype(np.int64)
-    valid, test = splits.last_validates(offsets, np.bincount(owner, tests, len(users)).astype(np.int64))
-    return Histories(block["item"][kept].astype(np.int32), block["time"][kept], offsets, valid, test)
-
-
-def _record(block: dict[str, np.ndarray], split: str, cuts: tuple[float, float]) -> Histories:
-    starts = np.flatnonzero(np.diff(block["user"], prepend=-1))
-    offsets = np.append(starts, len(block["user"])).astype(np.int64)
-    if split == "global_time":
-        valid, test = splits.global_time(offsets, block["time"], *cuts)
-    elif split == "last_session":
-        valid, test = splits.last_session(offsets, _runs(block["session"]))
-    else:
-        valid, test = splits.leave_one_out(offsets)
-    items = block["item"].astype(np.int32)
-    return Histories(items, block["time"], offsets, valid.astype(np.int64), test.astype(np.int64))
-
-
-def _runs(sessions: np.ndarray) -> np.ndarray:
-    """Sessions of any type as integers (only equality of neighbours matters)."""
-    return np.cumsum(np.append(0, (sessions[1:] != sessions[:-1]).astype(np.int64)))
+        cuts = moments.at_shares(kept.times, (1 - 2 * data.holdout, 1 - data.holdout))
+        return Packing(data.split, cuts=tuple(cuts))
+    if data.split == "cold_items":
+        cold = np.zeros(items, bool)
+        cold[np.random.default_rng(config.seed).permutation(items)[: round(data.holdout * items)]] = True
+        return Packing(data.split, cold=cold)
+    return Packing(data.split)
 
 
 def _card(log: Histories, steps: list[dict[str, Any]], span: dict[str, float], config: Config) -> dict[str, Any]:
