@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from rexjax import artifacts, pipeline, settings
+from rexjax import artifacts, encode_worker, pipeline, settings
 from rexjax import config as configs
 from rexjax.config import Config
 from rexjax.errors import UserError
@@ -50,6 +50,8 @@ def _dispatch(arguments: list[str]) -> None:
         raise UserError(f"no command {command!r}: it is one of {', '.join(actions)}; see rexjax --help")
     if command == "compress" and any(argument.startswith("--budget") for argument in rest):
         _budget(rest)
+    elif command == "encode" and "--worker" in rest:
+        encode_worker.run(_parse("encode", [argument for argument in rest if argument != "--worker"]), _say)
     else:
         actions[command](rest)
 
@@ -59,6 +61,7 @@ def _overview() -> str:
     return (
         "rexjax: recommendation made cheap. A large model is run once, a small one answers.\n\n"
         f"  rexjax run        CONFIG   all stages in order; finished ones are skipped\n{stages}\n"
+        "  rexjax encode     CONFIG   --worker: encodes beside other workers, on any host that sees the workdir\n"
         '  rexjax compress   CONFIG   --budget "bytes_per_item=32": the best student it allows, chosen on validation\n'
         "  rexjax sweep      CONFIG   --trials 20: searches hyper-parameters (--of teacher), on validation alone\n"
         '  rexjax recommend  WORKDIR  --history "item, item" --k 10\n'

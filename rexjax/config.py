@@ -73,7 +73,12 @@ class Data:
     text: tuple[str, ...] = ("title",)
     """Columns whose words describe an item; the first one is shown as its title. None: items are ids alone."""
     engine: str = "duckdb"
-    """The ibis backend that cleans: duckdb, or another installed one (pyspark, bigquery)."""
+    """What cleans: duckdb; Spark, as pyspark (the master of its own configuration) or by a master's URL
+    (spark://HOST:7077, yarn, k8s://…, local[4]), which needs rexjax[spark]; or another ibis backend (bigquery). The
+    artifact is the same."""
+    beam: str = ""
+    """Options of an Apache Beam pipeline whose workers pack the histories, such as "--runner=FlinkRunner …"; needs
+    rexjax[beam] and a workdir that all workers see. '': this process packs them. The artifact is the same."""
     min_rating: float = 0.0
     """Interactions rated lower are dropped; 0 keeps all."""
     min_user_events: int = 5

@@ -17,7 +17,7 @@ import tyro
 from rexjax import artifacts, settings
 from rexjax.artifacts import Artifact
 from rexjax.config import Data, Encode
-from rexjax.data import interactions, sources
+from rexjax.data import engines, interactions, sources
 from rexjax.encoders import loading, text
 from rexjax.encoders.loading import TextModel
 from rexjax.errors import UserError
@@ -192,9 +192,8 @@ def _gone(path: Path, data: Data, numbers: bool) -> list[str]:
 def _catalogue(path: Path, data: Data, numbers: bool) -> dict[str, Any]:
     """A file as stage prepare would read it, in the order of its lines; ids are strings, as the index has them."""
     with tempfile.TemporaryDirectory() as scratch:
-        con = sources.connect("duckdb", Path(scratch))
-        table, name = sources.read_file(con, path, all_varchar=True), data.columns.item
-        with interactions.reading(f"file {path}"):
+        with engines.opened("duckdb", Path(scratch)) as con, interactions.reading(f"file {path}"):
+            table, name = sources.read_file(con, path, all_varchar=True), data.columns.item
             if numbers and name in table.columns:
                 table = table.mutate(**{name: table[name].cast("string").re_replace(*_ZEROS)})
             rows = interactions.catalogue(table, replace(data, items=str(path))).order_by("row")

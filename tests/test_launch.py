@@ -34,7 +34,32 @@ def test_a_dry_run_prints_a_command_for_each_process():
     ]
 
 
-@pytest.mark.parametrize("script", ["local_mesh.sh", "local_processes.sh"])
+@pytest.mark.parametrize("script", ["local_mesh.sh", "local_processes.sh", "data/encode_workers.sh"])
 def test_no_config_is_told_how(script):
     done = launch(script=script)
     assert done.returncode == 2 and f"launch/{script} configs/quickstart.py" in done.stdout
+
+
+def test_encode_workers_fill_and_then_the_stage_is_run():
+    arguments = ("configs/x.py", "--workers", "3", "--dry-run", "--seed", "3")
+    done = launch(*arguments, script="data/encode_workers.sh")
+    assert done.returncode == 0
+    assert done.stdout.splitlines() == ["rexjax encode configs/x.py --worker --seed 3"] * 3 + [
+        "rexjax encode configs/x.py --seed 3"
+    ]
+    filling = launch(*arguments, "--fill-only", script="data/encode_workers.sh")
+    assert filling.stdout.splitlines() == done.stdout.splitlines()[:3]
+
+
+@pytest.mark.parametrize(("dies", "code"), [("worker", 0), ("stage", 1)])
+def test_a_worker_may_die_but_not_the_stage(tmp_path, dies, code):
+    stand_in = tmp_path / "rexjax"
+    fails = "[[ $* == *--worker* ]]" if dies == "worker" else "[[ $* != *--worker* ]]"
+    stand_in.write_text(f'#!/usr/bin/env bash\necho "ran $*"\nif {fails}; then exit 1; fi\n')
+    stand_in.chmod(0o755)
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    done = launch("configs/x.py", "--workers", "2", script="data/encode_workers.sh", PATH=path)
+    assert done.returncode == code
+    assert done.stdout.splitlines().count("ran encode configs/x.py --worker") == 2
+    assert done.stdout.splitlines()[-1] == "ran encode configs/x.py"
+    assert done.stderr.count("a worker ended with exit code 1") == (2 if dies == "worker" else 0)

@@ -5,7 +5,9 @@ and offsets costs the same to decode as one row. The reader sees NumPy arrays, n
 """
 
 import contextlib
+import hashlib
 import io
+import json
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -13,8 +15,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-
-from rexjax.artifacts import arrays_digest
 
 USERS_PER_RECORD = 512
 
@@ -64,8 +64,14 @@ def _cut(columns: dict[str, np.ndarray], *, last: bool) -> Iterator[dict[str, np
         yield {name: column[start:stop] for name, column in columns.items()}
 
 
-def write(folder: Path, records: Iterable[Histories]) -> None:
-    """Writes ``records`` (in order) as the TFDS data set ``folder/histories/1.0.0``, one split, ArrayRecord files."""
+def write(folder: Path, records: Any, **beam: Any) -> None:
+    """Writes ``records`` as the TFDS data set ``folder/histories/1.0.0``, one split, ArrayRecord files.
+
+    Args:
+        folder: where to.
+        records: an iterable of Histories, in order; or ``rexjax.data.beam.Records``, whose workers write the files.
+        beam: settings of TFDS's DownloadConfig for the latter.
+    """
     import tensorflow_datasets as tfds
 
     tensor = tfds.features.Tensor
@@ -90,11 +96,13 @@ def write(folder: Path, records: Iterable[Histories]) -> None:
             return {"events": self._generate_examples()}
 
         def _generate_examples(self) -> Any:
-            yield from enumerate(record._asdict() for record in records)
+            return enumerate(record._asdict() for record in records) if isinstance(records, Iterable) else records
 
     tfds.disable_progress_bar()
     with contextlib.redirect_stdout(io.StringIO()):  # TFDS prints; progress is ours
-        _Builder(data_dir=str(folder), file_format="array_record").download_and_prepare()
+        _Builder(data_dir=str(folder), file_format="array_record").download_and_prepare(
+            download_config=tfds.download.DownloadConfig(**beam)
+        )
     shutil.rmtree(folder / "downloads", ignore_errors=True)  # TFDS makes it for every builder
 
 
@@ -105,10 +113,15 @@ def source(folder: Path) -> Any:
     return tfds.builder_from_directory(str(folder / "histories" / "1.0.0")).as_data_source("events")
 
 
+def each(folder: Path) -> Iterator[Histories]:
+    """The records, one after another."""
+    for record in source(folder):
+        yield Histories(**record)
+
+
 def read(folder: Path) -> Histories:
-    """All histories, in memory (12 bytes an event)."""
-    records = source(folder)
-    return concatenate([Histories(**record) for record in records])
+    """All histories, in memory (20 bytes an event, with its place in the log)."""
+    return concatenate(list(each(folder)))
 
 
 def concatenate(records: list[Histories]) -> Histories:
@@ -140,6 +153,14 @@ def since_first(histories: Histories) -> np.ndarray:
     return np.minimum(histories.times - first, np.iinfo(np.int32).max).astype(np.int32)
 
 
-def digest(histories: Histories) -> str:
-    """SHA-256 of what all fields hold: equal for equal histories, however their files came to be."""
-    return arrays_digest({name: np.asarray(value) for name, value in histories._asdict().items()})
+def digest(records: Iterable[Histories]) -> str:
+    """SHA-256 of what the joined records hold: the same for the same histories, however they are cut into records."""
+    events, found = 0, {name: hashlib.sha256() for name in Histories._fields}
+    for record in records:
+        joined = {"offsets": record.offsets[:-1], "valid_start": record.valid_start, "test_start": record.test_start}
+        fields = record._asdict() | {name: starts + events for name, starts in joined.items()}
+        for name, values in (fields | {"first_event": log_positions(record)}).items():
+            found[name].update(np.ascontiguousarray(values).tobytes())
+        events += len(record.items)
+    parts = {name: part.hexdigest() for name, part in found.items()}
+    return hashlib.sha256(json.dumps([events, parts]).encode()).hexdigest()

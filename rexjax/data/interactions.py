@@ -13,7 +13,10 @@ from ibis import _
 from ibis.expr.types import Column, Table
 
 from rexjax.config import Columns, Data
+from rexjax.data.engines import count, fetch, numbered
 from rexjax.errors import UserError
+
+_EPOCH = ibis.timestamp("1970-01-01", timezone="UTC")
 
 
 class Clean(NamedTuple):
@@ -28,6 +31,8 @@ class Clean(NamedTuple):
     """Columns user int64 (dense), user_id (raw)."""
     steps: list[dict[str, Any]]
     """What each cleaning step removed and left."""
+    times: Table
+    """Column time of the same events, in no order, as the engine has stored it."""
     unused: int
     """Items of the catalogue without any interaction in the log as it was read."""
 
@@ -44,14 +49,14 @@ def clean(log: Table, items: Table | None, data: Data) -> Clean:
     if steps[0]["interactions"] == 0:
         raise UserError("the log is empty: nothing to learn from; check --data.path and --data.interactions")
     _check_times(log, columns)
-    log = _count(steps, "missing user, item or time", log.filter(_.user.notnull(), _.item.notnull(), _.time.notnull()))
-    unused = _rows(known.anti_join(log, "item"))
+    log = _count(steps, "missing user, item or time", log.filter(*map(_present, (log.user, log.item, log.time))))
+    unused = count(known.anti_join(log, "item"))
     log = _count(steps, "item without a row in the items file", _known_items(log, known, data))
     if data.min_rating:
         log = _count(steps, f"rating below {data.min_rating:g}", log.filter(_.rating >= data.min_rating))
     log = _count(steps, "repeated interactions", _without_repeats(log, data.repeats))
     log = _k_core(steps, log, data)
-    return Clean(*_with_dense_ids(log, known), steps, unused)
+    return Clean(*_with_dense_ids(log, known), steps, log.select("time"), unused)
 
 
 @contextlib.contextmanager
@@ -92,21 +97,34 @@ def _named(log: Table, columns: Columns, data: Data, *, own_text: bool) -> Table
         named |= {f"text_{i}": log[name] for i, name in enumerate(data.text)}
     if "session" not in named:
         named["session"] = ibis.literal(0)
-    return log.select(position=ibis.row_number(), **named)
+    return numbered(log.select(**named), "position")
+
+
+def _present(column: Column) -> Column:
+    """Engines differ in whether NaN is a missing value; it is one here."""
+    there = column.notnull()
+    return there & ~column.isnan() if column.type().is_floating() else there
 
 
 def _seconds(column: Column) -> Column:
     kind = column.type()
     if isinstance(kind, dt.Integer | dt.Floating | dt.Decimal):
         return column.cast("float64")
+    moment = dt.Timestamp("UTC")
     if isinstance(kind, dt.String):
-        return ibis.coalesce(column.try_cast("float64"), column.try_cast("timestamp").epoch_seconds().cast("float64"))
-    return column.cast("timestamp").epoch_seconds().cast("float64")
+        return ibis.coalesce(column.try_cast("float64"), _since_epoch(column.try_cast(moment)))
+    return _since_epoch(column.cast("timestamp").cast(moment))
+
+
+def _since_epoch(moment: Column) -> Column:
+    """Seconds, float64; ``epoch_seconds`` keeps the fraction of a second on some engines only."""
+    return moment.delta(_EPOCH, unit="microsecond") / 1e6
 
 
 def _check_times(log: Table, columns: Columns) -> None:
-    broken = log.filter(_.raw_time.notnull(), _.time.isnull() | _.time.isnan() | _.time.isinf())
-    rows = broken.select("position", raw=_.raw_time.cast("string")).limit(1).to_pyarrow().to_pylist()
+    said = log.select("position", "time", raw=log.raw_time.cast("string"))  # as text, NaN is there on every engine
+    broken = said.filter(_.raw.notnull(), _.time.isnull() | _.time.isnan() | _.time.isinf())
+    rows = fetch(broken.select("position", "raw").order_by("position").limit(1)).to_pylist()
     if rows:
         raise UserError(
             f"column {columns.time!r} of the log holds {rows[0]['raw']!r} in row {rows[0]['position'] + 1}, which is "
@@ -128,16 +146,16 @@ def catalogue(items: Table, data: Data) -> Table:
         if name not in items.columns:
             raise UserError(f"{data.items} has no column {name!r} (it has {', '.join(items.columns)}): see {flag}")
     category = items[columns.category] if columns.category else None
-    return _catalogue(items, items[columns.item], [items[name] for name in data.text], category)
+    return _catalogue(items, None, items[columns.item], [items[name] for name in data.text], category)
 
 
 def _own_catalogue(log: Table, data: Data) -> Table:
     """The same from a log that carries the text."""
     category = log.category if data.columns.category else None
-    return _catalogue(log, log.item, [log[f"text_{i}"] for i in range(len(data.text))], category)
+    return _catalogue(log, log.position, log.item, [log[f"text_{i}"] for i in range(len(data.text))], category)
 
 
-def _catalogue(table: Table, item: Column, parts: list[Column], category: Column | None) -> Table:
+def _catalogue(table: Table, row: Column | None, item: Column, parts: list[Column], category: Column | None) -> Table:
     parts = [part.cast("string").fill_null("").strip() for part in parts]
     text = ibis.literal("")
     for part in parts:
@@ -146,7 +164,8 @@ def _catalogue(table: Table, item: Column, parts: list[Column], category: Column
     said = {"title": title, "text": text}
     if category is not None:
         said["category"] = category.cast("string").fill_null("").strip()
-    rows = table.select(row=ibis.row_number(), item=item, **said).filter(_.item.notnull())
+    rows = numbered(table.select(item=item, **said), "row") if row is None else table.select(row=row, item=item, **said)
+    rows = rows.filter(_present(rows.item))
     return rows.group_by("item").agg(row=_.row.min(), **{name: _[name].max() for name in said})
 
 
@@ -169,14 +188,10 @@ def _known_items(log: Table, catalogue: Table, data: Data) -> Table:
 
 
 def _refuse(items: Table, what: str) -> None:
-    count = _rows(items)
-    if count:
-        example = items.limit(1).to_pyarrow()["item"][0].as_py()
-        raise UserError(f"{count} items are {what} (such as {example!r}): mend the files, or pass --data.no-strict")
-
-
-def _rows(table: Table) -> int:
-    return table.count().to_pyarrow().as_py()
+    found = count(items)
+    if found:
+        example = fetch(items.order_by("item").limit(1))["item"][0].as_py()
+        raise UserError(f"{found} items are {what} (such as {example!r}): mend the files, or pass --data.no-strict")
 
 
 def _without_repeats(log: Table, repeats: str) -> Table:
@@ -218,7 +233,7 @@ def _count(steps: list[dict[str, Any]], step: str, log: Table) -> Table:
     log = _materialise(f"clean_{len(steps)}_{len(last)}", log)
     for name in last:  # one copy of the log at a time
         log.get_backend().drop_table(name)
-    row = log.agg(interactions=_.count(), users=_.user.nunique(), items=_.item.nunique()).to_pyarrow().to_pylist()[0]
+    row = fetch(log.agg(interactions=_.count(), users=_.user.nunique(), items=_.item.nunique())).to_pylist()[0]
     removed = steps[-1]["interactions"] - row["interactions"] if steps else 0
     steps.append({"step": step, "removed": removed, **row})
     return log
@@ -239,6 +254,7 @@ def _with_dense_ids(log: Table, catalogue: Table) -> tuple[Table, Table, Table]:
     category = ["category"] if "category" in kept.columns else []
     return (
         ordered.order_by("user", "time", "position").select("user", "item", "time", "session"),
-        kept.select("row", "title", "text", *category, item="dense", item_id="item").order_by("item"),
-        users.select(user="dense", user_id="user").order_by("user"),
+        # Spark stores row numbers as int32
+        kept.select("row", "title", "text", *category, item=kept.dense.cast("int64"), item_id="item").order_by("item"),
+        users.select(user=users.dense.cast("int64"), user_id="user").order_by("user"),
     )

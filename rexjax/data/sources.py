@@ -4,31 +4,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import ibis
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from ibis.expr.types import Table
 
 from rexjax.config import Data
-from rexjax.data import shop
+from rexjax.data import engines, shop
 from rexjax.errors import UserError
 
 _ENDINGS = (".parquet", ".csv", ".csv.gz", ".tsv")
 _ROWS_PER_FILE = 200_000
-
-
-def connect(engine: str, scratch: Path) -> Any:
-    """An ibis connection; DuckDB spills to ``scratch`` beyond 3 GB."""
-    if engine == "duckdb":
-        scratch.mkdir(parents=True, exist_ok=True)
-        return ibis.duckdb.connect(memory_limit="3GB", temp_directory=str(scratch))
-    try:
-        return ibis.connect(f"{engine}://")
-    except Exception as error:  # each backend has its own kinds of failure
-        raise UserError(
-            f"--data.engine {engine} cannot be opened ({error}): is `ibis-framework[{engine}]` there?"
-        ) from error
 
 
 def read(data: Data, seed: int, con: Any, scratch: Path) -> tuple[Table, Table | None]:
@@ -71,7 +57,7 @@ def read_file(con: Any, path: Path, **csv: Any) -> Table:
     try:
         if path.is_dir():
             return con.read_parquet(str(path / "*.parquet"))
-        return con.read_parquet(str(path)) if path.suffix == ".parquet" else con.read_csv(str(path), **csv)
+        return con.read_parquet(str(path)) if path.suffix == ".parquet" else engines.read_csv(con, path, **csv)
     except Exception as error:  # DuckDB, Spark and BigQuery raise their own kinds
         raise UserError(f"{path} cannot be read as a table: {str(error).splitlines()[0]}") from error
 

@@ -7,9 +7,6 @@ compilation per bucket; the rows of a batch shrink as the bucket grows, so that 
 
 import dataclasses
 import functools
-import hashlib
-import json
-import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,8 +16,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from rexjax.encoders import shards
 from rexjax.encoders.bert import Bert, BertConfig, Pooling, pool
 from rexjax.encoders.loading import TextModel
+from rexjax.encoders.shards import Shard, digest
 from rexjax.errors import UserError
 from rexjax.progress import track
 
@@ -42,26 +41,56 @@ def encode_texts(
     A text with no token of its own (empty, or only blanks) gives zeros without a run of the model. A text longer than
     ``model.max_length`` tokens is cut, its special tokens kept.
 
-    ``folder`` receives ``shard-00000.npy`` and so on, each with a ``.json`` that holds the hash of the file and of what
-    it was made from (texts, weights, tokenizer, settings): a run that was cut off goes on at the first shard that is
-    missing, damaged or made from something else.
+    ``folder`` receives shards (``rexjax.encoders.shards``): a run that was cut off goes on at the first one that is
+    missing, damaged or made from something else, and other workers may ``fill`` the same folder at the same time.
 
     mesh: devices of this process with an axis "data" over which each batch is split; None is one device. batch: texts
     of 32 tokens in a batch; shorter ones are more, longer ones fewer. shard_size: texts per shard.
+
+    Raises:
+        UserError: a shard is damaged as soon as it is written.
+    """
+    fill(model, texts, folder, mesh=mesh, batch=batch, shard_size=shard_size)
+    found = []
+    for shard, _ in _shards(model, texts, folder, shard_size):
+        vectors = shards.read(shard)
+        if vectors is None:
+            raise UserError(f"{shard.path} was damaged since it was written: check the disk, then run it again")
+        found.append(vectors)
+    return np.concatenate([np.zeros((0, model.module.config.width), np.float32), *found])
+
+
+def fill(
+    model: TextModel,
+    texts: Sequence[str],
+    folder: Path,
+    *,
+    mesh: Mesh | None,
+    batch: int = 64,
+    shard_size: int = 4096,
+) -> None:
+    """What ``encode_texts`` leaves in ``folder``, made by as many workers as call this; returns when all is there.
+
+    A shard's vectors depend on nothing outside it, so they are the same however many workers share the work.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    parts = _shards(model, texts, folder, shard_size)
+    to_do = shards.to_do([shard for shard, _ in parts])
+    encode = None
+    total = -(-len(texts) // shard_size) * min(shard_size, len(texts))
+    for number in track(to_do, "Encoding item texts", total, size=min(shard_size, len(texts))):
+        encode = encode or _on_devices(model, mesh or Mesh(np.array(jax.devices()[:1]), ("data",)), batch)
+        shard, own = parts[number]
+        shards.write(shard, encode(own))
+
+
+def _shards(model: TextModel, texts: Sequence[str], folder: Path, size: int) -> list[tuple[Shard, list[str]]]:
+    """Each shard with its texts."""
     settings = identity(model)
-    parts = [list(texts[start : start + shard_size]) for start in range(0, len(texts), shard_size)]
-    paths = [folder / f"shard-{shard:05d}.npy" for shard in range(len(parts))]
-    keys = [_digest([settings, part]) for part in parts]
-    found = [_read_shard(path, key) for path, key in zip(paths, keys, strict=True)]
-    missing = [shard for shard, vectors in enumerate(found) if vectors is None]
-    if missing:
-        encode = _on_devices(model, mesh or Mesh(np.array(jax.devices()[:1]), ("data",)), batch)
-        for shard in track(missing, "Encoding item texts", size=min(shard_size, len(texts))):
-            found[shard] = encode(parts[shard])
-            _write_shard(paths[shard], keys[shard], found[shard])
-    return np.concatenate([np.zeros((0, model.module.config.width), np.float32), *found])
+    parts = [list(texts[start : start + size]) for start in range(0, len(texts), size)]
+    return [
+        (Shard(folder / f"shard-{number:05d}.npy", digest([settings, part])), part) for number, part in enumerate(parts)
+    ]
 
 
 def provenance(model: TextModel, texts: Sequence[str]) -> dict[str, Any]:
@@ -74,7 +103,7 @@ def provenance(model: TextModel, texts: Sequence[str]) -> dict[str, Any]:
         tokens, cut = _tokenize(model, list(texts[start : start + 4096]))
         truncated, empty = truncated + cut, empty + sum(not ids for ids in tokens)
     counts = {"texts": len(texts), "truncated": truncated, "empty": empty}
-    return {"name": model.name, **identity(model), **counts, "texts_sha256": _digest(list(texts))}
+    return {"name": model.name, **identity(model), **counts, "texts_sha256": digest(list(texts))}
 
 
 def read_vectors(path: Path, items: int) -> np.ndarray:
@@ -193,42 +222,16 @@ def _pad(tokens: list[list[int]], chosen: Iterable[int], bucket: int, rows: int)
     return padded, lengths
 
 
-# --- shards and hashes --------------------------------------------------------------------------------------------
+# --- what vectors depend on ---------------------------------------------------------------------------------------
 
 
 def identity(model: TextModel) -> dict[str, Any]:
     """All that a vector depends on beside its text; not the folder's name, which may change."""
     return {
         "model_sha256": model.sha256,
-        "tokenizer_sha256": _digest(model.tokenizer.to_str()),
+        "tokenizer_sha256": digest(model.tokenizer.to_str()),
         "config": dataclasses.asdict(model.module.config),
         "pooling": model.pooling,
         "normalize": model.normalize,
         "max_length": model.max_length,
     }
-
-
-def _digest(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value).encode()).hexdigest()
-
-
-def _read_shard(path: Path, key: str) -> np.ndarray | None:
-    """The finished shard, or None where it is missing, damaged, or made from something else than ``key``."""
-    try:
-        note = json.loads(path.with_suffix(".json").read_text())
-        if note != {"key": key, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}:
-            return None
-        return np.load(path, allow_pickle=False)
-    except (OSError, ValueError):
-        return None
-
-
-def _write_shard(path: Path, key: str, vectors: np.ndarray) -> None:
-    """Array first, note last: what has a note that fits is whole."""
-    temporary = path.with_suffix(".tmp")
-    with temporary.open("wb") as file:
-        np.save(file, vectors)
-    digest = hashlib.sha256(temporary.read_bytes()).hexdigest()
-    os.replace(temporary, path)
-    temporary.write_text(json.dumps({"key": key, "sha256": digest}))
-    os.replace(temporary, path.with_suffix(".json"))

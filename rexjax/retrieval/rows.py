@@ -39,15 +39,30 @@ def score(queries: jax.Array, rows: Any, cosine: bool = False) -> jax.Array:
     Numbers are multiplied as they are kept, and their scales come after; with ``cosine`` each row's norm does (queries
     must be unit vectors then).
     """
-    values = numbers(rows) if isinstance(rows, QuantizedRows) else rows.astype(jnp.float32)
-    pattern = "bd,nd->bn" if values.ndim == 2 else "bd,bnd->bn"
-    products = jnp.einsum(pattern, queries, values, precision="highest")
+    values = _multiplied(rows)
+    products = jnp.einsum("bd,nd->bn" if values.ndim == 2 else "bd,bnd->bn", queries, values, precision="highest")
+    factors = _factors(rows, values, cosine)
+    return products if factors is None else products * factors
+
+
+def score_by_row(queries: jax.Array, rows: Any, cosine: bool = False) -> jax.Array:
+    """As ``score`` of queries [B, D] and rows [N, D], but float32 [N, B]."""
+    values = _multiplied(rows)
+    products = jnp.einsum("nd,bd->nb", values, queries, precision="highest")
+    factors = _factors(rows, values, cosine)
+    return products if factors is None else products * factors[:, None]
+
+
+def _multiplied(rows: Any) -> jax.Array:
+    return numbers(rows) if isinstance(rows, QuantizedRows) else rows.astype(jnp.float32)
+
+
+def _factors(rows: Any, values: jax.Array, cosine: bool) -> jax.Array | None:
+    """What products of ``values`` [..., N, D] are still to be multiplied with, [..., N]."""
     if cosine:
-        # times one over the norm: a vector of N, where dividing the rows would be a matrix of N × D
-        return products * jax.lax.rsqrt(jnp.maximum(jnp.sum(values**2, -1), 1e-24))
-    if isinstance(rows, QuantizedRows):
-        return products * rows.scales[..., 0]
-    return products
+        # one over the norm: a vector of N, where dividing the rows would be a matrix of N × D
+        return jax.lax.rsqrt(jnp.maximum(jnp.sum(values**2, -1), 1e-24))
+    return rows.scales[..., 0] if isinstance(rows, QuantizedRows) else None
 
 
 def _values(rows: Any) -> Any:

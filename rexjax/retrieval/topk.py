@@ -170,20 +170,20 @@ def _block_maxima(queries: jax.Array, items: Any, mask: jax.Array | None, cosine
     whole = total // chunk
 
     def maxima(start: Any, size: int) -> jax.Array:
-        scores = reading.score(queries, reading.piece(items, start, size), cosine)
+        scores = reading.score_by_row(queries, reading.piece(items, start, size), cosine)
         if mask is not None:
-            scores = jnp.where(jax.lax.dynamic_slice_in_dim(mask, start, size, 1), scores, -jnp.inf)
+            scores = jnp.where(jax.lax.dynamic_slice_in_dim(mask, start, size, 1).T, scores, -jnp.inf)
         short = -size % block
-        scores = jnp.pad(scores, ((0, 0), (0, short)), constant_values=-jnp.inf) if short else scores
-        return scores.reshape(scores.shape[0], -1, block).max(2)
+        scores = jnp.pad(scores, ((0, short), (0, 0)), constant_values=-jnp.inf) if short else scores
+        return scores.reshape(-1, block, scores.shape[1]).max(1)
 
     found = [maxima(0, chunk)] if whole == 1 else []
     if whole > 1:
         streamed = jax.lax.map(lambda start: maxima(start, chunk), jnp.arange(whole) * chunk)
-        found = [jnp.moveaxis(streamed, 0, 1).reshape(queries.shape[0], -1)]
+        found = [streamed.reshape(-1, queries.shape[0])]
     if total % chunk:
         found.append(maxima(whole * chunk, total % chunk))
-    return jnp.concatenate(found, 1)
+    return jnp.concatenate(found).T
 
 
 def _chunk(batch: Any, items: Any, block: int) -> int:

@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jax.sharding import Mesh
 
 from rexjax.artifacts import Artifact
 from rexjax.config import Config, Encode
 from rexjax.encoders import loading, reduce, text
+from rexjax.encoders.loading import TextModel
 from rexjax.encoders.words import encode_words
 from rexjax.errors import UserError
 from rexjax.mesh import make_mesh
@@ -42,8 +44,34 @@ def run(config: Config, folder: Path, artifacts: dict[str, Artifact]) -> dict[st
             "items_without": int((~np.any(raw, axis=1)).sum()),
         }
     np.save(folder / "vectors.npy", np.concatenate(reduced, 1))
-    shutil.rmtree(folder / "shards", ignore_errors=True)
+    shutil.rmtree(_shards(folder), ignore_errors=True)
     return {"reduction": settings.reduction, "parts": metrics}
+
+
+def fill(config: Config, folder: Path, artifacts: dict[str, Artifact]) -> int:
+    """A worker's part of ``run``: encodes texts beside other workers until all shards are there; how many texts.
+
+    Raises:
+        UserError: the config takes its vectors from a file, or has no text.
+    """
+    if config.encode.vectors or not config.data.text:
+        raise UserError("there is nothing to encode: the config has --encode.vectors, or no --data.text")
+    texts = inputs.titles(artifacts["prepare"])["text"]
+    text.fill(_model(config), texts, _shards(folder), mesh=_mesh(config))
+    return len(texts)
+
+
+def _shards(folder: Path) -> Path:
+    """Beside the stage's folder, which is emptied when a run begins: each shard says itself what it was made from."""
+    return folder.with_name(f"{folder.name}-shards")
+
+
+def _model(config: Config) -> TextModel:
+    return loading.load_model(Path(config.encode.model) if config.encode.model else loading.default_model_folder())
+
+
+def _mesh(config: Config) -> Mesh:
+    return make_mesh(config.mesh.data, config.mesh.model)
 
 
 def _text(
@@ -52,9 +80,9 @@ def _text(
     """float32 [N, W] before reduction, and where it is from."""
     if config.encode.vectors:
         return _precomputed(Path(config.encode.vectors), items["row"], artifacts["prepare"])
-    model = loading.load_model(Path(config.encode.model) if config.encode.model else loading.default_model_folder())
-    mesh = make_mesh(config.mesh.data, config.mesh.model)
-    return text.encode_texts(model, items["text"], folder / "shards", mesh=mesh), text.provenance(model, items["text"])
+    model = _model(config)
+    vectors = text.encode_texts(model, items["text"], _shards(folder), mesh=_mesh(config))
+    return vectors, text.provenance(model, items["text"])
 
 
 def _words(config: Config, items: dict[str, list[Any]]) -> tuple[np.ndarray, dict[str, Any]]:

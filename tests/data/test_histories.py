@@ -78,3 +78,15 @@ def test_a_stream_is_cut_between_users_whatever_its_batches(users, size):
 
 def test_an_empty_stream_has_no_blocks():
     assert list(histories.split_by_user([])) == []
+
+
+def test_the_digest_is_that_of_the_log_not_of_its_records():
+    rng = np.random.default_rng(0)
+    a, b = log_of([3, 1, 0], rng), log_of([2, 4], rng, first_event=4)
+    joined = histories.concatenate([a, b])
+    whole = histories.digest([a, b])
+    assert histories.digest([joined]) == whole
+    for name in Histories._fields:
+        changed = getattr(joined, name).copy()
+        changed[0] += 1
+        assert histories.digest([joined._replace(**{name: changed})]) != whole, name

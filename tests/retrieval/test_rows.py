@@ -38,6 +38,7 @@ def test_scores_are_those_of_the_rows_made_float32(kind, cosine):
     rows = rows / np.linalg.norm(rows, axis=1, keepdims=True) if cosine else rows
     expected = QUERIES @ rows.T
     np.testing.assert_allclose(reading.score(QUERIES, ROWS[kind], cosine), expected, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(reading.score_by_row(QUERIES, ROWS[kind], cosine), expected.T, rtol=1e-5, atol=1e-5)
     of_each = jax.tree.map(lambda leaf: jnp.stack([leaf] * len(QUERIES)), ROWS[kind])
     np.testing.assert_allclose(reading.score(QUERIES, of_each, cosine), expected, rtol=1e-5, atol=1e-5)
 

@@ -1,0 +1,59 @@
+"""From a log sorted by user to packed records, each user's history cut into training, validation and test."""
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from rexjax.data import histories, splits
+from rexjax.data.histories import Histories
+
+
+class Packing(NamedTuple):
+    """All that the cuts depend on, besides a user's own events."""
+
+    split: str
+    """``config.Data.split``."""
+    cuts: tuple[float, ...] = ()
+    """global_time: the two moments."""
+    cold: np.ndarray | None = None
+    """cold_items: bool [N], the items that are held out."""
+
+
+def records(batches: Iterable[pa.RecordBatch], packing: Packing, first_event: int = 0) -> Iterator[Histories]:
+    """Records of USERS_PER_RECORD users from batches sorted by user; the first one's first event has that position."""
+    for block in histories.split_by_user(batches):
+        record = pack(block, packing)._replace(first_event=first_event)
+        yield record
+        first_event += len(record.items)
+
+
+def pack(block: dict[str, np.ndarray], packing: Packing) -> Histories:
+    """The record of whole users: columns user, item, time and session, sorted by user and time."""
+    if packing.split == "cold_items":
+        return _without_cold(block, packing.cold)
+    starts = np.flatnonzero(np.diff(block["user"], prepend=-1))
+    offsets = np.append(starts, len(block["user"])).astype(np.int64)
+    if packing.split == "global_time":
+        valid, test = splits.global_time(offsets, block["time"], *packing.cuts)
+    elif packing.split == "last_session":
+        valid, test = splits.last_session(offsets, _runs(block["session"]))
+    else:
+        valid, test = splits.leave_one_out(offsets)
+    items = block["item"].astype(np.int32)
+    return Histories(items, block["time"], offsets, valid.astype(np.int64), test.astype(np.int64))
+
+
+def _without_cold(block: dict[str, np.ndarray], cold: np.ndarray) -> Histories:
+    kept, tests = splits.without_cold(block["user"], block["item"], cold)
+    users = np.unique(block["user"])
+    owner = np.searchsorted(users, block["user"])
+    offsets = np.append(0, np.cumsum(np.bincount(owner, kept, len(users)))).astype(np.int64)
+    valid, test = splits.last_validates(offsets, np.bincount(owner, tests, len(users)).astype(np.int64))
+    return Histories(block["item"][kept].astype(np.int32), block["time"][kept], offsets, valid, test)
+
+
+def _runs(sessions: np.ndarray) -> np.ndarray:
+    """Sessions of any type as integers (only equality of neighbours matters)."""
+    return np.cumsum(np.append(0, (sessions[1:] != sessions[:-1]).astype(np.int64)))

@@ -1,0 +1,24 @@
+"""`rexjax encode CONFIG --worker`: one of many that encode item texts for one workdir, on any host that sees it."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from rexjax import artifacts, settings
+from rexjax.config import Config
+
+
+def run(config: Config, say: Callable[[str], None]) -> None:
+    """Encodes what no other worker has done or is doing, until all texts are encoded.
+
+    It may be killed and started again at any time; the stage itself, run anywhere, makes the artifact.
+    """
+    settings.check(config)
+    from rexjax.mesh import keep_compiled_programs
+    from rexjax.stages import encode
+
+    keep_compiled_programs()
+    workdir = Path(config.workdir)
+    texts = encode.fill(
+        config, artifacts.unfinished(workdir / "encode"), {"prepare": artifacts.read(workdir / "prepare")}
+    )
+    say(f"{texts:,} texts of {workdir} are encoded; `rexjax encode` with the same config makes the artifact of them")
