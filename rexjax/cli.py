@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from rexjax import artifacts, pipeline, settings
+from rexjax import artifacts, pipeline, processes, settings
 from rexjax import config as configs
 from rexjax.config import Config
 from rexjax.errors import UserError
@@ -33,10 +33,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _dispatch(arguments)
     except UserError as error:
         err.print(f"rexjax: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
-        sys.exit(2)
+        processes.leave(2)
     except KeyboardInterrupt:
         err.print("rexjax: interrupted; the same command goes on where it was", markup=False)
-        sys.exit(130)
+        processes.leave(130)
 
 
 def _dispatch(arguments: list[str]) -> None:
@@ -73,24 +73,28 @@ def _overview() -> str:
 
 
 def _run(command: str, arguments: list[str]) -> None:
-    from rexjax import processes
     from rexjax.mesh import keep_compiled_programs
 
     update = "--update" in arguments
     arguments = [argument for argument in arguments if argument != "--update"]
     config = _parse(command, arguments)
     settings.check(config)
-    processes.start()
     keep_compiled_programs()
     names = tuple(pipeline.BY_NAME) if command == "run" else (command,)
-    outcomes = pipeline.run(config, names, update=update, say=_say if processes.first() else lambda line: None)
-    for outcome in outcomes if processes.first() else ():
-        if outcome.stage == "prepare":
-            _print_card(outcome.artifact.metrics)
-        if outcome.stage == "encode":
-            _print_encoding(outcome.artifact.metrics)
-        if outcome.stage == "evaluate":
-            _publish(Path(config.workdir), outcome.artifact, config)
+    same = lambda: {"command": command, "update": update, "config": settings.as_dict(config)}  # noqa: E731
+    with processes.together(lambda: same() | artifacts.versions()):
+        outcomes = pipeline.run(config, names, update=update, say=_say if processes.first() else lambda line: None)
+        for outcome in outcomes if processes.first() else ():
+            _print_outcome(outcome, config)
+
+
+def _print_outcome(outcome: pipeline.Outcome, config: Config) -> None:
+    if outcome.stage == "prepare":
+        _print_card(outcome.artifact.metrics)
+    if outcome.stage == "encode":
+        _print_encoding(outcome.artifact.metrics)
+    if outcome.stage == "evaluate":
+        _publish(Path(config.workdir), outcome.artifact, config)
 
 
 def _say(line: str) -> None:
