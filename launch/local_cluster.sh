@@ -32,10 +32,10 @@ trap 'send KILL' EXIT
 trap 'send TERM' TERM INT
 
 # A process that ends with an error leaves the others time to say so themselves: they notice within REXJAX_PEER_SECONDS
-# one that was killed, and at once one that could still tell them.
+# one that was killed, and at once one that could still tell them. Then REXJAX_GRACE_SECONDS (30), and they are killed.
 note() {
   [ "$code" = 75 ] || [ "$1" = 0 ] || { [ "$code" != 0 ] && [ "$1" != 75 ]; } || code=$1
-  [ "$1" = 0 ] || [ -n "$deadline" ] || deadline=$((SECONDS + ($1 > 128 ? ${REXJAX_PEER_SECONDS:-60} : 0) + 30))
+  [ "$1" = 0 ] || [ -n "$deadline" ] || deadline=$((SECONDS + ($1 > 128 ? ${REXJAX_PEER_SECONDS:-60} : 0) + ${REXJAX_GRACE_SECONDS:-30}))
 }
 
 for ((i = processes - 1; i >= 0; i--)); do

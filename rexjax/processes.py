@@ -67,6 +67,8 @@ def together(facts: Callable[[], dict[str, Any]]) -> Iterator[None]:
         raise
     others.leave()
     jax.distributed.shutdown()
+    if joined.relay:
+        joined.relay.close()
 
 
 def leave(code: int) -> None:

@@ -69,9 +69,7 @@ def _detected() -> Place | None:
         with warnings.catch_warnings(action="ignore"):  # that the package kubernetes is missing, said better below
             found = ClusterEnv.auto_detect_unset_distributed_params(None, None, None, None, None, LOOK_SECONDS)
     except (RuntimeError, ValueError, KeyError, OSError) as error:
-        raise UserError(
-            f"the environment names several processes but not where they are ({error}): {_BY_HAND}"
-        ) from error
+        raise UserError(f"other processes work too, but where is not known ({error}): {_BY_HAND}") from error
     coordinator, count, index, _ = found
     if coordinator is None and "JOB_COMPLETION_INDEX" in signs:
         raise UserError(f"JOB_COMPLETION_INDEX says that other pods work too, but not how many: {_BY_HAND}")

@@ -6,6 +6,7 @@ keeps its side open when the other one breaks and only says so (``lost``).
 """
 
 import contextlib
+import os
 import socket
 import threading
 import time
@@ -27,11 +28,15 @@ class Relay:
         """The first process has been reached."""
         self.lost = threading.Event()
         """It was reached, and the connection broke."""
+        self._ends: list[socket.socket] = []
         _thread(self._accept)
 
     def close(self) -> None:
-        """Takes no further connections."""
-        self._listener.close()
+        """Ends all connections and takes no further ones."""
+        for end in (self._listener, *self._ends):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)  # so that threads which wait for it return
+            end.close()
 
     def _accept(self) -> None:
         with contextlib.suppress(OSError):  # closed
@@ -42,6 +47,7 @@ class Relay:
     def _join(self, near: socket.socket) -> None:
         far = self._connect()
         self.reached.set()
+        self._ends += near, far
         for end in (near, far):
             end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         over = threading.Event()
@@ -83,6 +89,5 @@ def check_free(address: str) -> None:
     try:
         socket.create_server(("", port)).close()
     except OSError as error:
-        raise UserError(
-            f"the first process cannot listen at {address} ({error.strerror}): take another port"
-        ) from error
+        why = os.strerror(error.errno)
+        raise UserError(f"process 0 cannot listen at {address} ({why}): take another port") from error
