@@ -94,7 +94,7 @@ class Watch:
         """This process met an error that may come of another one's end: where one is silent, this does not return."""
         self._briefly(lambda: self._board.key_value_set(_DOUBT, "1", allow_overwrite=True))
         self._doubted()
-        self._over.wait((DOUBT_BEATS + NOTICE_BEATS) * self._beat)
+        time.sleep((DOUBT_BEATS + 2 * NOTICE_BEATS) * self._beat)  # the other thread ends this process meanwhile
 
     def tell(self, code: int, sentence: str) -> None:
         """All others end with this exit code, and say why."""

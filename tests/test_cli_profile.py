@@ -1,0 +1,34 @@
+import json
+
+import numpy as np
+import pytest
+
+from tests.test_cli import CONFIG, main
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory):
+    """A config whose data and text are ready."""
+    folder = tmp_path_factory.mktemp("profile")
+    np.save(folder / "vectors.npy", np.random.default_rng(0).normal(size=(40, 16)).astype(np.float32))
+    path = folder / "tiny.py"
+    path.write_text(CONFIG.format(workdir=str(folder / "workdir"), vectors=str(folder / "vectors.npy")))
+    assert main("prepare", path) == main("encode", path) == 0
+    return path
+
+
+def test_a_profile_of_a_training_changes_nothing_else(config, capsys):
+    assert main("teacher", config, "--profile", "--teacher.training.epochs", "2", "--update") == 0
+    workdir = config.parent / "workdir"
+    text = (workdir / "profile" / "teacher.txt").read_text()
+    said = capsys.readouterr().out
+    assert text.startswith("teacher: ") and "operation" in text
+    assert text.splitlines()[2] in said and f"trace for XProf: {workdir / 'profile' / 'teacher'}" in said
+    assert list((workdir / "profile" / "teacher").rglob("*.xplane.pb"))
+    manifest = json.loads((workdir / "teacher" / "manifest.json").read_text())
+    assert 0 < manifest["metrics"]["goodput"] < 1
+    assert all(0 < point["goodput"] < 1 for point in manifest["metrics"]["curve"])
+
+    assert main("teacher", config, "--profile", "--teacher.training.epochs", "2") == 0  # the flag is none of the config
+    said = capsys.readouterr().out
+    assert "teacher: unchanged, skipped" in said and "no profile: nothing was trained" in said
