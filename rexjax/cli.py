@@ -5,6 +5,7 @@ import dataclasses
 import os
 import shutil
 import sys
+import traceback
 from collections.abc import Sequence
 from functools import partial
 from importlib.util import find_spec
@@ -36,6 +37,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except KeyboardInterrupt:
         err.print("rexjax: interrupted; the same command goes on where it was", markup=False)
         processes.leave(130)
+    except Exception:
+        if processes.count() == 1:
+            raise
+        traceback.print_exc()
+        processes.leave(1)
 
 
 def _dispatch(arguments: list[str]) -> None:
@@ -80,9 +86,9 @@ def _run(command: str, arguments: list[str]) -> None:
     settings.check(config)
     keep_compiled_programs()
     names = tuple(pipeline.BY_NAME) if command == "run" else (command,)
-    same = lambda: {"command": command, "update": update, "config": settings.as_dict(config)}  # noqa: E731
+    alike = {"command": command, "update": update, "config": settings.as_dict(config)} | artifacts.versions()
     folder = Path(config.workdir) / "profile" if traced else None
-    with processes.together(lambda: same() | artifacts.versions()), profile.into(folder) as made:
+    with processes.together(alike), profile.into(folder) as made:
         outcomes = pipeline.run(config, names, update=update, say=_say if processes.first() else lambda line: None)
         for outcome in outcomes if processes.first() else ():
             _print_outcome(outcome, config)

@@ -5,9 +5,9 @@ for ever: such conditions go through ``everywhere``.
 """
 
 import contextlib
+import platform
 import sys
-import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -33,14 +33,14 @@ def start() -> Joined | None:
 
 
 @contextlib.contextmanager
-def together(facts: Callable[[], dict[str, Any]]) -> Iterator[None]:
+def together(alike: dict[str, Any]) -> Iterator[None]:
     """Within, this process works with those that the environment names, if any, and no one waits for one that is gone.
 
-    A process that is gone, or fails, ends the others at once, each with one sentence. ``facts`` (names and plain
-    values) are compared first.
+    A process that is gone, or fails, ends the others at once, each with one sentence. What must be ``alike`` on all of
+    them (names and plain values; and Python and the clocks) is compared first.
 
     Raises:
-        UserError: the processes differ in ``facts`` or by their clocks, on all of them alike.
+        UserError: the processes differ, on each of them.
     """
     seconds = watch.limit()
     joined = start()
@@ -51,21 +51,21 @@ def together(facts: Callable[[], dict[str, Any]]) -> Iterator[None]:
     others = watch.Watch(board, joined, seconds)
     others.begin()
     try:
-        agreement.reach(board, joined.place.index, facts())
+        agreement.reach(board, joined.place.index, {"python": platform.python_version()} | alike)
         yield
     except UserError as error:
         others.tell(2, f"ended: {error}")
         raise
     except Exception as error:
         others.doubt()  # it may come of another's end, and then this does not return
-        traceback.print_exc()
         others.tell(1, f"ended by {type(error).__name__}, which it shows")
-        end(1)
+        raise
     except BaseException as stop:  # asked to stop, by a signal
         if isinstance(stop, KeyboardInterrupt) or not others.leave(watch.STOP_SECONDS):
             others.tell(RESTART, "was asked to stop")
         raise
-    others.leave()
+    if not others.leave():
+        others.doubt()  # one is gone, at the very end
     jax.distributed.shutdown()
     if joined.relay:
         joined.relay.close()

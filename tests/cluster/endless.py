@@ -55,7 +55,7 @@ def add() -> None:
 def main(what: str, folder: Path) -> None:
     index = int(os.environ.get("REXJAX_PROCESS_ID", os.environ.get("SLURM_PROCID", "0")))
     try:
-        with processes.together(lambda: {"config": {"seed": index if what == "differ" else 0}}):
+        with processes.together({"config": {"seed": index if what == "differ" else 0}}):
             print("together", processes.count(), jax.device_count(), flush=True)
             if what == "train":
                 train(folder)

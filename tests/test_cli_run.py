@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pytest
 
+from rexjax import cli, processes
 from tests.test_cli import CONFIG, main
 
 
@@ -32,3 +33,24 @@ def test_a_profile_of_a_training_changes_nothing_else(config, capsys):
     assert main("teacher", config, "--profile", "--teacher.training.epochs", "2") == 0  # the flag is none of the config
     said = capsys.readouterr().out
     assert "teacher: unchanged, skipped" in said and "no profile: nothing was trained" in said
+
+
+def test_only_the_first_process_says_what_is_done(config, monkeypatch, capsys):
+    monkeypatch.setattr(processes, "first", lambda: False)
+    assert main("prepare", config, "--update") == main("encode", config, "--update") == 0
+    assert capsys.readouterr() == ("", "")
+
+
+def test_an_error_nobody_foresaw_ends_a_process_among_several_without_a_wait(config, monkeypatch, capsys):
+    codes = []
+
+    def fail(*arguments, **keywords):
+        raise ZeroDivisionError("by nothing")
+
+    monkeypatch.setattr(cli.pipeline, "run", fail)
+    with pytest.raises(ZeroDivisionError):
+        main("prepare", config)
+    monkeypatch.setattr(processes, "count", lambda: 2)
+    monkeypatch.setattr(processes, "end", codes.append)
+    assert main("prepare", config) == 1  # end has not ended this one
+    assert codes == [1] and "ZeroDivisionError: by nothing" in capsys.readouterr().err
