@@ -37,6 +37,8 @@ class Place(NamedTuple):
     """How many there are."""
     index: int
     """Which one this is, from 0."""
+    devices: tuple[int, ...] | None = None
+    """Which of its host's GPUs are its own, where several processes share a host; None: all."""
 
 
 def find() -> Place | None:
@@ -70,10 +72,10 @@ def _detected() -> Place | None:
             found = ClusterEnv.auto_detect_unset_distributed_params(None, None, None, None, None, LOOK_SECONDS)
     except (RuntimeError, ValueError, KeyError, OSError) as error:
         raise UserError(f"other processes work too, but where is not known ({error}): {_BY_HAND}") from error
-    coordinator, count, index, _ = found
+    coordinator, count, index, devices = found
     if coordinator is None and "JOB_COMPLETION_INDEX" in signs:
         raise UserError(f"JOB_COMPLETION_INDEX says that other pods work too, but not how many: {_BY_HAND}")
-    return None if coordinator is None else Place(coordinator, count, index)
+    return None if coordinator is None else Place(coordinator, count, index, devices and tuple(devices))
 
 
 _BY_HAND = f"set {', '.join(VARIABLES)}"

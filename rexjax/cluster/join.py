@@ -48,6 +48,8 @@ def join(place: Place) -> Joined:
             relay.address if relay else place.coordinator,
             place.count,
             place.index,
+            place.devices,
+            "deactivate",  # detection: it is done, and would ask servers of a cloud once more
             initialization_timeout=2 * int(JOIN_SECONDS),
             heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
             shutdown_timeout_seconds=SHUTDOWN_SECONDS,

@@ -48,11 +48,11 @@ def find(monkeypatch):
         ({}, False, None),
         (OURS, False, Place("10.0.0.2:9876", 4, 3)),
         (OURS | {"REXJAX_PROCESSES": "1", "REXJAX_PROCESS_ID": "0"}, False, None),
-        (SLURM, False, Place("node007:61441", 8, 5)),
+        (SLURM, False, Place("node007:61441", 8, 5, (1,))),
         (SLURM | {"SLURM_NTASKS": "1", "SLURM_PROCID": "0"}, False, None),
         # inside a batch script, before srun
         ({name: value for name, value in SLURM.items() if name != "SLURM_STEP_NODELIST"}, False, None),
-        (MPI, False, Place("10.96.0.1:62624", 2, 1)),
+        (MPI, False, Place("10.96.0.1:62624", 2, 1, (1,))),
         (GKE | ONE_SLICE, True, Place("127.0.0.1:8482", 4, 2)),
         (GKE | SLICES, True, Place("127.0.0.9:8482", 12, 6)),
         (GKE | ONE_SLICE | {"TPU_WORKER_HOSTNAMES": "127.0.0.1", "TPU_WORKER_ID": "0"}, True, None),

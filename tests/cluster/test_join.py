@@ -31,8 +31,9 @@ def test_a_process_joins_by_way_of_its_relay(monkeypatch):
     monkeypatch.setattr(join.jax.config, "update", lambda *_: None)
     target = f"127.0.0.1:{free_port()}"
     first, other = (join.join(Place(target, 4, index)) for index in (0, 3))
+    rest = (None, "deactivate")
     try:
         assert first.relay is None
-        assert calls == [(target, 4, 0), (other.relay.address, 4, 3)] and other.relay.address != target
+        assert calls == [(target, 4, 0, *rest), (other.relay.address, 4, 3, *rest)] and other.relay.address != target
     finally:
         other.relay.close()
