@@ -86,7 +86,8 @@ class Watch:
         self._threads = [threading.Thread(target=run, daemon=True) for run in (self._exchange, self._judge)]
 
     def begin(self) -> None:
-        """Beats and looks from now on, in threads."""
+        """Beats once, so that the others know its host, and then beats and looks in threads."""
+        self._say()
         for thread in self._threads:
             thread.start()
 
@@ -98,9 +99,12 @@ class Watch:
 
     def tell(self, code: int, sentence: str) -> None:
         """All others end with this exit code, and say why."""
-        told = json.dumps(Told(code, f"{_name(self._place.index, socket.gethostname())} {sentence}"))
-        self._briefly(lambda: self._board.key_value_set(_TOLD, told))  # who tells first is right: others may follow it
+        self._post(Told(code, f"{_name(self._place.index, socket.gethostname())} {sentence}"))
+
+    def _post(self, told: Told) -> None:
         self._over.set()
+        # who tells first is right: others may follow from it
+        self._briefly(lambda: self._board.key_value_set(_TOLD, json.dumps(told)))
         if self._first:
             time.sleep(NOTICE_BEATS * self._beat)
 
@@ -125,12 +129,15 @@ class Watch:
         thread.start()
         thread.join(NOTICE_BEATS * self._beat)
 
-    def _exchange(self) -> None:
+    def _say(self) -> None:
         mine = _FIRST if self._first else f"{_BEATS}/{self._place.index}"
+        self._count += 1
+        self._board.key_value_set(mine, f"{self._count} {socket.gethostname()}", allow_overwrite=True)
+
+    def _exchange(self) -> None:
         while not self._over.wait(self._beat):
-            self._count += 1
             with contextlib.suppress(Exception):  # no answer is silence, which the other thread counts
-                self._board.key_value_set(mine, f"{self._count} {socket.gethostname()}", allow_overwrite=True)
+                self._say()
                 heard = dict(self._board.key_value_dir_get(_SHARED))
                 self._heard = heard | (dict(self._board.key_value_dir_get(_BEATS)) if self._first else {})
 
@@ -138,14 +145,15 @@ class Watch:
         while not self._over.wait(self._beat):
             if told := self.look():
                 if self._first:
-                    self.tell(*told)
+                    self._post(told)
                 end(*told)
 
     def look(self) -> Told | None:
         """One look at what was heard: why this process must end, if it must."""
         heard = self._heard
         if _TOLD in heard:
-            self._over.wait(NOTICE_BEATS * self._beat)  # this process may be about to say the same itself
+            if self._over.wait(NOTICE_BEATS * self._beat):  # this process says the same itself
+                return None
             code, sentence = json.loads(heard[_TOLD])
             return Told(code, f"{sentence}; process {self._place.index} ends with it")
         if _DOUBT in heard:
@@ -164,7 +172,7 @@ class Watch:
         hosts = [self._looked.get(key, "").partition(" ")[2] for key in gone]
         names = ", ".join(_name(self._peers[key], host) for key, host in zip(gone, hosts, strict=True))
         seconds = max(self._silent[key] for key in gone) * self._beat
-        what = "closed its connection" if lost else f"has not answered for {seconds:.0f} s"
+        what = "closed its connection" if lost else f"gave no answer for {seconds:.0f} s"
         return f"{names} {what}: start all processes again, and the run goes on from its last checkpoint"
 
 

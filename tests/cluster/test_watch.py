@@ -45,7 +45,7 @@ def test_silence_up_to_the_limit_is_borne_and_then_ends_all(index, name):
     assert found[:-1] == [None] * 20
     assert found[-1] == watch.Told(
         75,
-        f"{name} has not answered for 20 s: start all processes again, and the run goes on from its last checkpoint",
+        f"{name} gave no answer for 20 s: start all processes again, and the run goes on from its last checkpoint",
     )
 
 
@@ -56,7 +56,7 @@ def test_a_beat_in_time_ends_the_silence(index):
 
 
 def test_one_that_never_beat_is_noticed_too():
-    assert looks(make(0), *[{}] * 20)[-1].sentence.startswith("process 1, process 2 has not answered for 20 s")
+    assert looks(make(0), *[{}] * 20)[-1].sentence.startswith("process 1, process 2 gave no answer for 20 s")
 
 
 def test_a_connection_that_breaks_is_enough():
@@ -73,7 +73,7 @@ def test_when_something_went_wrong_short_silence_is_enough(index):
 
 @pytest.mark.parametrize("code", [1, 2, 75])
 def test_what_one_process_tells_ends_the_others_likewise(monkeypatch, code):
-    monkeypatch.setattr(watch, "NOTICE_BEATS", 0)
+    monkeypatch.setattr(watch, "NOTICE_BEATS", 0.1)
     board = Board(2)
     make(1, 2, board).tell(code, "ended: no such file")
     make(0, 2, board).tell(0, "comes too late")
@@ -81,6 +81,14 @@ def test_what_one_process_tells_ends_the_others_likewise(monkeypatch, code):
     assert found.code == code
     assert found.sentence.startswith("process 1 on ")
     assert found.sentence.endswith("ended: no such file; process 0 ends with it")
+
+
+def test_one_that_tells_itself_does_not_repeat_what_others_tell():
+    board = Board(2)
+    make(1, 2, board).tell(2, "ended: no such file")
+    one = make(0, 2, board, seconds=1)
+    one.tell(2, "ended: no such file")
+    assert looks(one, board.values) == [None]
 
 
 def test_a_board_that_hangs_does_not_hang_the_one_who_tells():
@@ -127,7 +135,9 @@ def test_the_first_process_tells_who_is_gone(monkeypatch):
     make(0, 3, board, seconds=1).begin()
     assert over.wait(10)
     code, sentence = json.loads(board.values["rexjax/shared/told"])
-    assert (code, "process 1, process 2 has not answered" in sentence) == (75, True)
+    assert code == 75 and sentence.startswith("process 1, process 2 gave no answer")
+    (told,) = looks(make(2, 3, board), board.values)
+    assert told == watch.Told(75, f"{sentence}; process 2 ends with it") and ended == [(code, sentence)]
 
 
 @pytest.mark.parametrize("value, seconds", [(None, 60), ("", 60), ("5", 5), ("1.5", 1.5)])
