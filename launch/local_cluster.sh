@@ -20,22 +20,26 @@ while [ $# -gt 0 ]; do
     *) overrides+=("$1"); shift ;;
   esac
 done
+for number in "$processes" "$devices" "$model"; do
+  [[ $number =~ ^[1-9][0-9]*$ ]] || { echo "--processes, --devices and --model are numbers from 1, not $number" >&2; exit 2; }
+done
 
 port=${REXJAX_PORT:-$((20000 + RANDOM % 10000))}
 command=(rexjax run "$config" --mesh.model "$model" "${overrides[@]}")
 environment=(JAX_PLATFORMS=cpu "XLA_FLAGS=--xla_force_host_platform_device_count=$devices"
   "REXJAX_COORDINATOR=127.0.0.1:$port" "REXJAX_PROCESSES=$processes")
 
+silence=${REXJAX_PEER_SECONDS:-60} grace=${REXJAX_GRACE_SECONDS:-15}
 running=() code=0 deadline=
 send() { [ ${#running[@]} = 0 ] || kill "-$1" "${running[@]}" 2>/dev/null || true; }
 trap 'send KILL' EXIT
 trap 'send TERM' TERM INT
 
 # A process that ends with an error leaves the others time to say so themselves: they notice within REXJAX_PEER_SECONDS
-# one that was killed, and at once one that could still tell them. Then REXJAX_GRACE_SECONDS (30), and they are killed.
+# one that was killed, and at once one that could still tell them. Then REXJAX_GRACE_SECONDS (15), and they are killed.
 note() {
   [ "$code" = 75 ] || [ "$1" = 0 ] || { [ "$code" != 0 ] && [ "$1" != 75 ]; } || code=$1
-  [ "$1" = 0 ] || [ -n "$deadline" ] || deadline=$((SECONDS + ($1 > 128 ? ${REXJAX_PEER_SECONDS:-60} : 0) + ${REXJAX_GRACE_SECONDS:-30}))
+  [ "$1" = 0 ] || [ -n "$deadline" ] || deadline=$((SECONDS + ($1 > 128 ? ${silence%.*} : 0) + grace))
 }
 
 for ((i = processes - 1; i >= 0; i--)); do

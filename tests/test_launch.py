@@ -42,6 +42,13 @@ def test_no_config_is_told_how(script):
     assert done.returncode == 2 and f"launch/{script} configs/quickstart.py" in done.stdout
 
 
+@pytest.mark.parametrize("flag", ["--processes", "--devices", "--model"])
+@pytest.mark.parametrize("value", ["0", "two", "-1"])
+def test_what_is_no_number_is_refused(flag, value):
+    done = launch("configs/x.py", flag, value, script="local_cluster.sh")
+    assert done.returncode == 2 and f"numbers from 1, not {value}" in done.stderr
+
+
 @pytest.fixture
 def cluster(tmp_path):
     """Starts local_cluster.sh with a stand-in for rexjax: process I runs the I-th of these pieces of bash."""
@@ -83,7 +90,7 @@ def test_the_exit_code_says_whether_to_start_again(cluster, pieces, code):
 @pytest.mark.parametrize("stuck", [WORK, f"trap '' TERM; {WORK}", "kill -STOP $$"])
 @pytest.mark.parametrize("dies", ["exit 2", "kill -9 $$"])
 def test_when_one_dies_the_others_are_ended(cluster, stuck, dies):
-    code = cluster(stuck, dies, REXJAX_PEER_SECONDS="1", REXJAX_GRACE_SECONDS="1").wait(20)
+    code = cluster(stuck, dies, REXJAX_PEER_SECONDS="1.5", REXJAX_GRACE_SECONDS="1").wait(20)
     assert code == (2 if dies == "exit 2" else 137)
 
 
