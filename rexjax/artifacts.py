@@ -114,7 +114,7 @@ def finish(
         "config": config,
         "config_hash": digest(config),
         "seconds": round(seconds, 2),
-        "versions": _versions(),
+        "versions": versions(),
         "metrics": metrics,
         "files": files,
     }
@@ -187,7 +187,8 @@ def claim_workdir(workdir: Path, config: dict[str, Any], *, update: bool) -> lis
     return changed
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Of the packages on which results depend."""
     found = {}
     for name in _PACKAGES:
         try:

@@ -5,6 +5,7 @@ import dataclasses
 import os
 import shutil
 import sys
+import traceback
 from collections.abc import Sequence
 from functools import partial
 from importlib.util import find_spec
@@ -16,12 +17,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from rexjax import artifacts, encode_worker, pipeline, settings
+from rexjax import artifacts, encode_worker, pipeline, processes, settings, tables
 from rexjax import config as configs
 from rexjax.config import Config
 from rexjax.errors import UserError
 
-_QUALITY = ("ndcg@10", "hit_rate@10", "recall@10", "mrr@10", "coverage@10")
 out = Console()
 err = Console(stderr=True)
 
@@ -33,10 +33,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _dispatch(arguments)
     except UserError as error:
         err.print(f"rexjax: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
-        sys.exit(2)
+        processes.leave(2)
     except KeyboardInterrupt:
         err.print("rexjax: interrupted; the same command goes on where it was", markup=False)
-        sys.exit(130)
+        processes.leave(130)
+    except Exception:
+        if processes.count() == 1:
+            raise
+        traceback.print_exc()
+        processes.leave(1)
 
 
 def _dispatch(arguments: list[str]) -> None:
@@ -76,24 +81,35 @@ def _overview() -> str:
 
 
 def _run(command: str, arguments: list[str]) -> None:
-    from rexjax import processes
     from rexjax.mesh import keep_compiled_programs
+    from rexjax.training import profile
 
-    update = "--update" in arguments
-    arguments = [argument for argument in arguments if argument != "--update"]
-    config = _parse(command, arguments)
+    update, traced = "--update" in arguments, "--profile" in arguments
+    config = _parse(command, [argument for argument in arguments if argument not in ("--update", "--profile")])
     settings.check(config)
-    processes.start()
     keep_compiled_programs()
     names = tuple(pipeline.BY_NAME) if command == "run" else (command,)
-    outcomes = pipeline.run(config, names, update=update, say=_say if processes.first() else lambda line: None)
-    for outcome in outcomes if processes.first() else ():
-        if outcome.stage == "prepare":
-            _print_card(outcome.artifact.metrics)
-        if outcome.stage == "encode":
-            _print_encoding(outcome.artifact.metrics)
-        if outcome.stage == "evaluate":
-            _publish(Path(config.workdir), outcome.artifact, config)
+    alike = {"command": command, "update": update, "config": settings.as_dict(config)} | artifacts.versions()
+    folder = Path(config.workdir) / "profile" if traced else None
+    with processes.together(alike), profile.into(folder) as made:
+        outcomes = pipeline.run(config, names, update=update, say=_say if processes.first() else lambda line: None)
+        for outcome in outcomes if processes.first() else ():
+            _print_outcome(outcome, config)
+        for path in made:
+            line = f"{path.read_text()}the same as a trace for XProf: {path.with_suffix('')}"
+            out.print(line, markup=False, highlight=False, soft_wrap=True)
+        if traced and processes.first() and not made:
+            _say("no profile: nothing was trained for longer than one stretch of steps")
+
+
+def _print_outcome(outcome: pipeline.Outcome, config: Config) -> None:
+    if outcome.stage == "prepare":
+        for table in tables.card(outcome.artifact.metrics):
+            out.print(table)
+    if outcome.stage == "encode":
+        _print_encoding(outcome.artifact.metrics)
+    if outcome.stage == "evaluate":
+        _publish(Path(config.workdir), outcome.artifact, config)
 
 
 def _say(line: str) -> None:
@@ -127,10 +143,13 @@ def _what(command: str) -> str:
         return (
             f'{pipeline.BY_NAME[command].what.capitalize()}. Or --budget "bytes_per_item=32" (flops=…, p50_ms=…, '
             "quality>=0.98): the best student that meets it, chosen on validation. --update brings a workdir of "
-            "another config up to date."
+            "another config up to date; --profile leaves traces in WORKDIR/profile."
         )
     what = "All stages in order." if command == "run" else pipeline.BY_NAME[command].what.capitalize() + "."
-    return f"{what} --update brings a workdir of another config up to date."
+    return (
+        f"{what} --update brings a workdir of another config up to date; --profile leaves a trace of a few steps of "
+        "each training in WORKDIR/profile, and says where their time went."
+    )
 
 
 def _plan(arguments: list[str]) -> None:
@@ -208,28 +227,6 @@ def _budget(arguments: list[str]) -> None:
     out.print(f"the index holds it; to keep it so: --compress.points {names} --compress.served {chosen.name}")
 
 
-def _print_card(card: dict[str, Any]) -> None:
-    table = Table(title="Data card", title_justify="left", show_header=False)
-    for name, value in card.items():
-        if name != "cleaning":
-            table.add_row(name.replace("_", " "), _spell(value))
-    out.print(table)
-    steps = Table(title="Cleaning", title_justify="left")
-    for name in ("step", "removed", "interactions", "users", "items"):
-        steps.add_column(name, justify="left" if name == "step" else "right")
-    for step in card["cleaning"]:
-        steps.add_row(step["step"], *(f"{step[name]:,}" for name in ("removed", "interactions", "users", "items")))
-    out.print(steps)
-
-
-def _spell(value: Any) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{name} {_spell(v)}" for name, v in value.items())
-    if isinstance(value, float):
-        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
-    return f"{value:,}" if isinstance(value, int) else str(value)
-
-
 def _print_encoding(metrics: dict[str, Any]) -> None:
     for name, part in metrics["parts"].items():
         if part["width"]:
@@ -245,48 +242,11 @@ def _publish(workdir: Path, artifact: artifacts.Artifact, config: Config) -> Non
     result = artifact.metrics
     artifacts.write_json(workdir / "metrics.json", {"config_hash": settings.digest(config)} | result)
     shutil.copy(artifact.folder / "report.html", workdir / "report.html")
-    _print_models(result["models"], config.evaluate.exclude_seen)
-    _print_savings(result)
+    for table in (*tables.models(result["models"], config.evaluate.exclude_seen), tables.savings(result["models"])):
+        out.print(table)
+    for line in tables.comparisons(result["comparisons"]):
+        out.print(line, highlight=False)
     out.print(f"report: {workdir / 'report.html'}    figures: {workdir / 'metrics.json'}", highlight=False)
-
-
-def _print_models(models: dict[str, Any], exclude_seen: bool) -> None:
-    quality = Table(title="Quality at 10: test, full ranking" + (", seen items filtered" if exclude_seen else ""))
-    costs = Table(title="Cost of a request (top 10)")
-    for table, columns in ((quality, _QUALITY), (costs, ("bytes", "FLOPs", "p50 ms", "p99 ms", "users/s"))):
-        table.add_column("model", no_wrap=True)
-        for name in columns:
-            table.add_column(name.removesuffix("@10"), justify="right", no_wrap=True)
-    for name, model in models.items():
-        cost = model["cost"]
-        quality.add_row(name, *(f"{model['quality']['test'][metric]:.4f}" for metric in _QUALITY))
-        counts = (f"{cost[key]:,.0f}" for key in ("bytes_resident", "flops_per_request"))
-        times = (f"{cost['p50_ms']:.2f}", f"{cost['p99_ms']:.2f}", f"{cost['users_per_second']:,.0f}")
-        costs.add_row(name, *counts, *times)
-    out.print(quality)
-    out.print(costs)
-
-
-def _print_savings(result: dict[str, Any]) -> None:
-    models, teacher = result["models"], result["models"]["teacher"]
-    table = Table(title="Against the teacher: NDCG@10 kept, cost left")
-    for name in ("step", "kept", "FLOPs/request", "bytes"):
-        table.add_column(name, justify="left" if name == "step" else "right")
-    for name in ("teacher", *(name for name in models if name.startswith("student") and name != "student_control")):
-        kept = models[name]["quality"]["test"]["ndcg@10"] / max(teacher["quality"]["test"]["ndcg@10"], 1e-12)
-        cost = models[name]["cost"]
-        flops = teacher["cost"]["flops_per_request"] / max(cost["flops_per_request"], 1)
-        table.add_row(
-            name, f"{kept:.1%}", f"1/{flops:.1f}", f"1/{teacher['cost']['bytes_resident'] / cost['bytes_resident']:.1f}"
-        )
-    out.print(table)
-    for row in result["comparisons"]:
-        sign = "significant" if row["low"] > 0 or row["high"] < 0 else "within chance"
-        out.print(
-            f"  {row['name']}: {row['difference']:+.4f} {row['metric']}, 95 % interval "
-            f"{row['low']:+.4f} … {row['high']:+.4f} ({sign})",
-            highlight=False,
-        )
 
 
 @dataclasses.dataclass(frozen=True)

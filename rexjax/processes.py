@@ -5,39 +5,77 @@ for ever: such conditions go through ``everywhere``.
 """
 
 import contextlib
-import os
+import platform
+import sys
 from collections.abc import Iterator
 from typing import Any
 
 import jax
 import numpy as np
+from jax._src import distributed  # its client is how processes talk before they compute, and there is no other name
 from jax.experimental import multihost_utils
 
+from rexjax.cluster import agreement, environment, watch
+from rexjax.cluster.join import RESTART, Joined, end, join
 from rexjax.errors import UserError
 
-VARIABLES = ("REXJAX_COORDINATOR", "REXJAX_PROCESSES", "REXJAX_PROCESS_ID")
-"""Address HOST:PORT of the first process, how many there are, and which one this is, counted from 0."""
-
 LONGEST_WAIT = 7 * 24 * 3600
-"""Seconds that processes wait while the first one runs a stage alone; a process that dies ends all at once."""
+"""Seconds that processes wait while the first one runs a stage alone; a process that dies ends all (``together``)."""
 
 
-def start() -> None:
-    """Joins the processes that the environment ``VARIABLES`` names; without them this process works alone.
+def start() -> Joined | None:
+    """Joins the processes that the environment names (``cluster.environment`` has the rule); None: there are none.
 
     Must be called before JAX looks for devices.
     """
-    found = {name: os.environ.get(name, "") for name in VARIABLES}
-    if not any(found.values()):
+    place = environment.find()
+    return join(place) if place else None
+
+
+@contextlib.contextmanager
+def together(alike: dict[str, Any]) -> Iterator[None]:
+    """Within, this process works with those that the environment names, if any, and no one waits for one that is gone.
+
+    A process that is gone, or fails, ends the others at once, each with one sentence. What must be ``alike`` on all of
+    them (names and plain values; and Python and the clocks) is compared first.
+
+    Raises:
+        UserError: the processes differ, on each of them.
+    """
+    seconds = watch.limit()
+    joined = start()
+    if not joined:
+        yield
         return
-    if missing := [name for name, value in found.items() if not value]:
-        raise UserError(f"several processes need {', '.join(VARIABLES)} in the environment: set {', '.join(missing)}")
-    coordinator, *numbers = found.values()
-    if not all(number.isdecimal() for number in numbers) or not int(numbers[1]) < int(numbers[0]):
-        raise UserError(f"{VARIABLES[2]}={numbers[1]} must be a number from 0 to below {VARIABLES[1]}={numbers[0]}")
-    if not coordinator.rpartition(":")[2].isdecimal():
-        raise UserError(f"{VARIABLES[0]}={coordinator} must be HOST:PORT of the first process, such as 10.0.0.2:9876")
-    jax.distributed.initialize(coordinator, int(numbers[0]), int(numbers[1]), shutdown_timeout_seconds=60)
+    board = distributed.global_state.client
+    others = watch.Watch(board, joined, seconds)
+    others.begin()
+    try:
+        agreement.reach(board, joined.place.index, {"python": platform.python_version()} | alike)
+        yield
+    except UserError as error:
+        others.tell(2, f"ended: {error}")
+        raise
+    except Exception as error:
+        others.doubt()  # it may come of another's end, and then this does not return
+        others.tell(1, f"ended by {type(error).__name__}, which it shows")
+        raise
+    except BaseException as stop:  # asked to stop, by a signal
+        if isinstance(stop, KeyboardInterrupt) or not others.leave(watch.STOP_SECONDS):
+            others.tell(RESTART, "was asked to stop")
+        raise
+    if not others.leave():
+        others.doubt()  # one is gone, at the very end
+    jax.distributed.shutdown()
+    if joined.relay:
+        joined.relay.close()
+
+
+def leave(code: int) -> None:
+    """Exits with ``code``; where others have not left with this process, without the wait for them at JAX's exit."""
+    if count() > 1:
+        end(code)
+    sys.exit(code)
 
 
 def count() -> int:

@@ -1,5 +1,7 @@
 import os
+import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -23,7 +25,7 @@ def test_a_dry_run_prints_the_command():
 
 def test_a_dry_run_prints_a_command_for_each_process():
     arguments = ("configs/x.py", "--processes", "3", "--devices", "2", "--dry-run", "--seed", "3")
-    done = launch(*arguments, script="local_processes.sh", REXJAX_PORT="9876")
+    done = launch(*arguments, script="local_cluster.sh", REXJAX_PORT="9876")
     shared = (
         "JAX_PLATFORMS=cpu XLA_FLAGS=--xla_force_host_platform_device_count=2 "
         "REXJAX_COORDINATOR=127.0.0.1:9876 REXJAX_PROCESSES=3 "
@@ -34,7 +36,7 @@ def test_a_dry_run_prints_a_command_for_each_process():
     ]
 
 
-@pytest.mark.parametrize("script", ["local_mesh.sh", "local_processes.sh", "data/encode_workers.sh"])
+@pytest.mark.parametrize("script", ["local_mesh.sh", "local_cluster.sh", "data/encode_workers.sh"])
 def test_no_config_is_told_how(script):
     done = launch(script=script)
     assert done.returncode == 2 and f"launch/{script} configs/quickstart.py" in done.stdout
@@ -63,3 +65,65 @@ def test_a_worker_may_die_but_not_the_stage(tmp_path, dies, code):
     assert done.stdout.splitlines().count("ran encode configs/x.py --worker") == 2
     assert done.stdout.splitlines()[-1] == "ran encode configs/x.py"
     assert done.stderr.count("a worker ended with exit code 1") == (2 if dies == "worker" else 0)
+
+
+@pytest.mark.parametrize("flag", ["--processes", "--devices", "--model"])
+@pytest.mark.parametrize("value", ["0", "two", "-1"])
+def test_what_is_no_number_is_refused(flag, value):
+    done = launch("configs/x.py", flag, value, script="local_cluster.sh")
+    assert done.returncode == 2 and f"numbers from 1, not {value}" in done.stderr
+
+
+@pytest.fixture
+def cluster(tmp_path):
+    """Starts local_cluster.sh with a stand-in for rexjax: process I runs the I-th of these pieces of bash."""
+
+    def start(*pieces: str, **environment: str) -> subprocess.Popen:
+        cases = "\n".join(f"{i}) {piece} ;;" for i, piece in enumerate(pieces))
+        tool = tmp_path / "rexjax"
+        tool.write_text(f"#!/usr/bin/env bash\necho $$ >> {tmp_path}/pids\ncase $REXJAX_PROCESS_ID in\n{cases}\nesac\n")
+        tool.chmod(0o755)
+        command = ["bash", LAUNCH / "local_cluster.sh", "x.py", "--processes", str(len(pieces))]
+        path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+        return subprocess.Popen(command, env=os.environ | {"PATH": path} | environment, stdout=subprocess.DEVNULL)
+
+    yield start
+    for pid in (tmp_path / "pids").read_text().split():
+        with pytest.raises(ProcessLookupError):  # none is left behind
+            os.kill(int(pid), 0)
+
+
+WORK = "while :; do sleep 0.1; done"
+SAVE = f"trap 'sleep 0.3; exit 75' TERM; touch ready; {WORK}"
+
+
+@pytest.mark.parametrize(
+    "pieces, code",
+    [
+        (("exit 0", "exit 0"), 0),
+        (("exit 0", "exit 2"), 2),
+        (("sleep 0.5; exit 2", "exit 75"), 75),
+        (("sleep 0.5; exit 75", "exit 2", "exit 0"), 75),
+        (("sleep 0.5; exit 3", "exit 2"), 2),
+        (("sleep 0.5; exit 75", "kill -9 $$"), 75),
+    ],
+)
+def test_the_exit_code_says_whether_to_start_again(cluster, pieces, code):
+    assert cluster(*pieces).wait(20) == code
+
+
+@pytest.mark.parametrize("stuck", [WORK, f"trap '' TERM; {WORK}", "kill -STOP $$"])
+@pytest.mark.parametrize("dies", ["exit 2", "kill -9 $$"])
+def test_when_one_dies_the_others_are_ended(cluster, stuck, dies):
+    code = cluster(stuck, dies, REXJAX_PEER_SECONDS="1.5", REXJAX_GRACE_SECONDS="1").wait(20)
+    assert code == (2 if dies == "exit 2" else 137)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signals_go_on_to_all_processes(cluster, tmp_path, number):
+    running = cluster(*(SAVE.replace("ready", f"{tmp_path}/ready{i}") for i in range(3)))
+    until = time.monotonic() + 20
+    while not all((tmp_path / f"ready{i}").exists() for i in range(3)) and time.monotonic() < until:
+        time.sleep(0.05)
+    running.send_signal(number)
+    assert running.wait(20) == 75

@@ -3,50 +3,75 @@ import numpy as np
 import pytest
 
 from rexjax import processes
+from rexjax.cluster.environment import Place
+from rexjax.cluster.join import Joined
 from rexjax.errors import UserError
 
 
 @pytest.fixture(autouse=True)
-def joined(monkeypatch):
-    """What ``jax.distributed.initialize`` was called with; the environment names nothing."""
-    calls = []
-    monkeypatch.setattr(processes.jax.distributed, "initialize", lambda *args, **_: calls.append(args))
-    for name in processes.VARIABLES:
-        monkeypatch.delenv(name, raising=False)
-    return calls
+def place(monkeypatch):
+    """Where the environment says that this process stands."""
+    found = [None]
+    monkeypatch.setattr(processes.environment, "find", lambda: found[0])
+    return found
 
 
-def start(monkeypatch, *values):
-    for name, value in zip(processes.VARIABLES, values, strict=True):
-        monkeypatch.setenv(name, value)
-    processes.start()
+def test_without_others_a_process_works_alone():
+    with processes.together({}):
+        assert processes.start() is None and processes.count() == 1 and processes.first()
 
 
-def test_without_variables_a_process_works_alone(joined):
-    processes.start()
-    assert joined == [] and processes.count() == 1 and processes.first()
+def test_it_joins_those_that_the_environment_names(monkeypatch, place):
+    place[0] = Place("10.0.0.2:9876", 4, 3)
+    monkeypatch.setattr(processes, "join", lambda where: ("joined", where))
+    assert processes.start() == ("joined", place[0])
 
 
-def test_the_variables_name_the_others(monkeypatch, joined):
-    start(monkeypatch, "10.0.0.2:9876", "4", "3")
-    assert joined == [("10.0.0.2:9876", 4, 3)]
+def test_a_wrong_limit_is_named_before_anyone_waits(monkeypatch):
+    monkeypatch.setenv("REXJAX_PEER_SECONDS", "soon")
+    with pytest.raises(UserError, match="REXJAX_PEER_SECONDS=soon"), processes.together({}):
+        raise AssertionError
+
+
+def test_alone_it_leaves_as_any_program_does():
+    with pytest.raises(SystemExit) as stop:
+        processes.leave(2)
+    assert stop.value.code == 2
+
+
+class Others:
+    """A watch that writes down what it is asked."""
+
+    def __init__(self, said: list):
+        self._said = said
+
+    def __getattr__(self, name: str):
+        return lambda *arguments: self._said.append((name, *arguments)) or name != "leave" or len(arguments) == 0
 
 
 @pytest.mark.parametrize(
-    "values, words",
+    "error, said",
     [
-        (("10.0.0.2:9876", "", ""), "set REXJAX_PROCESSES, REXJAX_PROCESS_ID"),
-        (("", "4", "0"), "set REXJAX_COORDINATOR"),
-        (("10.0.0.2:9876", "4", "4"), "REXJAX_PROCESS_ID=4 must be a number from 0 to below REXJAX_PROCESSES=4"),
-        (("10.0.0.2:9876", "4", "-1"), "REXJAX_PROCESS_ID=-1"),
-        (("10.0.0.2:9876", "four", "0"), "REXJAX_PROCESSES=four"),
-        (("10.0.0.2", "4", "0"), "REXJAX_COORDINATOR=10.0.0.2 must be HOST:PORT"),
+        (None, [("begin",), ("leave",)]),
+        (UserError("no file"), [("begin",), ("tell", 2, "ended: no file")]),
+        (KeyError("x"), [("begin",), ("doubt",), ("tell", 1, "ended by KeyError, which it shows")]),
+        (KeyboardInterrupt(), [("begin",), ("tell", 75, "was asked to stop")]),
+        (SystemExit(75), [("begin",), ("leave", 20.0), ("tell", 75, "was asked to stop")]),
     ],
 )
-def test_incomplete_or_wrong_variables_are_named(monkeypatch, joined, values, words):
-    with pytest.raises(UserError, match=words):
-        start(monkeypatch, *values)
-    assert joined == []
+def test_the_others_hear_how_this_process_ends(monkeypatch, place, error, said):
+    place[0], heard = Place("10.0.0.2:9876", 4, 0), []
+    monkeypatch.setattr(processes, "join", lambda where: Joined(where, None))
+    monkeypatch.setattr(processes.watch, "Watch", lambda *_: Others(heard))
+    monkeypatch.setattr(processes.agreement, "reach", lambda *_: None)
+    monkeypatch.setattr(processes.jax.distributed, "shutdown", lambda: None)
+    try:
+        with processes.together({}):
+            if error:
+                raise error
+    except BaseException as found:
+        assert found is error
+    assert heard == said
 
 
 def test_alone_nothing_waits_and_nothing_changes():

@@ -19,6 +19,7 @@ from rexjax.settings import as_dict
 from rexjax.training import checkpoint, disk, log, state
 from rexjax.training.catalogue import Catalogue, Constants, place
 from rexjax.training.objectives import Objective
+from rexjax.training.profile import Steps
 from rexjax.training.step import make_step
 from rexjax.training.stretch import Stretch, make_run, stretches
 
@@ -75,7 +76,8 @@ def fit(
     """
     model, (items, text_width) = task.recommender, task.catalogue.text.shape
     table = model.table(items, config, task.objective.sparse, task.objective.features)
-    run_steps = make_run(make_step(task.objective, model, config, table, seed=seed, text_width=text_width, mesh=mesh))
+    step = make_step(task.objective, model, config, table, seed=seed, text_width=text_width, mesh=mesh)
+    run_steps = Steps(make_run(step), task.name)
     constants = place(task.catalogue, table, mesh)
     current = state.create(model, config, table, seed=seed, text_width=text_width, mesh=mesh)
     current = state.with_params(current, task.start, table, mesh) if task.start else current
@@ -109,6 +111,7 @@ def fit(
                 if processes.everywhere(values["ndcg@10"] > progress.best):
                     best = candidate
                     progress = progress._replace(best=values["ndcg@10"], best_epoch=progress.epoch)
+            values["goodput"] = run_steps.goodput()
             progress = progress._replace(curve=[*progress.curve, {"epoch": progress.epoch} | values])
             write(progress.epoch, values)
             if processes.everywhere(time.monotonic() - saved > SAVE_SECONDS):
@@ -116,7 +119,7 @@ def fit(
                 saved = time.monotonic()
     processes.wait(f"{task.name} trained")  # before anyone removes the checkpoints
     summary = {"epochs": progress.epoch, "best_epoch": progress.best_epoch, "valid_ndcg@10": progress.best}
-    return Fitted(best, summary | {"curve": progress.curve})
+    return Fitted(best, summary | {"goodput": run_steps.goodput(), "curve": progress.curve})
 
 
 def _finished(progress: checkpoint.Progress, config: Training) -> bool:
@@ -136,7 +139,7 @@ def _log(folder: Path, name: str, wandb_project: str, config: Training) -> Itera
 
 def _run_epoch(
     task: Task,
-    run: Callable[..., Any],
+    run: Steps,
     current: state.TrainState,
     constants: Constants,
     epoch: int,
@@ -161,7 +164,7 @@ def _run_epoch(
 
     size = lambda pair: len(pair[0].steps)  # noqa: E731
     for part, metrics in track(done(), f"{task.name}, epoch {epoch + 1}", steps, size=size):
-        metrics = {key: np.asarray(value)[: len(part.steps)] for key, value in jax.device_get(metrics).items()}
+        metrics = {key: np.asarray(value)[: len(part.steps)] for key, value in run.fetch(metrics).items()}
         _refuse_nan(task.name, epoch, sum(len(m["loss"]) for m in found), part, metrics["loss"])
         found.append(metrics)
         targets += part.targets

@@ -1,0 +1,1 @@
+"""Processes on several hosts: where each one stands, whether they agree, and what happens when one is gone."""

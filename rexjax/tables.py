@@ -1,0 +1,74 @@
+"""What a run found, as tables for the terminal; ``cli`` prints them."""
+
+from typing import Any
+
+from rich.table import Table
+
+QUALITY = ("ndcg@10", "hit_rate@10", "recall@10", "mrr@10", "coverage@10")
+
+
+def card(metrics: dict[str, Any]) -> list[Table]:
+    """The data card that the stage prepare made, and what its cleaning removed."""
+    table = Table(title="Data card", title_justify="left", show_header=False)
+    for name, value in metrics.items():
+        if name != "cleaning":
+            table.add_row(name.replace("_", " "), _spell(value))
+    steps = Table(title="Cleaning", title_justify="left")
+    for name in ("step", "removed", "interactions", "users", "items"):
+        steps.add_column(name, justify="left" if name == "step" else "right")
+    for step in metrics["cleaning"]:
+        steps.add_row(step["step"], *(f"{step[name]:,}" for name in ("removed", "interactions", "users", "items")))
+    return [table, steps]
+
+
+def models(found: dict[str, Any], exclude_seen: bool) -> list[Table]:
+    """Quality and cost of each model, by name."""
+    quality = Table(title="Quality at 10: test, full ranking" + (", seen items filtered" if exclude_seen else ""))
+    costs = Table(title="Cost of a request (top 10)")
+    for table, columns in ((quality, QUALITY), (costs, ("bytes", "FLOPs", "p50 ms", "p99 ms", "users/s"))):
+        table.add_column("model", no_wrap=True)
+        for name in columns:
+            table.add_column(name.removesuffix("@10"), justify="right", no_wrap=True)
+    for name, model in found.items():
+        cost = model["cost"]
+        quality.add_row(name, *(f"{model['quality']['test'][metric]:.4f}" for metric in QUALITY))
+        counts = (f"{cost[key]:,.0f}" for key in ("bytes_resident", "flops_per_request"))
+        times = (f"{cost['p50_ms']:.2f}", f"{cost['p99_ms']:.2f}", f"{cost['users_per_second']:,.0f}")
+        costs.add_row(name, *counts, *times)
+    return [quality, costs]
+
+
+def savings(found: dict[str, Any]) -> Table:
+    """What each student keeps of the teacher's quality, and at which share of its cost."""
+    teacher = found["teacher"]
+    table = Table(title="Against the teacher: NDCG@10 kept, cost left")
+    for name in ("step", "kept", "FLOPs/request", "bytes"):
+        table.add_column(name, justify="left" if name == "step" else "right")
+    for name in ("teacher", *(name for name in found if name.startswith("student") and name != "student_control")):
+        kept = found[name]["quality"]["test"]["ndcg@10"] / max(teacher["quality"]["test"]["ndcg@10"], 1e-12)
+        cost = found[name]["cost"]
+        flops = teacher["cost"]["flops_per_request"] / max(cost["flops_per_request"], 1)
+        table.add_row(
+            name, f"{kept:.1%}", f"1/{flops:.1f}", f"1/{teacher['cost']['bytes_resident'] / cost['bytes_resident']:.1f}"
+        )
+    return table
+
+
+def comparisons(rows: list[dict[str, Any]]) -> list[str]:
+    """Differences between two models each, with their intervals."""
+    lines = []
+    for row in rows:
+        sign = "significant" if row["low"] > 0 or row["high"] < 0 else "within chance"
+        lines.append(
+            f"  {row['name']}: {row['difference']:+.4f} {row['metric']}, 95 % interval "
+            f"{row['low']:+.4f} … {row['high']:+.4f} ({sign})"
+        )
+    return lines
+
+
+def _spell(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_spell(v)}" for name, v in value.items())
+    if isinstance(value, float):
+        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
