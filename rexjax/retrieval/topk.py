@@ -168,14 +168,21 @@ def plain(block: int) -> Passes:
 def _block_maxima(queries: jax.Array, items: Any, mask: jax.Array | None, cosine: bool, *, block: int) -> jax.Array:
     total, chunk = reading.count(items), _chunk(queries.shape[0], items, block)
     whole = total // chunk
+    # of many queries, a row's scores lie side by side, so that maxima over rows are taken of whole vectors
+    axis = 1 if isinstance(queries.shape[0], int) and queries.shape[0] <= _ALONE else 0
+    score = reading.score if axis else reading.score_by_row
 
     def maxima(start: Any, size: int) -> jax.Array:
-        scores = reading.score_by_row(queries, reading.piece(items, start, size), cosine)
+        """float32 [size / S, B]."""
+        scores = score(queries, reading.piece(items, start, size), cosine)
         if mask is not None:
-            scores = jnp.where(jax.lax.dynamic_slice_in_dim(mask, start, size, 1).T, scores, -jnp.inf)
+            may = jax.lax.dynamic_slice_in_dim(mask, start, size, 1)
+            scores = jnp.where(may if axis else may.T, scores, -jnp.inf)
         short = -size % block
-        scores = jnp.pad(scores, ((0, short), (0, 0)), constant_values=-jnp.inf) if short else scores
-        return scores.reshape(-1, block, scores.shape[1]).max(1)
+        if short:
+            scores = jnp.pad(scores, [(0, short * (axis == at)) for at in (0, 1)], constant_values=-jnp.inf)
+        best = scores.reshape(*scores.shape[:axis], -1, block, *scores.shape[axis + 1 :]).max(axis + 1)
+        return best.T if axis else best
 
     found = [maxima(0, chunk)] if whole == 1 else []
     if whole > 1:
