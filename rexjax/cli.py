@@ -1,6 +1,7 @@
 """The command line: flags → config → pipeline; the only place that prints."""
 
 import argparse
+import contextlib
 import dataclasses
 import os
 import shutil
@@ -16,7 +17,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from rexjax import artifacts, pipeline, settings
+from rexjax import artifacts, exits, pipeline, preemption, settings
 from rexjax import config as configs
 from rexjax.config import Config
 from rexjax.errors import UserError
@@ -27,16 +28,16 @@ err = Console(stderr=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Entry point of ``rexjax``; exits 0 when done, 1 when a plan does not fit, 2 on a user's mistake."""
+    """Entry point of ``rexjax``; exits 0 when done, 1 when a plan does not fit, 2 on a user's mistake, 75 when it was
+    asked to stop and has saved."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
         _dispatch(arguments)
-    except UserError as error:
-        err.print(f"rexjax: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        err.print("rexjax: interrupted; the same command goes on where it was", markup=False)
-        sys.exit(130)
+    except BaseException as error:
+        if not (known := exits.of(error)):
+            raise
+        err.print(f"rexjax: {known[1]}", style="red" * (known[0] == 2), markup=False, highlight=False, soft_wrap=True)
+        sys.exit(known[0])
 
 
 def _dispatch(arguments: list[str]) -> None:
@@ -48,10 +49,11 @@ def _dispatch(arguments: list[str]) -> None:
     actions |= {"sweep": _sweep, "recommend": _recommend, "plan": _plan, "export": _export, "serve": _serve}
     if command not in actions:
         raise UserError(f"no command {command!r}: it is one of {', '.join(actions)}; see rexjax --help")
+    action = actions[command]
     if command == "compress" and any(argument.startswith("--budget") for argument in rest):
-        _budget(rest)
-    else:
-        actions[command](rest)
+        action = _budget
+    with contextlib.nullcontext() if command == "serve" else preemption.watched():  # a server drains by itself
+        action(rest)
 
 
 def _overview() -> str:

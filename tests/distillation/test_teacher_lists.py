@@ -94,10 +94,10 @@ def test_epochs_take_the_rounds_in_turn_and_weight_and_temperature_go_from_one_v
     altered = teacher_lists.alter(written[0], log().items, 0.5, np.random.default_rng(1))
     np.save(folder / "items.npy", altered)
     student = Student(rounds=1, list_weight=(0.9, 0.3), list_temperature=(1.0, 4.0))
-    epoch = teacher_lists.taught(lambda number: packed(True, number), tmp_path, student, epochs=4)
+    epoch = teacher_lists.taught(lambda number, first: packed(True, number), tmp_path, student, epochs=4)
     shares, largest = [], []
     for number in range(4):
-        taught = list(epoch(number))
+        taught = list(epoch(number, 0))
         for plain, (batch, _) in zip(packed(True, number), taught, strict=True):
             real = plain.items >= 0
             wanted = altered[plain.events] if number % 2 else plain.items
