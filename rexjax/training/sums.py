@@ -56,8 +56,9 @@ def _write(folder: Path, files: dict[str, list[Any]], *, complete: bool) -> None
 def _read(folder: Path) -> dict[str, Any] | None:
     """None where it is missing or does not vouch for itself."""
     try:
-        found = json.loads((folder / NAME).read_text())
+        text = (folder / NAME).read_text()
+        found = json.loads(text)
         sha256 = found.pop("sha256")
     except (OSError, ValueError, KeyError, AttributeError, TypeError):
         return None
-    return found if digest(found) == sha256 else None
+    return found if digest(found) == sha256 and text.endswith("\n") else None

@@ -1,8 +1,12 @@
+import os
+import signal
+
 import jax
 import numpy as np
 import pytest
 from flax import linen as nn
 
+from rexjax import preemption
 from rexjax.config import Student, Teacher
 from rexjax.data import batches, splits
 from rexjax.data.histories import Histories
@@ -29,15 +33,22 @@ def packed(shuffle: bool, epoch: int = 0) -> list[batches.Batch]:
     return list(batches.epoch(source, seed=5, epoch=epoch, batch=B, length=L, shuffle=shuffle))
 
 
+def trained() -> recommender.Served:
+    rng = np.random.default_rng(1)
+    params = nn.unbox(MODEL.init(jax.random.key(0), 3)) | {"rows": 0.02 * rng.normal(size=(N, MODEL.items.width))}
+    return recommender.serve(MODEL, params, rng.normal(size=(N, 3)).astype(np.float32), N)
+
+
+def write(folder, served, plain) -> None:
+    about = {"events": len(log().items), "list_length": K, "mesh": make_mesh(4, 2)}
+    teacher_lists.write(folder, MODEL, served, plain, **about)
+
+
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
     """The lists, and by the item's place in the log the teacher's probabilities [N], computed one history at a time."""
-    folder, rng = tmp_path_factory.mktemp("lists"), np.random.default_rng(1)
-    params = nn.unbox(MODEL.init(jax.random.key(0), 3)) | {"rows": 0.02 * rng.normal(size=(N, MODEL.items.width))}
-    served = recommender.serve(MODEL, params, rng.normal(size=(N, 3)).astype(np.float32), N)
-    mesh = make_mesh(4, 2)
-    events = len(log().items)
-    teacher_lists.write(folder, MODEL, served, packed(False), events=events, list_length=K, mesh=mesh)
+    folder, served = tmp_path_factory.mktemp("lists"), trained()
+    write(folder, served, packed(False))
     encode = jax.jit(lambda h, row: MODEL.user_vectors(served.history, recommender.gather(served.items, h)[0], row))
     probabilities, histories = {}, log()
     for first, stop in zip(histories.offsets[:-1], histories.valid_start, strict=True):
@@ -71,6 +82,28 @@ def test_lists_are_the_teachers_top_k_under_any_packing(written, shuffle, epoch)
             np.testing.assert_allclose(weights, top, rtol=4e-3)  # float16 logarithms
             visited.add(event)
     assert visited == set(probabilities)
+
+
+@pytest.mark.parametrize("how, stop, computed", [("signal", preemption.Preempted, 2), ("kill", KeyboardInterrupt, 1)])
+def test_a_round_that_was_cut_off_goes_on_within_it(written, tmp_path, monkeypatch, how, stop, computed):
+    monkeypatch.setattr(teacher_lists, "NOTE_SECONDS", 0 if how == "kill" else 1e9)
+    plain = packed(False)
+    assert len(plain) > 2
+
+    def cut():
+        yield plain[0]
+        if how == "kill":
+            raise KeyboardInterrupt
+        os.kill(os.getpid(), signal.SIGTERM)
+        yield plain[1]
+
+    with pytest.raises(stop), preemption.watched(), preemption.held():
+        write(tmp_path, trained(), cut())
+    write(tmp_path, trained(), [None] * computed + plain[computed:])  # what was written is not looked at again
+    found = teacher_lists.TeacherLists(tmp_path)
+    np.testing.assert_array_equal(found.ids, written[0].ids)
+    np.testing.assert_array_equal(found.logits, written[0].logits)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["list_ids.npy", "list_logits.npy"]
 
 
 @pytest.mark.parametrize("share, temperature", [(1.0, 1.0), (0.6, 2.0), (0.0, 1.0), (0.3, 0.05)])

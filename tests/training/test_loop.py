@@ -1,17 +1,20 @@
 import itertools
+import os
+import signal
 from dataclasses import replace
 
 import jax
 import numpy as np
 import pytest
 
+from rexjax import preemption
 from rexjax.config import Student, Training
 from rexjax.data import batches, splits
 from rexjax.data.histories import Histories
 from rexjax.errors import UserError
 from rexjax.mesh import make_mesh
 from rexjax.models import recommender
-from rexjax.training import loop, objectives
+from rexjax.training import loop, objectives, stretch
 from rexjax.training.catalogue import Catalogue
 
 N, W, L, B = 20, 4, 6, 8
@@ -100,6 +103,29 @@ def test_a_resumed_run_is_a_straight_run(tmp_path, cut):
     assert timeless(resumed.summary["curve"]) == timeless(straight.summary["curve"])
     assert len(straight.summary["curve"]) == 5
     assert resumed.summary["best_epoch"] == straight.summary["best_epoch"]
+    same(resumed.params, straight.params)
+
+
+@pytest.mark.parametrize("how, lost", [("signal", 0), ("kill", 1)])
+def test_a_run_that_ends_within_an_epoch_goes_on_within_it(tmp_path, monkeypatch, how, lost):
+    """Struck while the second step is under way: a signal lets it end and be saved."""
+    monkeypatch.setattr(stretch, "STEPS", 1)
+    straight, asked = fit(tmp_path / "straight", of_params), []
+
+    def struck(number: int, first: int):
+        asked.append((number, first))
+        for n, pair in enumerate(epochs(number, first), first):
+            if (number, n) == (2, 2) and len(asked) == 3:
+                if how == "kill":
+                    raise KeyboardInterrupt
+                os.kill(os.getpid(), signal.SIGTERM)
+            yield pair
+
+    with pytest.raises(preemption.Preempted if how == "signal" else KeyboardInterrupt), preemption.watched():
+        fit(tmp_path / "cut", of_params, epoch=struck)
+    resumed = fit(tmp_path / "cut", of_params, epoch=struck)
+    assert asked == [(0, 0), (1, 0), (2, 0), (2, 2 - lost), (3, 0), (4, 0)]
+    assert timeless(resumed.summary["curve"]) == timeless(straight.summary["curve"])
     same(resumed.params, straight.params)
 
 
