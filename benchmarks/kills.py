@@ -1,6 +1,6 @@
 """Runs that are killed, stopped, moved to other devices, damaged or out of room, beside runs that are left alone.
 
-    python -m benchmarks.kills [--quick] [--only teacher,stages] [--json FILE]
+    python -m benchmarks.kills [--quick] [--only sigkill,stages] [--json FILE]
 
 A tiny shop, so that a run is short; two processes of four emulated CPU devices. Every random choice follows from
 --seed.
@@ -54,6 +54,7 @@ class Shop:
         if of:
             shutil.copytree(of, folder)
             return folder
+        (folder / "workdir").mkdir(parents=True)
         for stage in stages:
             shutil.copytree(self.straight / "workdir" / stage, folder / "workdir" / stage)
         shutil.copy(self.straight / "workdir" / "config.json", folder / "workdir" / "config.json")
@@ -64,7 +65,7 @@ class Shop:
         run = Run(folder, PAIR, *self.arguments("teacher", folder))
         place = self.rng.randrange(1 if number == signal.SIGTERM else 0, len(self.steps) + 1)
         run.reaches(place)
-        time.sleep(self.rng.uniform(0, self.seconds / 2 if place == 0 else 0.5))
+        time.sleep(self.rng.uniform(0, 5.0 if place == 0 else 0.5))
         run.strike(number, self.rng)
         return run.wait(grace), place
 
@@ -90,45 +91,49 @@ def _drop(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def teacher(shop: Shop, quick: bool) -> list[dict[str, Any]]:
-    """SIGKILL and SIGTERM at random moments: what is lost, and whether the end is the straight run's bit for bit."""
-    rows = []
-    for number, count in ((signal.SIGKILL, 3 if quick else 30), (signal.SIGTERM, 2 if quick else 10)):
-        equal, lost, codes = 0, [], []
-        for _ in range(count):
-            folder = shop.copy("prepare", "encode")
-            found, place = shop.strike(folder, number, shop.rng.uniform(0, 2) if number == signal.SIGKILL else GRACE)
-            shop.resume(folder)
-            lost.append(sum(steps(folder, 0)) - sum(shop.steps))
-            codes.append(found)
-            same = result(folder) == result(shop.straight)
-            equal += same
-            print(f"{number.name} at stretch {place}: codes {found}, {lost[-1]} steps lost, equal: {same}", flush=True)
-            _drop(folder)
-        case = f"teacher, 2 x 4 devices, {number.name} at a random moment"
-        rows.append(record.row(case, "runs that end as the straight one, bit for bit", equal, of=count))
-        rows.append(record.row(case, "steps lost at most", max(lost), all=lost))
-        if number == signal.SIGTERM:
-            stopped = sum(set(found) <= {75} for found in codes)
-            rows.append(record.row(case, "runs whose processes all ended with 75", stopped, of=count, all=codes))
+def sigkill(shop: Shop, quick: bool) -> list[dict[str, Any]]:
+    """One process is killed; a launcher that sees it kills the other one soon."""
+    rows, _ = _struck(shop, signal.SIGKILL, 3 if quick else 30, lambda: shop.rng.uniform(0, 2))
     return rows
+
+
+def sigterm(shop: Shop, quick: bool) -> list[dict[str, Any]]:
+    """One process is asked to stop, and both do."""
+    rows, codes = _struck(shop, signal.SIGTERM, 2 if quick else 10, lambda: GRACE)
+    stopped = sum(set(found) <= {75} for found in codes)
+    return [
+        *rows,
+        record.row(rows[0]["case"], "runs whose processes all ended with 75", stopped, of=len(codes), all=codes),
+    ]
+
+
+def _struck(shop: Shop, number: signal.Signals, count: int, grace: Callable[[], float]) -> tuple[list[Any], list[Any]]:
+    """Runs that are struck at a random moment: whether the end is the straight run's bit for bit, and what is lost."""
+    equal, lost, codes = 0, [], []
+    for _ in range(count):
+        folder = shop.copy("prepare", "encode")
+        found, place = shop.strike(folder, number, grace())
+        shop.resume(folder)
+        codes.append(found)
+        lost.append(sum(steps(folder, 0)) - sum(shop.steps))
+        same = result(folder) == result(shop.straight)
+        equal += same
+        print(f"{number.name} at stretch {place}: codes {found}, {lost[-1]} steps lost, equal: {same}", flush=True)
+        _drop(folder)
+    case = f"teacher, 2 x 4 devices, {number.name} at a random moment"
+    ends = record.row(case, "runs that end as the straight one, bit for bit", equal, of=count)
+    return [ends, record.row(case, "steps lost at most", max(lost), all=lost)], codes
 
 
 def stages(shop: Shop, quick: bool) -> list[dict[str, Any]]:
     """Every other stage, SIGKILLed: the same artifacts."""
-    rows, seconds = [], {}
-    for stage in STAGES:
-        if stage not in ("prepare", "encode"):
-            started = time.monotonic()
-            finish(shop.straight, ALONE, *shop.arguments(stage, shop.straight))
-            seconds[stage] = time.monotonic() - started
-    before = {
-        name: order[: order.index(name)] for order in [("prepare", "encode", "teacher", *STAGES[2:])] for name in STAGES
-    }
+    order, rows = ("prepare", "encode", "teacher", *STAGES[2:]), []
+    for stage in STAGES[2:]:
+        finish(shop.straight, ALONE, *shop.arguments(stage, shop.straight))
     for stage in STAGES:
         equal, struck, count = 0, 0, 1 if quick else 5
         for _ in range(count):
-            folder = shop.copy(*before[stage])
+            folder = shop.copy(*order[: order.index(stage)])
             run = Run(folder, ALONE, *shop.arguments(stage, folder))
             # most of a short stage is Python's start: it begins when it says so
             while f"{stage}: " not in run.said() and run.processes[0].poll() is None:
@@ -235,19 +240,19 @@ def damage(shop: Shop, quick: bool) -> list[dict[str, Any]]:
 
 def disk(shop: Shop, quick: bool) -> list[dict[str, Any]]:
     """A disk (tmpfs) that is full when a checkpoint is written; with more room the run goes on."""
-    saved, folder = _saved(shop), shop.folder / "small"
-    folder.mkdir()
-    size = sum(path.stat().st_blocks * 512 for path in saved.rglob("*"))
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size + 65536}", "tmpfs", folder], check=True)
+    saved, small, notes = _saved(shop), shop.folder / "small", shop.folder / "notes"
+    small.mkdir()
+    size = sum(path.stat().st_blocks * 512 for path in (saved / "workdir").rglob("*"))
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size + 65536}", "tmpfs", small], check=True)
     try:
-        shutil.copytree(saved, folder / "run")
-        run = Run(folder / "run", Layout(1, 8), *shop.arguments("teacher", folder / "run"))
+        shutil.copytree(saved / "workdir", small / "workdir")
+        run = Run(notes, Layout(1, 8), *shop.arguments("teacher", small))
         codes, said = run.wait(), [line for line in run.said().splitlines() if line.startswith("rexjax: ")]
-        subprocess.run(["mount", "-o", f"remount,size={4 * size}", folder], check=True)
-        shop.resume(folder / "run", Layout(1, 8))
-        far = _difference(folder / "run", shop.straight)
+        subprocess.run(["mount", "-o", f"remount,size={4 * size}", small], check=True)
+        finish(notes, Layout(1, 8), *shop.arguments("teacher", small))
+        far = _difference(small, shop.straight)
     finally:
-        subprocess.run(["umount", folder], check=True)
+        subprocess.run(["umount", small], check=True)
     print(f"full disk: {codes}, {said}, then {far:.1e}", flush=True)
     return [
         record.row("disk full during a save", "exit code", codes[0], said=said),
@@ -263,7 +268,7 @@ def overhead(shop: Shop, quick: bool) -> list[dict[str, Any]]:
     ]
 
 
-PARTS = {part.__name__: part for part in (teacher, stages, meshes, damage, disk, overhead)}
+PARTS = {part.__name__: part for part in (sigkill, sigterm, stages, meshes, damage, disk, overhead)}
 
 
 def main() -> None:

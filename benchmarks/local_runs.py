@@ -49,6 +49,7 @@ class Run:
         self._before = self.stretches()
         environment = os.environ | {
             "JAX_PLATFORMS": "cpu",
+            "PYTHONUNBUFFERED": "1",
             "XLA_FLAGS": f"--xla_force_host_platform_device_count={layout.devices}",
             "JAX_COMPILATION_CACHE_DIR": str(folder.parent / "programs"),
         }
