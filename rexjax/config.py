@@ -359,6 +359,9 @@ class Config:
     wandb: str = ""
     """A Weights & Biases project to log to besides TensorBoard and JSONL; needs rexjax[wandb]."""
 
+    def __post_init__(self) -> None:
+        check_least(self, "config", 0, "save_every")
+
 
 def load(path: str | Path) -> Config:
     """Runs ``get_config()`` of the Python file ``path`` and checks every value's type.

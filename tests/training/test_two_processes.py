@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 SCRIPT = Path(__file__).with_name("two_processes.py")
-SECONDS = 120
+SECONDS = 240
 
 
 def free_port() -> int:
