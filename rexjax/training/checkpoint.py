@@ -156,7 +156,7 @@ class Run:
 def _first_line(error: BaseException) -> str:
     """Of what ``error`` says; of TensorStore's chains of reasons the last, which is the cause."""
     line = (str(error).splitlines() or [type(error).__name__])[0]
-    return line if len(line) < 200 else f"… {line[-200:]}"
+    return line if len(line) < 200 else line.rsplit(": ", 1)[-1]
 
 
 def save_tree(folder: Path, tree: Any) -> str:
