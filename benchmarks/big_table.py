@@ -46,14 +46,14 @@ def measure(rows: int) -> dict[str, float]:
     from rexjax.mesh import make_mesh
     from rexjax.models import recommender
     from rexjax.stages import prepare
-    from rexjax.training import loop, objectives
+    from rexjax.training import loop, objectives, saving
     from rexjax.training.catalogue import Catalogue
 
     training = Training(epochs=2, batch=BATCH, rows=Rows("row_wise_adagrad", learning_rate=0.05))
     teacher = Teacher(width=WIDTH, loss="sampled_softmax", training=training)
     shop = Shop(users=50_000, items=20_000, interactions=1_000_000)
     model, mesh = recommender.member(teacher, LENGTH), make_mesh(1, 1)
-    loop.SAVE_SECONDS = float("inf")  # a checkpoint of the table, written beside the steps, would be timed with them
+    saving.SECONDS = float("inf")  # a checkpoint of the table, written beside the steps, would be timed with them
     with tempfile.TemporaryDirectory() as folder:
         prepare.run(Config(workdir="", data=Data(shop=shop, strict=False, length=LENGTH)), Path(folder), {})
         log = histories.read(Path(folder))
@@ -64,7 +64,7 @@ def measure(rows: int) -> dict[str, float]:
             "teacher",
             model,
             objectives.sampled(model, "sampled_softmax", teacher.negatives),
-            lambda number: (
+            lambda number, first: (
                 (batch, None)
                 for batch in batches.epoch([log._asdict()], seed=0, epoch=number, batch=BATCH, length=LENGTH)
             ),

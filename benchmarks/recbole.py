@@ -146,7 +146,7 @@ def _rexjax(name: str, work: Path, target: float) -> dict[str, Any]:
         return values
 
     objective = objectives.of_teacher(model, config.teacher)
-    task = Task("teacher", model, objective, lambda n: ((batch, None) for batch in batches(n)), noted, catalogue)
+    task = Task("teacher", model, objective, inputs.without_lists(batches), noted, catalogue)
     with tempfile.TemporaryDirectory() as folder, contextlib.suppress(Reached):
         fit(task, settings, seed=0, mesh=mesh, folder=Path(folder))
     return {"curve": curve, "users_per_second": max(rates)}

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rexjax import artifacts, pipeline, settings
+from rexjax import artifacts, lock, pipeline, settings
 from rexjax.artifacts import Artifact
 from rexjax.compression.points import Point, parse
 from rexjax.config import Config
@@ -69,6 +69,11 @@ def run(config: Config, budget: Budget, say: Callable[[str], None]) -> tuple[Tri
     Raises:
         UserError: no point meets the budget; the nearest is named.
     """
+    with lock.of(Path(config.workdir)):
+        return _search(config, budget, say)
+
+
+def _search(config: Config, budget: Budget, say: Callable[[str], None]) -> tuple[Tried, list[Tried]]:
     workdir = Path(config.workdir)
     found = {name: artifacts.read(workdir / name) for name in ("prepare", "encode", "teacher", "distill")}
     trial = trials(config, workdir / "budget", found, say)

@@ -1,6 +1,7 @@
 """The command line: flags → config → pipeline; the only place that prints."""
 
 import argparse
+import contextlib
 import dataclasses
 import os
 import shutil
@@ -17,7 +18,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from rexjax import artifacts, encode_worker, pipeline, processes, settings, tables
+from rexjax import artifacts, encode_worker, exits, pipeline, preemption, processes, settings, tables
 from rexjax import config as configs
 from rexjax.config import Config
 from rexjax.errors import UserError
@@ -27,18 +28,17 @@ err = Console(stderr=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Entry point of ``rexjax``; exits 0 when done, 1 when a plan does not fit, 2 on a user's mistake."""
+    """Entry point of ``rexjax``; exits 0 when done, 1 when a plan does not fit, 2 on a user's mistake, 75 when it was
+    asked to stop and has saved."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
         _dispatch(arguments)
-    except UserError as error:
-        err.print(f"rexjax: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
-        processes.leave(2)
-    except KeyboardInterrupt:
-        err.print("rexjax: interrupted; the same command goes on where it was", markup=False)
-        processes.leave(130)
-    except Exception:
-        if processes.count() == 1:
+    except BaseException as error:
+        if known := exits.of(error):
+            style = "red" * (known[0] == 2)
+            err.print(f"rexjax: {known[1]}", style=style, markup=False, highlight=False, soft_wrap=True)
+            processes.leave(known[0])
+        if processes.count() == 1 or not isinstance(error, Exception):
             raise
         traceback.print_exc()
         processes.leave(1)
@@ -53,12 +53,17 @@ def _dispatch(arguments: list[str]) -> None:
     actions |= {"sweep": _sweep, "recommend": _recommend, "plan": _plan, "export": _export, "serve": _serve}
     if command not in actions:
         raise UserError(f"no command {command!r}: it is one of {', '.join(actions)}; see rexjax --help")
+    action = actions[command]
     if command == "compress" and any(argument.startswith("--budget") for argument in rest):
-        _budget(rest)
-    elif command == "encode" and "--worker" in rest:
-        encode_worker.run(_parse("encode", [argument for argument in rest if argument != "--worker"]), _say)
-    else:
-        actions[command](rest)
+        action = _budget
+    if command == "encode" and "--worker" in rest:
+        action = _encode_beside_others
+    with contextlib.nullcontext() if command == "serve" else preemption.watched():  # a server drains by itself
+        action(rest)
+
+
+def _encode_beside_others(arguments: list[str]) -> None:
+    encode_worker.run(_parse("encode", [argument for argument in arguments if argument != "--worker"]), _say)
 
 
 def _overview() -> str:

@@ -359,8 +359,13 @@ class Config:
     """Stage 7."""
     mesh: Mesh = field(default_factory=Mesh)
     """Devices."""
+    save_every: int = 0
+    """Steps of training between two saves (up to the end of a stretch of 16), all that a kill costs; 0: 15 seconds."""
     wandb: str = ""
     """A Weights & Biases project to log to besides TensorBoard and JSONL; needs rexjax[wandb]."""
+
+    def __post_init__(self) -> None:
+        check_least(self, "config", 0, "save_every")
 
 
 def load(path: str | Path) -> Config:

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import tyro
 
-from rexjax import artifacts, settings
+from rexjax import artifacts, lock, settings
 from rexjax.artifacts import Artifact
 from rexjax.config import Data, Encode
 from rexjax.data import engines, interactions, sources
@@ -53,6 +53,12 @@ def run(change: Change, say: Callable[[str], None]) -> Artifact:
     """
     if not (change.put or change.remove):
         raise UserError("nothing is to change: pass --put FILE, --remove FILE or both")
+    artifacts.read(change.workdir / "index")  # before a lock is left in a folder that is no workdir
+    with lock.of(change.workdir):
+        return _change(change, say)
+
+
+def _change(change: Change, say: Callable[[str], None]) -> Artifact:
     started, folder = time.monotonic(), change.workdir / "index"
     before, prepare = (artifacts.read(change.workdir / stage) for stage in ("index", "prepare"))
     data = settings.from_dict(Data, prepare.manifest["config"]["data"])

@@ -1,5 +1,6 @@
 """The stages in order: which depends on which, what is skipped, what goes on where it was cut off."""
 
+import contextlib
 import dataclasses
 import operator
 import time
@@ -8,7 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rexjax import artifacts, processes, settings
+from rexjax import artifacts, lock, preemption, processes, settings
 from rexjax.artifacts import Artifact
 from rexjax.config import Config
 from rexjax.errors import UserError
@@ -88,15 +89,19 @@ def run(config: Config, stages: tuple[str, ...], *, update: bool, say: Callable[
         say: told one line as each stage begins and ends.
 
     Raises:
-        UserError: an earlier stage has not finished or is damaged, or the workdir belongs to another config.
+        UserError: an earlier stage has not finished or is damaged, the workdir belongs to another config, or another
+            run works in it.
+        Preempted: the run was asked to stop; what it did is saved.
     """
     workdir = Path(config.workdir)
-    with processes.in_turn("workdir"):
-        artifacts.claim_workdir(workdir, _identity(config), update=update)
     outcomes = []
-    for name in stages:
-        inputs = {need: artifacts.read(workdir / need) for need in BY_NAME[name].needs}
-        outcomes.append(_run_stage(BY_NAME[name], config, workdir / name, inputs, say))
+    with lock.of(workdir), preemption.held():
+        with processes.in_turn("workdir"):
+            artifacts.claim_workdir(workdir, _identity(config), update=update)
+        for name in stages:
+            preemption.stop_if_asked()
+            inputs = {need: artifacts.read(workdir / need) for need in BY_NAME[name].needs}
+            outcomes.append(_run_stage(BY_NAME[name], config, workdir / name, inputs, say))
     return outcomes
 
 
@@ -120,9 +125,11 @@ def _run_stage(
         made = _make(stage, config, folder, inputs, key, part)
         processes.wait(f"finish {stage.name}")
     else:
-        with processes.in_turn(f"run {stage.name}"):
+        with processes.in_turn(f"run {stage.name}"), contextlib.suppress(preemption.Preempted):
             if processes.first():
-                made = _make(stage, config, folder, inputs, key, part)
+                with preemption.at_once():
+                    made = _make(stage, config, folder, inputs, key, part)
+        preemption.stop_if_asked()
     made = made or _finished(folder, key, say)
     if not made:
         raise UserError(f"stage '{stage.name}' failed on the first process, which says why")
@@ -165,8 +172,10 @@ def _at(config: Config, key: str) -> Any:
 
 
 def _identity(config: Config) -> dict[str, Any]:
-    """What a workdir belongs to: where it lies, on which devices it was made and who is told do not count."""
-    return {key: value for key, value in settings.as_dict(config).items() if key not in ("workdir", "mesh", "wandb")}
+    """What a workdir belongs to: where it lies, on which devices it was made, how often it was saved and who is told do
+    not count."""
+    how = "workdir", "mesh", "save_every", "wandb"
+    return {key: value for key, value in settings.as_dict(config).items() if key not in how}
 
 
 def _external(stage: str, config: Config) -> dict[str, str]:

@@ -45,3 +45,9 @@ def track(
         for thing in things:
             yield thing
             bar.advance(task, size(thing) if callable(size) else size)
+
+
+def notice(line: str) -> None:
+    """Says one line on standard error, once for all processes."""
+    if processes.first():
+        Console(stderr=True).print(f"rexjax: {line}", markup=False, highlight=False, soft_wrap=True)

@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rexjax import artifacts, pipeline, settings
+from rexjax import artifacts, lock, pipeline, settings
 from rexjax.config import Config, Student, Teacher
 from rexjax.errors import UserError
 
@@ -57,6 +57,11 @@ def run(
     """
     if trials < 1:
         raise UserError(f"--trials {trials}: a sweep has 1 trial or more")
+    with lock.of(Path(config.workdir)):
+        return _search(config, trials, say, of, update)
+
+
+def _search(config: Config, trials: int, say: Callable[[str], None], of: str, update: bool) -> list[Trial]:
     stages = ("prepare", "encode") if of == "teacher" else ("prepare", "encode", "teacher")
     inputs = {made.stage: made.artifact for made in pipeline.run(config, stages, update=update, say=say)}
     folder = Path(config.workdir) / "sweep" / of

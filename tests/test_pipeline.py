@@ -1,12 +1,15 @@
 import dataclasses
 import json
 import operator
+import os
+import signal
 import types
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from rexjax import pipeline
+from rexjax import lock, pipeline, preemption
 from rexjax.config import Compress, Config, Data, Encode, Evaluate, Mesh, Shop, Student, Teacher
 from rexjax.errors import UserError
 
@@ -158,6 +161,41 @@ def test_a_stage_that_was_cut_off_finds_what_it_left(config, monkeypatch, tmp_pa
     run(config, ("prepare",))
     run(dataclasses.replace(config, seed=1), ("prepare",), update=True)
     assert found == [False, True, False]
+
+
+@pytest.mark.parametrize("name, finished", [("prepare", False), ("teacher", True)])
+def test_a_run_that_is_asked_to_stop_stops_within_a_stage_of_one_process_or_after_it(
+    config, ran, monkeypatch, name, finished
+):
+    """A stage of all processes stops by itself, where they agree to (``rexjax.training.saving``)."""
+    works = pipeline.import_module
+
+    def struck(path):
+        stage = works(path)
+
+        def run(*arguments):
+            if path.endswith(name):
+                os.kill(os.getpid(), signal.SIGTERM)
+            return stage.run(*arguments)
+
+        return types.SimpleNamespace(run=run)
+
+    monkeypatch.setattr(pipeline, "import_module", struck)
+    with pytest.raises(preemption.Preempted), preemption.watched():
+        run(config)
+    assert (name in ran) == finished and "distill" not in ran
+    monkeypatch.setattr(pipeline, "import_module", works)
+    run(config)  # the lock is free
+    assert ran == list(STAGES)
+
+
+def test_a_second_run_in_a_workdir_is_refused(config, ran):
+    held = lock._take(Path(config.workdir) / lock.NAME)
+    with pytest.raises(UserError, match="workdir is in use by "):
+        run(config)
+    held()
+    assert ran == []
+    run(config)
 
 
 def test_a_stage_whose_inputs_are_not_there_is_refused(config, ran):

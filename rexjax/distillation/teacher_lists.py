@@ -10,6 +10,7 @@ more histories than the log has, and what the teacher thinks where it cannot rem
 """
 
 import json
+import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -19,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from rexjax import preemption
 from rexjax.artifacts import write_json
 from rexjax.config import Student
 from rexjax.data.batches import Batch
@@ -29,6 +31,8 @@ from rexjax.progress import track
 from rexjax.training.objectives import Lists
 
 _CHUNK = 1 << 18  # lists in memory at a time
+NOTE_SECONDS = 15.0
+"""Between two notes of how much of a round is written: what a kill costs."""
 
 
 class Origin(NamedTuple):
@@ -85,7 +89,7 @@ def write(
     list_length: int,
     mesh: jax.sharding.Mesh,
 ) -> None:
-    """Writes ``list_ids.npy`` and ``list_logits.npy`` for all positions of ``batches``.
+    """Writes ``list_ids.npy`` and ``list_logits.npy`` for all positions of ``batches``, from where a run was cut off.
 
     Args:
         folder: where to.
@@ -95,6 +99,9 @@ def write(
         events: length of the log.
         list_length: K.
         mesh: batches lie over its "data" axis.
+
+    Raises:
+        Preempted: the run was asked to stop; what is written is noted.
     """
 
     @jax.jit
@@ -106,14 +113,30 @@ def write(
         return ids, (top - jax.nn.logsumexp(scores, -1, keepdims=True)).astype(jnp.float16)
 
     served = jax.device_put(served, replicated(mesh))
-    ids = np.lib.format.open_memmap(folder / "list_ids.npy", "w+", np.int32, (events, list_length))
-    logits = np.lib.format.open_memmap(folder / "list_logits.npy", "w+", np.float16, (events, list_length))
-    for batch in track(batches, "teacher's lists"):
-        found_ids, found_logits = jax.device_get(lists(served, jax.device_put(batch, sharding(mesh, "batch"))))
+    note, shape = folder / "written.json", (events, list_length)
+    begun = json.loads(note.read_text())["batches"] if note.exists() else 0
+    files = [
+        np.lib.format.open_memmap(folder / name, "r+" if begun else "w+", dtype, shape)
+        for name, dtype in (("list_ids.npy", np.int32), ("list_logits.npy", np.float16))
+    ]
+    noted = time.monotonic()
+    for number, batch in enumerate(track(batches, "teacher's lists"), 1):
+        if number <= begun:
+            continue
+        found = jax.device_get(lists(served, jax.device_put(batch, sharding(mesh, "batch"))))
         real = batch.labels >= 0
-        ids[batch.events[real]], logits[batch.events[real]] = found_ids[real], found_logits[real]
-    ids.flush()
-    logits.flush()
+        for file, values in zip(files, found, strict=True):
+            file[batch.events[real]] = values[real]
+        if preemption.asked() or time.monotonic() - noted > NOTE_SECONDS:
+            for file in files:
+                file.flush()  # before the note that says so
+            write_json(note, {"batches": number})
+            noted = time.monotonic()
+            if preemption.asked():
+                raise preemption.Preempted
+    for file in files:
+        file.flush()
+    note.unlink(missing_ok=True)
 
 
 class TeacherLists:
@@ -150,15 +173,18 @@ def share(folder: Path, store: Path, student: Student, seed: int) -> None:
 
 
 def taught(
-    plain: Callable[[int], Iterable[Batch]], folder: Path, student: Student, epochs: int
-) -> Callable[[int], Iterator[tuple[Batch, Lists]]]:
-    """Epochs with lists: they take the rounds in turn, and weight and temperature go from one value to the other."""
+    plain: Callable[[int, int], Iterable[Batch]], folder: Path, student: Student, epochs: int
+) -> Callable[[int, int], Iterator[tuple[Batch, Lists]]]:
+    """Epochs with lists, less their first so many batches.
+
+    They take the rounds in turn, and weight and temperature go from one value to the other.
+    """
     rounds = [TeacherLists(place(folder, number), student.list_length) for number in range(1 + student.rounds)]
     share, temperature = (_schedule(values, epochs) for values in (student.list_weight, student.list_temperature))
 
-    def epoch(number: int) -> Iterator[tuple[Batch, Lists]]:
+    def epoch(number: int, first: int) -> Iterator[tuple[Batch, Lists]]:
         own, now = rounds[number % len(rounds)], (float(share(number)), float(temperature(number)))
-        return (own.of(batch, *now) for batch in plain(number))
+        return (own.of(batch, *now) for batch in plain(number, first))
 
     return epoch
 

@@ -104,6 +104,6 @@ def _fit(
         start={"items": {}, "history": start.history, "rows": start.items},
     )
     settings = inputs.with_decay(settings, batches)
-    fitted = fit(task, settings, seed=config.seed, mesh=mesh, folder=folder, wandb_project=config.wandb)
+    fitted = fit(task, settings, seed=config.seed, mesh=mesh, folder=folder, **inputs.run_settings(config))
     model = replace(model, rounding=None, thinning=None)
     return recommender.serve(model, fitted.params, catalogue.text, log.items), fitted.summary

@@ -1,12 +1,13 @@
 """Stage 4, distill: the student learns from labels and the teacher's lists; its control learns from labels alone."""
 
+import contextlib
 import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from rexjax import processes
+from rexjax import preemption, processes
 from rexjax.artifacts import Artifact
 from rexjax.config import Config
 from rexjax.data import batches
@@ -41,8 +42,11 @@ def run(
             f"--student.training.batch {settings.batch} is not divided by {mesh.shape['data']} data devices"
         )
     if "student" in models:
-        with processes.in_turn("the teacher's lists"):
-            _write_lists(config, folder, artifacts["teacher"], log, mesh.local_mesh)
+        _check_length(student.list_length, log.items)
+        with processes.in_turn("the teacher's lists"), contextlib.suppress(preemption.Preempted):
+            if processes.first():
+                _write_lists(config, folder, artifacts["teacher"], log, mesh.local_mesh)
+        preemption.stop_if_asked()
     if student.alignment_weight:
         catalogue = catalogue._replace(aligned=_unit_items(artifacts["teacher"]))
     model = recommender.student(student, config.data.length, recommender.served_width(config.teacher))
@@ -57,7 +61,7 @@ def run(
         ),
         "control": lambda: (
             objectives.full_softmax(model),
-            lambda number: ((batch, None) for batch in plain(number)),
+            inputs.without_lists(plain),
             catalogue,
         ),
     }
@@ -65,7 +69,7 @@ def run(
     for name in models:
         objective, epoch, items = runs[name]()
         task = Task(name, model, objective, epoch, validate, items)
-        fitted = fit(task, settings, seed=config.seed, mesh=mesh, folder=folder, wandb_project=config.wandb)
+        fitted = fit(task, settings, seed=config.seed, mesh=mesh, folder=folder, **inputs.run_settings(config))
         served = recommender.serve(model, fitted.params, catalogue.text, log.items)
         metrics["content"][name] = save_tree(folder / name, flatten(served))
         metrics[name] = fitted.summary
@@ -79,13 +83,14 @@ def _unit_items(teacher: Artifact) -> np.ndarray:
     return np.asarray(normalize(inputs.served(teacher.folder / "model").items))
 
 
+def _check_length(length: int, items: int) -> None:
+    if length > items:
+        raise UserError(f"--student.list-length {length} is longer than the catalogue of {items} items")
+
+
 def _write_lists(config: Config, folder: Path, teacher: Artifact, log: inputs.Prepared, mesh: Any) -> None:
     """A folder for each round; the first is of the log's own histories."""
     student = config.student
-    if student.list_length > log.items:
-        raise UserError(
-            f"--student.list-length {student.list_length} is longer than the catalogue of {log.items} items"
-        )
     origin = teacher_lists.Origin(teacher.hash, log.items, len(log.histories.items), student.list_length)
     for number in range(1 + student.rounds):
         place = teacher_lists.place(folder, number)

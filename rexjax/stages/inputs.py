@@ -1,5 +1,6 @@
 """What several stages read from the artifacts before them."""
 
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -75,12 +76,12 @@ def catalogue(log: Prepared, vectors: np.ndarray) -> Catalogue:
     return Catalogue(np.asarray(vectors, np.float32), log.popularity, ~unmet if unmet.any() else None)
 
 
-def epochs(log: Prepared, config: Config, batch: int, mesh: jax.sharding.Mesh) -> Callable[[int], Iterator[Batch]]:
-    """The training batches of an epoch by its number: this process's rows of them."""
+def epochs(log: Prepared, config: Config, batch: int, mesh: jax.sharding.Mesh) -> Callable[..., Iterator[Batch]]:
+    """The training batches of an epoch by its number, without the first so many: this process's rows of them."""
     rows = local_rows(mesh, batch)
 
-    def epoch(number: int) -> Iterator[Batch]:
-        return batches.epoch(
+    def epoch(number: int, first: int = 0) -> Iterator[Batch]:
+        whole = batches.epoch(
             log.source,
             seed=config.seed,
             epoch=number,
@@ -89,11 +90,22 @@ def epochs(log: Prepared, config: Config, batch: int, mesh: jax.sharding.Mesh) -
             targets=config.data.targets,
             rows=rows,
         )
+        return itertools.islice(whole, first, None)  # what is left out was packed, but neither copied nor trained
 
     return epoch
 
 
-def with_decay(settings: Training, epoch: Callable[[int], Iterator[Any]]) -> Training:
+def without_lists(epoch: Callable[..., Iterator[Batch]]) -> Callable[[int, int], Iterator[tuple[Batch, None]]]:
+    """Epochs for a model that learns from labels alone."""
+    return lambda number, first: ((batch, None) for batch in epoch(number, first))
+
+
+def run_settings(config: Config) -> dict[str, Any]:
+    """What a training run is told beside what decides its result."""
+    return {"wandb_project": config.wandb, "save_every": config.save_every}
+
+
+def with_decay(settings: Training, epoch: Callable[..., Iterator[Any]]) -> Training:
     """Settings whose decay lasts as long as all epochs, where it is to; the first epoch is read to count its steps."""
     if settings.decay_steps >= 0:
         return settings

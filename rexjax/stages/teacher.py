@@ -47,11 +47,9 @@ def run(config: Config, folder: Path, artifacts: dict[str, Artifact]) -> dict[st
         model = recommender.member(teacher, config.data.length, number)
         objective = objectives.of_teacher(model, teacher)
         validate = inputs.validator(log, config, model, catalogue.text, settings.validate_users)
-        task = Task(
-            name, model, objective, lambda n: ((batch, None) for batch in batches(n)), validate, catalogue, start
-        )
+        task = Task(name, model, objective, inputs.without_lists(batches), validate, catalogue, start)
         seed = config.seed + number * MEMBER_SEEDS
-        fitted = fit(task, settings, seed=seed, mesh=mesh, folder=folder, wandb_project=config.wandb)
+        fitted = fit(task, settings, seed=seed, mesh=mesh, folder=folder, **inputs.run_settings(config))
         members.append(recommender.serve(model, fitted.params, catalogue.text, log.items))
         summaries.append(fitted.summary)
     digest = save_tree(folder / "model", flatten(recommender.side_by_side(members)))

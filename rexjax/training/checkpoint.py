@@ -1,6 +1,9 @@
 """Checkpoints (Orbax): a training run's whole state, and finished parameters; damaged ones are named."""
 
-from collections.abc import Callable
+import contextlib
+import logging
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,6 +15,9 @@ from flax import traverse_util
 from rexjax import processes
 from rexjax.artifacts import arrays_digest
 from rexjax.errors import UserError
+from rexjax.preemption import Preempted
+from rexjax.progress import notice
+from rexjax.training import sums
 
 
 class Progress(NamedTuple):
@@ -25,28 +31,57 @@ class Progress(NamedTuple):
     """Their validation NDCG@10."""
     curve: list[dict[str, float]]
     """One entry an epoch."""
+    under_way: dict[str, Any] | None = None
+    """What the epoch after those has found so far (``rexjax.training.epoch``); None: it has not begun."""
 
 
 class Run:
-    """The checkpoints of one training run, by epoch: state and best parameters so far; the newest two are kept."""
+    """The checkpoints of one training run, numbered: state and best parameters so far; the newest two are kept."""
 
     def __init__(self, folder: Path):
-        options = ocp.CheckpointManagerOptions(max_to_keep=2, create=True)
-        self._manager = ocp.CheckpointManager(folder.absolute(), options=options)
+        self._folder = folder.absolute()
+        options = ocp.CheckpointManagerOptions(
+            max_to_keep=2,
+            create=True,
+            cleanup_tmp_directories=True,  # a killed run leaves one
+            async_options=ocp.options.AsyncOptions(post_finalization_callback=self._write_sums),
+        )
+        # Orbax logs an error of its threads with a page of tracebacks for each thread that passes it on
+        logging.getLogger("absl").setLevel(logging.CRITICAL)
+        self._manager = ocp.CheckpointManager(self._folder, options=options)
 
     def save(self, progress: Progress, state: Any, best: Any) -> None:
-        """Saves after ``progress.epoch`` epochs; returns once the arrays are copied."""
-        self._manager.save(
-            progress.epoch,
-            args=ocp.args.Composite(
-                state=ocp.args.StandardSave(state),
-                best=ocp.args.StandardSave(best),
-                progress=ocp.args.JsonSave(progress._asdict() | {"shapes": shapes_of(state)}),
-            ),
-        )
+        """Saves; returns once the arrays are copied, and writes them meanwhile.
+
+        Raises:
+            UserError: this one or the one before cannot be written.
+        """
+        with self._told():
+            self._manager.save(
+                (self._manager.latest_step() or 0) + 1,
+                args=ocp.args.Composite(
+                    state=ocp.args.StandardSave(state),
+                    best=ocp.args.StandardSave(best),
+                    progress=ocp.args.JsonSave(progress._asdict() | {"shapes": shapes_of(state)}),
+                ),
+                force=True,  # also while the one before is being written
+            )
+
+    def check(self) -> None:
+        """Raises ``UserError`` if what was being written has failed; does not wait."""
+        if not self._manager.is_saving_in_progress():
+            with self._told():
+                self._finish()
+
+    def _finish(self) -> None:
+        self._manager.wait_until_finished()
+        newest = self._manager.latest_step()
+        if processes.first() and newest:
+            sums.complete(self._folder / str(newest))
 
     def restore(self, like: Callable[[dict[str, list[int]]], Any], best: Any) -> tuple[Progress, Any, Any] | None:
-        """The newest checkpoint that can be read, on the shardings of abstract trees; else None.
+        """The newest checkpoint that is whole, on the shardings of abstract trees; else None. Newer ones are named and
+        removed.
 
         Args:
             like: the shapes that were saved, by path → the abstract state to read; an array there that is longer than
@@ -56,38 +91,79 @@ class Run:
         Raises:
             UserError: the checkpoint is of a model with other shapes.
         """
-        for epoch in sorted(self._manager.all_steps(), reverse=True):
-            try:
-                about = self._manager.restore(epoch, args=ocp.args.Composite(progress=ocp.args.JsonRestore()))
-                progress = dict(about["progress"])
-                args = ocp.args.Composite(
-                    state=ocp.args.StandardRestore(like(progress.pop("shapes")), strict=False),
-                    best=ocp.args.StandardRestore(best),
-                )
-                found = self._manager.restore(epoch, args=args)
-            except UserError as error:
-                raise UserError(
-                    f"checkpoint {self._manager.directory}/{epoch} {error}: restore the config it was made with, or "
-                    "take another workdir"
-                ) from None
-            except Exception:  # Orbax and TensorStore raise many kinds for a damaged file: fall back to the one before
-                found = None
-            if processes.everywhere(found is not None):
-                return Progress(**progress), found["state"], found["best"]
-            self._manager.delete(epoch)
+        for number in sorted(self._manager.all_steps(), reverse=True):
+            damage = sums.damage(self._folder / str(number)) if processes.first() else ""
+            found = None
+            if processes.everywhere(not damage):
+                found, damage = self._read(number, like, best)
+                if processes.everywhere(found is not None):
+                    return found
+            notice(f"checkpoint {self._folder}/{number} is damaged and skipped: {damage or 'another process says so'}")
+            self._manager.delete(number)
         return None
+
+    def _read(
+        self, number: int, like: Callable[[dict[str, list[int]]], Any], best: Any
+    ) -> tuple[tuple[Progress, Any, Any] | None, str]:
+        """What it holds, or why it cannot be read."""
+        try:
+            about = self._manager.restore(number, args=ocp.args.Composite(progress=ocp.args.JsonRestore()))
+            progress = dict(about["progress"])
+            args = ocp.args.Composite(
+                state=ocp.args.StandardRestore(like(progress.pop("shapes")), strict=False),
+                best=ocp.args.StandardRestore(best),
+            )
+            found = self._manager.restore(number, args=args)
+            return (Progress(**progress), found["state"], found["best"]), ""
+        except UserError as error:
+            raise UserError(
+                f"checkpoint {self._folder}/{number} {error}: restore the config it was made with, or take another "
+                "workdir"
+            ) from None
+        except Exception as error:  # Orbax and TensorStore raise many kinds
+            return None, _first_line(error)
+
+    def _write_sums(self) -> None:
+        """Called in Orbax's thread when all is written and nothing has its final name."""
+        if processes.first():
+            for folder in self._folder.glob("*.orbax-checkpoint-tmp"):
+                sums.write(folder)
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # Orbax and TensorStore raise many kinds, most of them in their threads
+            raise UserError(
+                f"no checkpoint could be written to {self._folder} ({_first_line(error)}): mend that (make room, if "
+                "the disk is full), and the same command goes on from the last good one"
+            ) from error
 
     def __enter__(self) -> "Run":
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """Waits until what was saved is on disk, also when training ends by an error or Ctrl-C."""
-        self._manager.close()
+        if kind is None or issubclass(kind, Preempted):
+            with self._told():
+                self._finish()
+                self._manager.close()
+        else:
+            with contextlib.suppress(Exception):  # what ended the training says more
+                self._manager.close()
+
+
+def _first_line(error: BaseException) -> str:
+    """Of what ``error`` says; of TensorStore's chains of reasons the last, which is the cause."""
+    line = (str(error).splitlines() or [type(error).__name__])[0]
+    return line if len(line) < 200 else line.rsplit(": ", 1)[-1]
 
 
 def save_tree(folder: Path, tree: Any) -> str:
     """Writes ``tree`` (whole on each process; the first one writes) as an Orbax checkpoint and returns its digest."""
     if processes.first():
+        for left in folder.parent.glob(f"{folder.name}.orbax-checkpoint-tmp*"):
+            shutil.rmtree(left)  # by a run that was killed here; it would count as a part of the artifact
         with _alone() as checkpointer:
             checkpointer.save(folder.absolute(), jax.tree.map(np.asarray, tree), force=True)
     return tree_digest(tree)

@@ -1,7 +1,6 @@
-"""The loop: epochs of steps, validation, early stopping on NDCG@10, resumable at every saved epoch."""
+"""The loop: epochs of steps, validation, early stopping on NDCG@10; a run that was cut off goes on."""
 
 import contextlib
-import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from rexjax import processes
+from rexjax import preemption, processes
 from rexjax.config import Training
 from rexjax.data.batches import Batch
 from rexjax.errors import UserError
@@ -18,13 +17,12 @@ from rexjax.progress import track
 from rexjax.settings import as_dict
 from rexjax.training import checkpoint, disk, log, state
 from rexjax.training.catalogue import Catalogue, Constants, place
+from rexjax.training.epoch import UnderWay
 from rexjax.training.objectives import Objective
 from rexjax.training.profile import Steps
+from rexjax.training.saving import Saver
 from rexjax.training.step import make_step
 from rexjax.training.stretch import Stretch, make_run, stretches
-
-SAVE_SECONDS = 15.0
-"""At most so much training is lost when a run is killed (plus the epoch under way)."""
 
 
 class Task(NamedTuple):
@@ -36,8 +34,9 @@ class Task(NamedTuple):
     """The model."""
     objective: Objective
     """What is minimised."""
-    epoch: Callable[[int], Iterable[tuple[Batch, Any]]]
-    """Batches (and the teacher's lists for them, or None) of the epoch with this number: this process's rows."""
+    epoch: Callable[[int, int], Iterable[tuple[Batch, Any]]]
+    """Batches (and the teacher's lists for them, or None) of the epoch with this number, without the first so many:
+    this process's rows."""
     validate: Callable[[Params], dict[str, float]]
     """Validation metrics of parameters on the host, among them ndcg@10."""
     catalogue: Catalogue
@@ -63,8 +62,9 @@ def fit(
     mesh: jax.sharding.Mesh,
     folder: Path,
     wandb_project: str = "",
+    save_every: int = 0,
 ) -> Fitted:
-    """Trains until the epochs or the patience are used up; goes on where a killed run of the same folder was.
+    """Trains until the epochs or the patience are used up; goes on where a run of the same folder was saved.
 
     Args:
         task: model, objective, data.
@@ -73,6 +73,10 @@ def fit(
         mesh: where it runs.
         folder: checkpoints (removed at the end by the caller) and logs.
         wandb_project: log there too.
+        save_every: steps between two saves; 0: by time.
+
+    Raises:
+        Preempted: the run was asked to stop and is saved.
     """
     model, (items, text_width) = task.recommender, task.catalogue.text.shape
     table = model.table(items, config, task.objective.sparse, task.objective.features)
@@ -94,17 +98,27 @@ def fit(
 
     best = on_host(current)
     progress = checkpoint.Progress(epoch=0, best_epoch=0, best=-1.0, curve=[])
-    saved = time.monotonic()
     steps = None
     with (
+        preemption.held(),
         checkpoint.Run(folder / "checkpoints" / task.name) as run,
         _log(folder / "logs", task.name, wandb_project, config) as write,
     ):
         if found := run.restore(disk.like(*about), best):
             progress, current, best = found[0], from_disk(found[1]), found[2]
+        saver, done = Saver(run, save_every), None
+
+        def save() -> None:
+            run.save(progress._replace(under_way=done.saved() if done else None), to_disk(current), best)
+
         while not _finished(progress, config):
-            current, values, steps = _run_epoch(task, run_steps, current, constants, progress.epoch, steps, mesh)
-            progress = progress._replace(epoch=progress.epoch + 1)
+            done = UnderWay(progress.under_way)
+            trained = _train(task, run_steps, current, constants, progress.epoch, done, mesh)
+            bar = f"{task.name}, epoch {progress.epoch + 1}"
+            for current, count in track(trained, bar, steps, size=lambda pair: pair[1]):  # noqa: B007
+                saver.look(count, save)
+            values, steps, done = _means(done), done.steps, None
+            progress = progress._replace(epoch=progress.epoch + 1, under_way=None)
             if progress.epoch % config.validate_every == 0 or progress.epoch == config.epochs:
                 candidate = on_host(current)
                 values |= task.validate(candidate)
@@ -114,9 +128,7 @@ def fit(
             values["goodput"] = run_steps.goodput()
             progress = progress._replace(curve=[*progress.curve, {"epoch": progress.epoch} | values])
             write(progress.epoch, values)
-            if processes.everywhere(time.monotonic() - saved > SAVE_SECONDS):
-                run.save(progress, to_disk(current), best)
-                saved = time.monotonic()
+            saver.look(0, save)
     processes.wait(f"{task.name} trained")  # before anyone removes the checkpoints
     summary = {"epochs": progress.epoch, "best_epoch": progress.best_epoch, "valid_ndcg@10": progress.best}
     return Fitted(best, summary | {"goodput": run_steps.goodput(), "curve": progress.curve})
@@ -137,44 +149,36 @@ def _log(folder: Path, name: str, wandb_project: str, config: Training) -> Itera
         yield lambda epoch, values: None
 
 
-def _run_epoch(
+def _train(
     task: Task,
     run: Steps,
     current: state.TrainState,
     constants: Constants,
     epoch: int,
-    steps: int | None,
+    done: UnderWay,
     mesh: jax.sharding.Mesh,
-) -> tuple[state.TrainState, dict[str, float], int]:
-    """One pass over the data; ``steps``, the number of steps of the epoch before, is only for the bar."""
-    started, targets, found = time.monotonic(), 0.0, []
+) -> Iterator[tuple[state.TrainState, int]]:
+    """The state after each stretch of the rest of an epoch, and the stretch's number of steps; ``done`` counts them.
 
-    def done() -> Iterator[tuple[Stretch, dict[str, jax.Array]]]:
-        """While one stretch is with the devices the next one is made, and no more wait: on emulated CPU devices a long
-        queue of collectives can block for ever (XLA then aborts the process)."""
-        nonlocal current
-        under_way = None
-        for part in stretches(task.epoch(epoch), mesh):
-            if under_way:
-                yield under_way
-            current, metrics = run(current, part.placed, len(part.steps), constants)
-            under_way = part, metrics
-        if under_way:
-            yield under_way
-
-    size = lambda pair: len(pair[0].steps)  # noqa: E731
-    for part, metrics in track(done(), f"{task.name}, epoch {epoch + 1}", steps, size=size):
+    While one stretch is with the devices the next one is made, and no more wait: on emulated CPU devices a long queue
+    of collectives can block for ever (XLA then aborts the process).
+    """
+    parts = stretches(task.epoch(epoch, done.steps), mesh)
+    part = next(parts, None)
+    while part:
+        current, metrics = run(current, part.placed, len(part.steps), constants)
+        following = next(parts, None)
         metrics = {key: np.asarray(value)[: len(part.steps)] for key, value in run.fetch(metrics).items()}
-        _refuse_nan(task.name, epoch, sum(len(m["loss"]) for m in found), part, metrics["loss"])
-        found.append(metrics)
-        targets += part.targets
-    if not found:
+        _refuse_nan(task.name, epoch, done.steps, part, metrics["loss"])
+        done.add(metrics, part.targets)
+        yield current, len(part.steps)
+        part = following
+
+
+def _means(done: UnderWay) -> dict[str, float]:
+    if not done.steps:
         raise UserError("no history has anything to predict in its training part: see --data.split and --data.targets")
-    jax.block_until_ready(current)
-    values = {name: np.concatenate([metrics[name] for metrics in found]) for name in found[0]}
-    means = {name: float(value.mean()) for name, value in values.items()}
-    seconds, targets = time.monotonic() - started, processes.mean(targets)
-    return current, means | {"seconds": seconds, "targets_per_second": targets / seconds}, len(values["loss"])
+    return done.means()
 
 
 def _refuse_nan(name: str, epoch: int, before: int, part: Stretch, losses: np.ndarray) -> None:

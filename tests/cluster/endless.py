@@ -31,9 +31,9 @@ def train(folder: Path) -> None:
     catalogue = inputs.catalogue(log, np.random.default_rng(1).normal(size=(N, W)))
     batches = inputs.epochs(log, CONFIG, B, mesh)
 
-    def epoch(number: int):
+    def epoch(number: int, first: int):
         print("epoch", number, flush=True)
-        return ((batch, None) for batch in batches(number))
+        return ((batch, None) for batch in batches(number, first))
 
     task = loop.Task(
         "teacher", model, objectives.full_softmax(model), epoch, lambda params: {"ndcg@10": 0.0}, catalogue

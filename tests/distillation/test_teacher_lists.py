@@ -1,8 +1,12 @@
+import os
+import signal
+
 import jax
 import numpy as np
 import pytest
 from flax import linen as nn
 
+from rexjax import preemption
 from rexjax.config import Student, Teacher
 from rexjax.data import batches, splits
 from rexjax.data.histories import Histories
@@ -29,15 +33,22 @@ def packed(shuffle: bool, epoch: int = 0) -> list[batches.Batch]:
     return list(batches.epoch(source, seed=5, epoch=epoch, batch=B, length=L, shuffle=shuffle))
 
 
+def trained() -> recommender.Served:
+    rng = np.random.default_rng(1)
+    params = nn.unbox(MODEL.init(jax.random.key(0), 3)) | {"rows": 0.02 * rng.normal(size=(N, MODEL.items.width))}
+    return recommender.serve(MODEL, params, rng.normal(size=(N, 3)).astype(np.float32), N)
+
+
+def write(folder, served, plain) -> None:
+    about = {"events": len(log().items), "list_length": K, "mesh": make_mesh(4, 2)}
+    teacher_lists.write(folder, MODEL, served, plain, **about)
+
+
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
     """The lists, and by the item's place in the log the teacher's probabilities [N], computed one history at a time."""
-    folder, rng = tmp_path_factory.mktemp("lists"), np.random.default_rng(1)
-    params = nn.unbox(MODEL.init(jax.random.key(0), 3)) | {"rows": 0.02 * rng.normal(size=(N, MODEL.items.width))}
-    served = recommender.serve(MODEL, params, rng.normal(size=(N, 3)).astype(np.float32), N)
-    mesh = make_mesh(4, 2)
-    events = len(log().items)
-    teacher_lists.write(folder, MODEL, served, packed(False), events=events, list_length=K, mesh=mesh)
+    folder, served = tmp_path_factory.mktemp("lists"), trained()
+    write(folder, served, packed(False))
     encode = jax.jit(lambda h, row: MODEL.user_vectors(served.history, recommender.gather(served.items, h)[0], row))
     probabilities, histories = {}, log()
     for first, stop in zip(histories.offsets[:-1], histories.valid_start, strict=True):
@@ -73,6 +84,28 @@ def test_lists_are_the_teachers_top_k_under_any_packing(written, shuffle, epoch)
     assert visited == set(probabilities)
 
 
+@pytest.mark.parametrize("how, stop, computed", [("signal", preemption.Preempted, 2), ("kill", KeyboardInterrupt, 1)])
+def test_a_round_that_was_cut_off_goes_on_within_it(written, tmp_path, monkeypatch, how, stop, computed):
+    monkeypatch.setattr(teacher_lists, "NOTE_SECONDS", 0 if how == "kill" else 1e9)
+    plain = packed(False)
+    assert len(plain) > 2
+
+    def cut():
+        yield plain[0]
+        if how == "kill":
+            raise KeyboardInterrupt
+        os.kill(os.getpid(), signal.SIGTERM)
+        yield plain[1]
+
+    with pytest.raises(stop), preemption.watched(), preemption.held():
+        write(tmp_path, trained(), cut())
+    write(tmp_path, trained(), [None] * computed + plain[computed:])  # what was written is not looked at again
+    found = teacher_lists.TeacherLists(tmp_path)
+    np.testing.assert_array_equal(found.ids, written[0].ids)
+    np.testing.assert_array_equal(found.logits, written[0].logits)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["list_ids.npy", "list_logits.npy"]
+
+
 @pytest.mark.parametrize("share, temperature", [(1.0, 1.0), (0.6, 2.0), (0.0, 1.0), (0.3, 0.05)])
 def test_weights_sum_to_the_share_and_follow_the_temperature(written, share, temperature):
     lists, probabilities = written
@@ -94,10 +127,10 @@ def test_epochs_take_the_rounds_in_turn_and_weight_and_temperature_go_from_one_v
     altered = teacher_lists.alter(written[0], log().items, 0.5, np.random.default_rng(1))
     np.save(folder / "items.npy", altered)
     student = Student(rounds=1, list_weight=(0.9, 0.3), list_temperature=(1.0, 4.0))
-    epoch = teacher_lists.taught(lambda number: packed(True, number), tmp_path, student, epochs=4)
+    epoch = teacher_lists.taught(lambda number, first: packed(True, number), tmp_path, student, epochs=4)
     shares, largest = [], []
     for number in range(4):
-        taught = list(epoch(number))
+        taught = list(epoch(number, 0))
         for plain, (batch, _) in zip(packed(True, number), taught, strict=True):
             real = plain.items >= 0
             wanted = altered[plain.events] if number % 2 else plain.items

@@ -24,7 +24,7 @@ def test_the_curve_has_every_epoch_and_its_validation(finished):
 
 
 def test_one_seed_one_result(finished, finished_again):
-    for stage in ("prepare", "encode", "teacher", "distill", "compress", "index"):
+    for stage in ("prepare", "encode", "teacher", "distill", "compress", "index", "evaluate"):
         assert finished.artifacts[stage].hash == finished_again.artifacts[stage].hash, stage
 
 

@@ -1,3 +1,4 @@
+import resource
 from pathlib import Path
 
 import jax
@@ -73,6 +74,48 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path, part):
     assert restored(folder)[0] == PROGRESS[2]
 
 
+@pytest.mark.parametrize("how", ["truncated", "flipped", "emptied", "removed"])
+def test_one_file_damaged_is_named_in_one_line(tmp_path, capsys, how):
+    folder = tmp_path / "run"
+    saved(folder, [1, 2])
+    path = sorted(path for path in (folder / "2").rglob("d/*"))[-1]
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    changed = {"truncated": data[:-1], "flipped": data, "emptied": b""}
+    path.write_bytes(changed[how]) if how in changed else path.unlink()
+    assert restored(folder)[0] == PROGRESS[1]
+    line = capsys.readouterr().err
+    assert line.startswith(f"rexjax: checkpoint {folder}/2 is damaged and skipped: {path.relative_to(folder / '2')} ")
+    assert line.count("\n") == 1
+
+
+def test_what_a_killed_save_left_is_not_in_the_way(tmp_path):
+    folder = tmp_path / "run"
+    saved(folder, [1])
+    (folder / "1").rename(folder / "2.orbax-checkpoint-tmp")
+    assert restored(folder) is None
+    saved(folder, [2])
+    assert restored(folder)[0] == PROGRESS[2]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # of Orbax's threads that failed
+def test_a_full_disk_ends_in_a_sentence_and_leaves_the_last_one_good(tmp_path):
+    folder, size = tmp_path / "run", 1 << 20
+    saved(folder, [1])
+    noise = {"a": np.random.default_rng(0).normal(size=size).astype(np.float32), "b": {"c": np.int32(0)}}
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))  # of a file: fails as a full disk does, in a thread
+    try:
+        with (
+            pytest.raises(UserError, match="no checkpoint could be written to .*run .*: mend that"),
+            Run(folder) as run,
+        ):
+            run.save(PROGRESS[2], noise, noise)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert restored(folder)[0] == PROGRESS[1]
+
+
 def test_all_damaged_is_none(tmp_path):
     saved(tmp_path / "run", [1, 2])
     damage(tmp_path / "run" / "1"), damage(tmp_path / "run" / "2")
@@ -109,9 +152,11 @@ def test_a_tree_of_eight_devices_comes_back_on_one(tmp_path):
 
 
 def test_saving_again_replaces(tmp_path):
+    (tmp_path / "model.orbax-checkpoint-tmp").mkdir()  # of a run that was killed here
     first, second = save_tree(tmp_path / "model", tree(1)), save_tree(tmp_path / "model", tree(2))
     assert first != second
     same(restore_tree(tmp_path / "model"), tree(2))
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
 @pytest.mark.parametrize("how", ["missing", "damaged"])

@@ -3,22 +3,23 @@
 REXJAX_COORDINATOR=… REXJAX_PROCESSES=2 REXJAX_PROCESS_ID=0 python two_processes.py FOLDER
 """
 
-import contextlib
 import json
+import os
+import signal
 import sys
 from pathlib import Path
 
 import jax
 import numpy as np
 
-from rexjax import processes
+from rexjax import preemption, processes
 from rexjax.config import Config, Data, Teacher, Training
 from rexjax.data import splits
 from rexjax.data.histories import Histories
 from rexjax.mesh import local_rows, make_mesh, place_batches
 from rexjax.models import recommender
 from rexjax.stages import inputs
-from rexjax.training import loop, objectives
+from rexjax.training import loop, objectives, saving
 
 N, W, L, B, STEPS = 50, 8, 12, 16, 20
 TRAINING = Training(epochs=STEPS, batch=B, learning_rate=3e-3, warmup=5, validate_every=10, patience=9)
@@ -34,28 +35,34 @@ def prepared() -> inputs.Prepared:
     return inputs.Prepared(log, [log._asdict()], N, np.bincount(items, minlength=N))
 
 
-def train(folder: Path, mesh: jax.sharding.Mesh, *, dies: bool) -> loop.Fitted:
-    """A run; one that ``dies`` does so in its 13th step, three after its only checkpoint, and goes on."""
+def train(folder: Path, mesh: jax.sharding.Mesh, *, end: str) -> loop.Fitted:
+    """A run that ends in its 13th step and goes on: by a "kill", three steps after its only checkpoint, or by a
+    "signal" that one process alone gets."""
     log, model = prepared(), recommender.member(CONFIG.teacher, L)
     catalogue = inputs.catalogue(log, np.random.default_rng(1).normal(size=(N, W)))
     batches = inputs.epochs(log, CONFIG, B, mesh)
     stream = [batch for epoch in range(5) for batch in batches(epoch)]
     asked = []
 
-    def epoch(number: int):
-        asked.append(number)
-        loop.SAVE_SECONDS = 0 if len(asked) == 10 else 1e9
-        if dies and len(asked) == 13:
-            raise KeyboardInterrupt
-        return [(stream[number], None)]
+    def epoch(number: int, first: int):
+        asked.append((number, first))
+        saving.SECONDS, saving.SHARE = 0 if len(asked) == 10 else 1e9, np.inf
+        if len(asked) == 13:
+            if end == "kill":
+                raise KeyboardInterrupt
+            if jax.process_index() == jax.process_count() - 1:
+                os.kill(os.getpid(), signal.SIGTERM)
+        return [(stream[number], None)][first:]
 
     validate = inputs.validator(log, CONFIG, model, catalogue.text, 0)
     task = loop.Task("teacher", model, objectives.full_softmax(model), epoch, validate, catalogue)
-    if dies:
-        with contextlib.suppress(KeyboardInterrupt):
+    try:
+        with preemption.watched():
             loop.fit(task, TRAINING, seed=7, mesh=mesh, folder=folder)
-    fitted = loop.fit(task, TRAINING, seed=7, mesh=mesh, folder=folder)
-    assert asked == ([*range(13), *range(10, STEPS)] if dies else [*range(STEPS)])
+    except (KeyboardInterrupt, preemption.Preempted):
+        fitted = loop.fit(task, TRAINING, seed=7, mesh=mesh, folder=folder)
+    again = [(12, 1)] if end == "signal" else [(number, 0) for number in range(10, 13)]
+    assert asked == [(number, 0) for number in range(13)] + again + [(number, 0) for number in range(13, STEPS)], asked
     return fitted
 
 
@@ -67,11 +74,12 @@ def placed(data: int, model: int) -> tuple[list[int], list[int]]:
 
 
 def main(folder: Path) -> None:
-    processes.start()
+    with preemption.watched():  # from now on SIGTERM is not JAX's
+        processes.start()
     found = {"devices": [jax.local_device_count(), jax.device_count()]}
     found["placed"] = [placed(data, model) for data, model in ((8, 1), (4, 2), (2, 4), (1, 8))]
-    for data, model in ((8, 1), (4, 2)):
-        fitted = train(folder / f"{data}x{model}", make_mesh(data, model), dies=model > 1)
+    for data, model, end in ((8, 1, "signal"), (4, 2, "kill")):
+        fitted = train(folder / f"{data}x{model}", make_mesh(data, model), end=end)
         curve, leaves = fitted.summary["curve"], jax.tree.leaves(fitted.params)
         found[f"{data}x{model}"] = {
             "losses": [point["loss"] for point in curve],

@@ -1,0 +1,94 @@
+"""What saving by time costs a larger teacher; ``benchmarks.kills`` runs it in a process of its own.
+
+    python -m benchmarks.saves --one PAIRS
+
+Runs that are saved every 15 s and runs that are never saved take turns, so that what else the machine does is shared.
+"""
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+USERS, ITEMS, INTERACTIONS = 4_000, 20_000, 200_000
+EPOCHS, BATCH, WIDTH, LENGTH = 6, 64, 128, 32
+
+
+def main() -> None:
+    """Prints the figures as JSON."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--one", type=int, required=True)
+    pairs = parser.parse_args().one
+    from rexjax.config import Config, Data, Shop, Teacher, Training
+    from rexjax.mesh import make_mesh
+    from rexjax.models import recommender
+    from rexjax.stages import inputs, prepare
+    from rexjax.training import checkpoint, loop, objectives, saving
+
+    training = Training(epochs=EPOCHS, batch=BATCH, patience=EPOCHS)
+    shop = Shop(users=USERS, items=ITEMS, interactions=INTERACTIONS)
+    data = Data(shop=shop, strict=False, length=LENGTH, min_item_events=1)
+    config = Config("", data=data, teacher=Teacher(width=WIDTH, loss="sampled_softmax", training=training))
+    waited, sizes, epochs = [], [0], {True: [], False: []}
+    save = checkpoint.Run.save
+
+    def timed(run, *arguments):
+        started = time.monotonic()
+        save(run, *arguments)
+        waited.append(time.monotonic() - started)
+
+    checkpoint.Run.save = timed
+    by_time = saving.SECONDS
+    with tempfile.TemporaryDirectory() as folder:
+        prepare.run(config, Path(folder), {})
+        card = _artifact(Path(folder))
+        log, mesh = inputs.prepared(card), make_mesh(1, 1)
+        model = recommender.member(config.teacher, LENGTH)
+        import numpy as np
+
+        catalogue = inputs.catalogue(log, np.zeros((log.items, 0), np.float32))
+        batches = inputs.without_lists(inputs.epochs(log, config, BATCH, mesh))
+        task = loop.Task(
+            "teacher",
+            model,
+            objectives.of_teacher(model, config.teacher),
+            batches,
+            lambda _: {"ndcg@10": 0.0},
+            catalogue,
+        )
+        total = 0.0
+        for number in range(2 * pairs):
+            saved = number % 2 == 0
+            saving.SECONDS = by_time if saved else float("inf")
+            place = Path(folder) / str(number)
+            started = time.monotonic()
+            curve = loop.fit(task, training, seed=0, mesh=mesh, folder=place).summary["curve"]
+            total += (time.monotonic() - started) * saved
+            epochs[saved] += [entry["seconds"] for entry in curve[1:]]  # the first one compiles
+            sizes.append(sum(path.stat().st_size for path in place.rglob("checkpoints/**/*") if path.is_file()))
+    mean = {saved: statistics.mean(values) for saved, values in epochs.items()}
+    found = {
+        "megabytes": max(sizes) / 2e6,
+        "share of the time that steps wait for saves": sum(waited) / total,
+        "saves": len(waited),
+        "seconds of an epoch, saved": mean[True],
+        "seconds of an epoch, not saved": mean[False],
+        "time of an epoch, saved over not saved": mean[True] / mean[False] - 1,
+    }
+    print(json.dumps(found))
+
+
+def _artifact(folder: Path):
+    """What stage prepare left in ``folder``, as far as it is read here."""
+    import pyarrow.parquet as pq
+
+    from rexjax.artifacts import Artifact
+
+    items = pq.read_table(folder / "items.parquet").num_rows
+    return Artifact(folder, {"metrics": {"items": items}})
+
+
+if __name__ == "__main__":
+    main()
