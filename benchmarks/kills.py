@@ -3,7 +3,7 @@
     python -m benchmarks.kills [--quick] [--only sigkill,stages] [--json FILE]
 
 A tiny shop, so that a run is short; two processes of four emulated CPU devices. Every random choice follows from
---seed.
+--seed. Rows are written after each part, and those of other parts are kept.
 """
 
 import argparse
@@ -281,11 +281,11 @@ PARTS = {part.__name__: part for part in (sigkill, sigterm, stages, meshes, dama
 
 def main() -> None:
     """Runs the parts and writes their rows."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--only", default=",".join(PARTS))
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", default="")
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="fewer of each")
+    parser.add_argument("--only", default=",".join(PARTS), help="which parts, with commas between them")
+    parser.add_argument("--seed", type=int, default=0, help="of all random choices")
+    parser.add_argument("--json", default="", help="where to write the rows")
     flags = parser.parse_args()
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
@@ -295,9 +295,10 @@ def main() -> None:
             started = time.monotonic()
             rows += PARTS[name](shop, flags.quick)
             print(f"{name}: {time.monotonic() - started:.0f} s", flush=True)
+            kept = [row for row in record.rows(flags.json) if row["case"] not in {one["case"] for one in rows}]
+            record.write(flags.json, kept + rows, ("jax", "jaxlib", "orbax-checkpoint", "tensorstore"))
     for row in rows:
         print(f"{row['case']}: {row['ours']} {row['unit']}" + (f" of {row['of']}" if "of" in row else ""))
-    record.write(flags.json, rows, ("jax", "jaxlib", "orbax-checkpoint", "tensorstore"))
 
 
 if __name__ == "__main__":

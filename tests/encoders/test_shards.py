@@ -80,6 +80,7 @@ def test_what_a_killed_worker_had_claimed_is_made_by_another(tmp_path):
         ("", 0, False),
         ('{"host', 10, True),
     ],
+    ids=["parent", "own", "nobody", "other host", "other host, old", "not written yet", "cut off"],
 )  # fmt: skip
 def test_a_claim_counts_while_its_owner_lives_or_may_live(tmp_path, claim, age, taken):
     path = all_of(tmp_path)[0].path.with_suffix(".claim")
