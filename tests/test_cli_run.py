@@ -1,4 +1,8 @@
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,11 +22,19 @@ def config(tmp_path_factory):
     return path
 
 
-def test_a_profile_of_a_training_changes_nothing_else(config, capsys):
-    assert main("teacher", config, "--profile", "--teacher.training.epochs", "2", "--update") == 0
+def profiled(config, *flags):
+    """What it says; in a process of its own, see tests/training/test_profile.py."""
+    command = [sys.executable, "-m", "rexjax.cli", "teacher", config, "--profile", "--teacher.training.epochs", "2"]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    return subprocess.run(
+        [*command, *flags], check=True, capture_output=True, text=True, timeout=300, env=environment
+    ).stdout
+
+
+def test_a_profile_of_a_training_changes_nothing_else(config):
+    said = profiled(config, "--update")
     workdir = config.parent / "workdir"
     text = (workdir / "profile" / "teacher.txt").read_text()
-    said = capsys.readouterr().out
     assert text.startswith("teacher: ") and "operation" in text
     assert text.splitlines()[2] in said and f"trace for XProf: {workdir / 'profile' / 'teacher'}" in said
     assert list((workdir / "profile" / "teacher").rglob("*.xplane.pb"))
@@ -30,8 +42,7 @@ def test_a_profile_of_a_training_changes_nothing_else(config, capsys):
     assert 0 < manifest["metrics"]["goodput"] < 1
     assert all(0 < point["goodput"] < 1 for point in manifest["metrics"]["curve"])
 
-    assert main("teacher", config, "--profile", "--teacher.training.epochs", "2") == 0  # the flag is none of the config
-    said = capsys.readouterr().out
+    said = profiled(config)  # the flag is none of the config
     assert "teacher: unchanged, skipped" in said and "no profile: nothing was trained" in said
 
 
