@@ -2,6 +2,7 @@ import os
 import signal
 import subprocess
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -85,7 +86,9 @@ def cluster(tmp_path):
         tool.chmod(0o755)
         command = ["bash", LAUNCH / "local_cluster.sh", "x.py", "--processes", str(len(pieces))]
         path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
-        return subprocess.Popen(command, env=os.environ | {"PATH": path} | environment, stdout=subprocess.DEVNULL)
+        environment = os.environ | {"PATH": path} | environment
+        heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # ignored where the tests run in the background
+        return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, preexec_fn=heard)
 
     yield start
     for pid in (tmp_path / "pids").read_text().split():
