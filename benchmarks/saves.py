@@ -23,9 +23,8 @@ def main() -> None:
     pairs = parser.parse_args().one
     from rexjax.config import Config, Data, Shop, Teacher, Training
     from rexjax.mesh import make_mesh
-    from rexjax.models import recommender
-    from rexjax.stages import inputs, prepare
-    from rexjax.training import checkpoint, loop, objectives, saving
+    from rexjax.stages import prepare
+    from rexjax.training import checkpoint, loop, saving
 
     training = Training(epochs=EPOCHS, batch=BATCH, patience=EPOCHS)
     shop = Shop(users=USERS, items=ITEMS, interactions=INTERACTIONS)
@@ -43,22 +42,8 @@ def main() -> None:
     by_time = saving.SECONDS
     with tempfile.TemporaryDirectory() as folder:
         prepare.run(config, Path(folder), {})
-        card = _artifact(Path(folder))
-        log, mesh = inputs.prepared(card), make_mesh(1, 1)
-        model = recommender.member(config.teacher, LENGTH)
-        import numpy as np
-
-        catalogue = inputs.catalogue(log, np.zeros((log.items, 0), np.float32))
-        batches = inputs.without_lists(inputs.epochs(log, config, BATCH, mesh))
-        task = loop.Task(
-            "teacher",
-            model,
-            objectives.of_teacher(model, config.teacher),
-            batches,
-            lambda _: {"ndcg@10": 0.0},
-            catalogue,
-        )
-        total = 0.0
+        mesh, total = make_mesh(1, 1), 0.0
+        task = _task(config, Path(folder), mesh)
         for number in range(2 * pairs):
             saved = number % 2 == 0
             saving.SECONDS = by_time if saved else float("inf")
@@ -80,14 +65,23 @@ def main() -> None:
     print(json.dumps(found))
 
 
-def _artifact(folder: Path):
-    """What stage prepare left in ``folder``, as far as it is read here."""
+def _task(config, folder: Path, mesh):
+    """The teacher on the log that stage prepare left in ``folder``, never validated."""
+    import numpy as np
     import pyarrow.parquet as pq
 
     from rexjax.artifacts import Artifact
+    from rexjax.models import recommender
+    from rexjax.stages import inputs
+    from rexjax.training import loop, objectives
 
     items = pq.read_table(folder / "items.parquet").num_rows
-    return Artifact(folder, {"metrics": {"items": items}})
+    log = inputs.prepared(Artifact(folder, {"metrics": {"items": items}}))
+    model = recommender.member(config.teacher, LENGTH)
+    catalogue = inputs.catalogue(log, np.zeros((log.items, 0), np.float32))
+    batches = inputs.without_lists(inputs.epochs(log, config, BATCH, mesh))
+    objective = objectives.of_teacher(model, config.teacher)
+    return loop.Task("teacher", model, objective, batches, lambda _: {"ndcg@10": 0.0}, catalogue)
 
 
 if __name__ == "__main__":

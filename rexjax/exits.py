@@ -2,8 +2,9 @@
 
 import errno
 
+from rexjax.cluster.join import RESTART
 from rexjax.errors import UserError
-from rexjax.preemption import EXIT_CODE, Preempted
+from rexjax.preemption import Preempted
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _SIGNS = ("No space left", "Disk quota exceeded", "File too large", "ENOSPC")
@@ -14,7 +15,7 @@ def of(error: BaseException) -> tuple[int, str] | None:
     if isinstance(error, UserError):
         return 2, str(error)
     if isinstance(error, Preempted):
-        return EXIT_CODE, "stopped as asked, and all is saved; the same command goes on where it was"
+        return RESTART, "stopped as asked, and all is saved; the same command goes on where it was"
     if isinstance(error, KeyboardInterrupt):
         return 130, "interrupted; the same command goes on where it was"
     if full := disk_is_full(error):

@@ -10,12 +10,7 @@ import threading
 from collections.abc import Iterator
 from types import FrameType
 
-import jax
-
 from rexjax import processes
-
-EXIT_CODE = 75
-"""Stopped, nothing lost: start me again (EX_TEMPFAIL of sysexits.h)."""
 
 
 class Preempted(BaseException):
@@ -34,13 +29,11 @@ _state = _State()
 def watched() -> Iterator[None]:
     """Within, SIGTERM and SIGINT ask this process to stop; a second SIGINT ends it at once.
 
-    Must be entered before processes join: JAX would take SIGTERM for itself. Outside the main thread, which alone may
-    say what signals do, it does nothing.
+    Outside the main thread, which alone may say what signals do, it does nothing.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    jax.config.update("jax_enable_preemption_service", False)
     _state.asked = False
     before = {number: signal.signal(number, _ask) for number in (signal.SIGTERM, signal.SIGINT)}
     try:

@@ -4,8 +4,9 @@ import json
 import socket
 import time
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 
+from rexjax.cluster.board import Board
 from rexjax.errors import UserError
 
 CLOCK_SECONDS = 60.0
@@ -16,22 +17,6 @@ SHOWN = 3
 """At most so many differences are spelt out."""
 
 _FACTS, _VERDICT = "rexjax/facts", "rexjax/verdict"
-
-
-class Board(Protocol):
-    """What all processes can write to and read: JAX's client of the coordination service."""
-
-    def key_value_set(self, key: str, value: str) -> None:
-        """Once."""
-
-    def key_value_dir_get(self, key: str) -> list[tuple[str, str]]:
-        """All keys below ``key`` with their values."""
-
-    def blocking_key_value_get(self, key: str, timeout_in_ms: int) -> str:
-        """Returns when the key is there."""
-
-    def wait_at_barrier(self, barrier_id: str, timeout_in_ms: int) -> None:
-        """Returns when all processes have called it."""
 
 
 def reach(board: Board, index: int, facts: Mapping[str, Any]) -> None:
@@ -46,7 +31,8 @@ def reach(board: Board, index: int, facts: Mapping[str, Any]) -> None:
     board.wait_at_barrier("rexjax/agreed", WAIT_MILLISECONDS)
     if index == 0:
         found = {int(key.rpartition("/")[2]): json.loads(value) for key, value in board.key_value_dir_get(_FACTS)}
-        board.key_value_set(_VERDICT, "no: " + verdict(found) if verdict(found) else "yes")
+        wrong = verdict(found)
+        board.key_value_set(_VERDICT, f"no: {wrong}" if wrong else "yes")
     said = board.blocking_key_value_get(_VERDICT, WAIT_MILLISECONDS)
     if said != "yes":
         raise UserError(said.removeprefix("no: "))

@@ -41,7 +41,7 @@ def join(place: Place) -> Joined:
     if place.index == 0:
         check_free(place.coordinator)
     relay = Relay(place.coordinator) if place.index else None
-    # it would take SIGTERM for itself, and a process that does not train could not be ended by it
+    # it would take SIGTERM for itself, which is to stop the run (``preemption``), or end a process that does not train
     jax.config.update("jax_enable_preemption_service", False)
     with _deadline(JOIN_SECONDS, lambda: _missing(place, relay)):
         jax.distributed.initialize(

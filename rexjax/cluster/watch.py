@@ -14,8 +14,9 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
+from rexjax.cluster.board import Board
 from rexjax.cluster.join import RESTART, Joined, end
 from rexjax.errors import UserError
 
@@ -36,19 +37,6 @@ LEAVE_SECONDS = 7 * 24 * 3600
 
 _SHARED, _BEATS = "rexjax/shared", "rexjax/beats"
 _FIRST, _TOLD, _DOUBT = f"{_SHARED}/first", f"{_SHARED}/told", f"{_SHARED}/doubt"
-
-
-class Board(Protocol):
-    """What all processes can write to and read: JAX's client of the coordination service."""
-
-    def key_value_set(self, key: str, value: str, allow_overwrite: bool = False) -> None:
-        """Refuses a key that is there, unless it may be overwritten."""
-
-    def key_value_dir_get(self, key: str) -> list[tuple[str, str]]:
-        """All keys below ``key`` with their values."""
-
-    def wait_at_barrier(self, barrier_id: str, timeout_in_ms: int) -> None:
-        """Returns when all processes have called it."""
 
 
 class Told(NamedTuple):

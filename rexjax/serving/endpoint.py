@@ -1,8 +1,8 @@
 """One path that programs ask: who may, the answer as JSON, a line in the log and a measure of each request.
 
 An ASGI application of its own. Starlette's wrappers around a function (routing, two layers that catch exceptions, each
-with its own ``send``) cost a third of what is spent on a request besides the model, so the paths that are asked most
-do not pass through them.
+with its own ``send``) cost a quarter of the server's own time for a request (50 against 37 us), so the paths that are
+asked most do not pass through them.
 """
 
 import logging

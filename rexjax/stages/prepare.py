@@ -48,7 +48,7 @@ def run(config: Config, folder: Path, inputs: dict[str, Artifact]) -> dict[str, 
     return card.describe(histories.each(folder), kept.steps, span, config) | {
         "content": content | {"histories": histories.digest(histories.each(folder))},
         "items_without_interactions": kept.unused,
-        "items_without_text": pq.read_table(folder / "items.parquet")["text"].to_pylist().count(""),
+        "items_without_text": pq.read_table(folder / "items.parquet", columns=["text"])["text"].to_pylist().count(""),
         "catalogue_rows": rows,
     }
 

@@ -49,6 +49,7 @@ class Run:
         # Orbax logs an error of its threads with a page of tracebacks for each thread that passes it on
         logging.getLogger("absl").setLevel(logging.CRITICAL)
         self._manager = ocp.CheckpointManager(self._folder, options=options)
+        self._complete: int | None = None
 
     def save(self, progress: Progress, state: Any, best: Any) -> None:
         """Saves; returns once the arrays are copied, and writes them meanwhile.
@@ -76,8 +77,9 @@ class Run:
     def _finish(self) -> None:
         self._manager.wait_until_finished()
         newest = self._manager.latest_step()
-        if processes.first() and newest:
+        if processes.first() and newest and newest != self._complete:  # this is called after each stretch of steps
             sums.complete(self._folder / str(newest))
+            self._complete = newest
 
     def restore(self, like: Callable[[dict[str, list[int]]], Any], best: Any) -> tuple[Progress, Any, Any] | None:
         """The newest checkpoint that is whole, on the shardings of abstract trees; else None. Newer ones are named and
