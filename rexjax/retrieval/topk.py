@@ -168,9 +168,8 @@ def plain(block: int) -> Passes:
 def _block_maxima(queries: jax.Array, items: Any, mask: jax.Array | None, cosine: bool, *, block: int) -> jax.Array:
     total, chunk = reading.count(items), _chunk(queries.shape[0], items, block)
     whole = total // chunk
-    # of many queries, a row's scores lie side by side, so that maxima over rows are taken of whole vectors; of a single
-    # one, which a symbolic B may be, that takes twice as long
-    axis = 0 if isinstance(queries.shape[0], int) and queries.shape[0] > _ALONE else 1
+    # of many queries, a row's scores lie side by side, so that maxima over rows are taken of whole vectors
+    axis = 1 if isinstance(queries.shape[0], int) and queries.shape[0] <= _ALONE else 0
     score = reading.score if axis else reading.score_by_row
 
     def maxima(start: Any, size: int) -> jax.Array:

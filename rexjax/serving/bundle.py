@@ -20,7 +20,7 @@ from rexjax.retrieval import files
 from rexjax.serving.compared import Compared
 from rexjax.serving.search import Search
 
-FORMAT = 2
+FORMAT = 3
 PARTS = "parts-"
 """What the names of the folders with an export's files begin with; ``bundle.json`` says which one holds."""
 _MASKS = 64
@@ -72,7 +72,7 @@ class Bundle:
         self.categories, of = _categories(table)
         # nothing of it may refer to the bundle, which would live on in that circle after a swap
         self.of_categories = functools.lru_cache(_MASKS)(functools.partial(_mask, self.categories, of))
-        names = ("recommend", "few", "filtered", "similar", "explain")
+        names = ("recommend", "few", "one", "filtered", "similar", "explain")
         self._programs = {name: _program(place, name) for name in names if f"{name}.program" in about["files"]}
         self.compared = [
             Compared(name, size, place, _program(place, name)) for name, size in about.get("compared", {}).items()
@@ -99,7 +99,9 @@ class Bundle:
         asked = histories.astype(np.int32), exclude.astype(np.int32)
         if mask is not None:
             return self._run("filtered", *asked, mask)
-        return self._run("few" if few else "recommend", *asked)
+        if few:
+            return self._run("one" if len(histories) == 1 else "few", *asked)
+        return self._run("recommend", *asked)
 
     def similar(self, items: np.ndarray) -> Answer:
         """Items nearest to each of int32 [B]."""

@@ -94,7 +94,8 @@ def _write_parts(index: Index, place: Path) -> None:
 def programs(index: Index) -> dict[str, exports.Exported]:
     """All of them give scores float32 [B, K] and ids int32 [B, K]; B is symbolic.
 
-    ``recommend``, and ``few``, whose K and E are smaller: (weights, histories int32 [B, L], exclude int32 [B, E]);
+    ``recommend``, and ``few``, whose K and E are smaller, and ``one``, the same for B = 1, where maxima are quicker
+    found in another way: (weights, histories int32 [B, L], exclude int32 [B, E]);
     ``filtered``: with mask bool [B, N] of what may be answered besides; ``similar``: (weights, items int32 [B]). But
     ``explain``, which pooled students have: (weights, histories, items int32 [B]) → float32 [B, L + 1], what each event
     gave.
@@ -119,6 +120,7 @@ def programs(index: Index) -> dict[str, exports.Exported]:
     found = {
         "recommend": _export(recommend(MOST), index, *asked),
         "few": _export(recommend(FEW), index, asked[0], ids(batch, ROOM)),
+        "one": _export(recommend(FEW), index, ids(1, index.length), ids(1, ROOM)),
         "filtered": _export(recommend(MOST), index, *asked, jax.ShapeDtypeStruct((batch, items), bool)),
         "similar": _export(similar, index, ids(batch)),
     }
