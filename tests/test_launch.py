@@ -2,7 +2,6 @@ import os
 import signal
 import subprocess
 import time
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -87,10 +86,12 @@ def cluster(tmp_path):
         command = ["bash", LAUNCH / "local_cluster.sh", "x.py", "--processes", str(len(pieces))]
         path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
         environment = os.environ | {"PATH": path} | environment
-        heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # ignored where the tests run in the background
-        return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, preexec_fn=heard)
+        return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
 
+    # A background job ignores SIGINT, and so would its children; one that is handled here is the default's again in them.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield start
+    signal.signal(signal.SIGINT, before)
     for pid in (tmp_path / "pids").read_text().split():
         with pytest.raises(ProcessLookupError):  # none is left behind
             os.kill(int(pid), 0)
