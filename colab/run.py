@@ -46,7 +46,7 @@ def main() -> None:
     if flags.names:
         twins = [twin for twin in twins if twin.name.startswith(tuple(flags.names))]
     if not twins:
-        sys.exit(f"no notebook in {HERE} begins with {' or '.join(flags.names)}")
+        parser.error(f"no notebook in {HERE} begins with {' or '.join(flags.names)}")
     with tempfile.TemporaryDirectory() as spare:
         programs = os.environ.get("JAX_COMPILATION_CACHE_DIR", spare)  # compiled once for all notebooks
         for twin in twins:

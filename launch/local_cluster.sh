@@ -4,6 +4,8 @@
 # SIGTERM and SIGINT go on to all processes as SIGTERM. The exit code is 75 (start it again) if any process says so, else
 # the first that is not 0. A process that dies ends the others; none is left behind.
 set -euo pipefail
+# shellcheck source=launch/shared.sh
+. "$(dirname "$0")/shared.sh"
 
 usage() { sed -n '2,5s/^# \{0,1\}//p' "$0"; }
 [ $# -ge 1 ] && [ "$1" != --help ] || { usage; exit 2; }
@@ -13,16 +15,14 @@ shift
 overrides=()
 while [ $# -gt 0 ]; do
   case $1 in
-    --processes) processes=$2; shift 2 ;;
-    --devices) devices=$2; shift 2 ;;
-    --model) model=$2; shift 2 ;;
+    --processes) number "$@"; processes=$2; shift 2 ;;
+    --devices) number "$@"; devices=$2; shift 2 ;;
+    --model) number "$@"; model=$2; shift 2 ;;
     --dry-run) dry_run=1; shift ;;
     *) overrides+=("$1"); shift ;;
   esac
 done
-for number in "$processes" "$devices" "$model"; do
-  [[ $number =~ ^[1-9][0-9]*$ ]] || { echo "--processes, --devices and --model are numbers from 1, not $number" >&2; exit 2; }
-done
+[ -n "${dry_run:-}" ] || find_rexjax
 
 port=${REXJAX_PORT:-$((20000 + RANDOM % 10000))}
 command=(rexjax run "$config" --mesh.model "$model" "${overrides[@]}")

@@ -1,28 +1,15 @@
 # Sourced by launches that cost money: a dry run, and the plan, which is asked first.
 # shellcheck shell=bash
 
-# fail CODE SENTENCE
-fail() {
-  echo "$(basename "$0"): $2" >&2
-  exit "$1"
-}
-
-# quoted WORD...: as a shell reads them back.
-quoted() {
-  local word line=
-  for word; do
-    [[ $word =~ ^[a-zA-Z0-9@%+=:,./_-]+$ ]] || word="'${word//\'/\'\\\'\'}'"
-    line+="${line:+ }$word"
-  done
-  printf '%s\n' "$line"
-}
+# shellcheck source=launch/shared.sh
+. "$(dirname "${BASH_SOURCE[0]}")/shared.sh"
 
 # Of CONFIG on SLICES slices of TOPOLOGY. The plan's own words say what does not fit and where it would.
 plan() {
   local status=0 command=(rexjax plan "$CONFIG" --topology "$TOPOLOGY" --slices "$SLICES")
   command+=(${ITEMS:+--items "$ITEMS"} "${OVERRIDES[@]}")
   if [ -n "$DRY_RUN" ]; then quoted "${command[@]}"; return; fi
-  command -v rexjax >/dev/null || fail 2 "no rexjax on PATH: pip install 'rexjax[plan]'"
+  find_rexjax
   "${command[@]}" || status=$?
   case $status in
     0) ;;

@@ -1,4 +1,5 @@
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -67,11 +68,39 @@ def test_a_worker_may_die_but_not_the_stage(tmp_path, dies, code):
     assert done.stderr.count("a worker ended with exit code 1") == (2 if dies == "worker" else 0)
 
 
-@pytest.mark.parametrize("flag", ["--processes", "--devices", "--model"])
-@pytest.mark.parametrize("value", ["0", "two", "-1"])
-def test_what_is_no_number_is_refused(flag, value):
-    done = launch("configs/x.py", flag, value, script="local_cluster.sh")
-    assert done.returncode == 2 and f"numbers from 1, not {value}" in done.stderr
+@pytest.mark.parametrize(
+    ("script", "flag"),
+    [
+        ("local_cluster.sh", "--processes"),
+        ("local_cluster.sh", "--devices"),
+        ("local_mesh.sh", "--model"),
+        ("data/encode_workers.sh", "--workers"),
+    ],
+)
+@pytest.mark.parametrize("value", ["0", "two", "-1", None])
+def test_what_is_no_number_is_refused(script, flag, value):
+    done = launch("configs/x.py", flag, *filter(None, [value]), script=script)
+    says = f"{flag} is a number from 1, not {value}" if value else f"{flag} needs a number"
+    assert done.returncode == 2 and done.stderr == f"{Path(script).name}: {says}\n"
+
+
+@pytest.mark.parametrize("script", ["local_mesh.sh", "local_cluster.sh", "data/encode_workers.sh"])
+def test_without_rexjax_one_sentence_says_so(tmp_path, script):
+    shutil.copytree(LAUNCH, tmp_path / "launch")  # beside it there is no .venv
+    command = ["bash", tmp_path / "launch" / script, "configs/x.py"]
+    done = subprocess.run(command, capture_output=True, text=True, env={"PATH": "/usr/bin:/bin"})
+    assert done.returncode == 2 and "no rexjax on PATH" in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_the_readmes_environment_is_found(tmp_path):
+    shutil.copytree(LAUNCH, tmp_path / "launch")
+    tool = tmp_path / ".venv" / "bin" / "rexjax"
+    tool.parent.mkdir(parents=True)
+    tool.write_text('#!/usr/bin/env bash\necho "ran $*"\n')
+    tool.chmod(0o755)
+    command = ["bash", tmp_path / "launch" / "local_mesh.sh", "configs/x.py"]
+    done = subprocess.run(command, capture_output=True, text=True, env={"PATH": "/usr/bin:/bin"})
+    assert done.returncode == 0 and done.stdout.splitlines()[-1] == "ran run configs/x.py --mesh.model 1"
 
 
 @pytest.fixture
@@ -88,7 +117,7 @@ def cluster(tmp_path):
         environment = os.environ | {"PATH": path} | environment
         return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
 
-    # A background job ignores SIGINT, and so would its children; one that is handled here is the default's again in them.
+    # Children of a background job would ignore SIGINT; one that is handled here is the default again in them.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield start
     signal.signal(signal.SIGINT, before)

@@ -2,6 +2,8 @@
 # Encodes item texts with several workers; on many hosts that share the workdir, run it with --fill-only on all but one.
 #   launch/data/encode_workers.sh configs/quickstart.py --workers 4 [--fill-only] [any override of rexjax encode]
 set -euo pipefail
+# shellcheck source=launch/shared.sh
+. "$(dirname "$0")/../shared.sh"
 
 usage() { sed -n '2,3s/^# \{0,1\}//p' "$0"; }
 [ $# -ge 1 ] && [ "$1" != --help ] || { usage; exit 2; }
@@ -11,12 +13,13 @@ shift
 overrides=()
 while [ $# -gt 0 ]; do
   case $1 in
-    --workers) workers=$2; shift 2 ;;
+    --workers) number "$@"; workers=$2; shift 2 ;;
     --fill-only) fill_only=1; shift ;;
     --dry-run) dry_run=1; shift ;;
     *) overrides+=("$1"); shift ;;
   esac
 done
+[ -n "$dry_run" ] || find_rexjax
 
 say_and_run() {
   echo "$*"

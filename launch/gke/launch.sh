@@ -47,6 +47,8 @@ if [ -n "$DRY_RUN" ]; then
 fi
 command -v gcloud >/dev/null || fail 2 "no gcloud on PATH: install the Google Cloud CLI, then run gcloud auth login"
 command -v kubectl >/dev/null || fail 2 "no kubectl on PATH: install it, then run gcloud container clusters get-credentials"
+find_rexjax
+python -c "import rexjax" 2>/dev/null || fail 2 "python on PATH has no rexjax: activate the environment that has it"
 manifests=$("${make[@]}") || exit
 plan
 "${look[@]}" >/dev/null || fail 2 "no bucket gs://$BUCKET, or none that you may see (above)"
