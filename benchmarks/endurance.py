@@ -5,9 +5,9 @@
 
 Both replicas are `rexjax serve` of one folder, over loopback, with a cache of compiled programs that is empty at first;
 the load (benchmarks/open_load.py) is open, from a process of its own: 70 % of the rate that benchmarks/serving.py has
-found one server to sustain. At fixed shares of the time another index, of a few more items (so that nothing compiled
-for the one before fits), is put into the folder as `rexjax export` does it; a replica is killed (SIGKILL) and started
-again; the first index is put back. Memory is VmRSS; its growth is the Theil-Sen slope from the end of the first minute.
+found one server to sustain. At fixed shares of the time another index, of a few more items, is put into the folder as
+`rexjax export` does it; a replica is killed (SIGKILL) and started again at once, as a supervisor does; the first index
+is put back. Memory is VmRSS; its growth is the Theil-Sen slope from the end of the first minute.
 """
 
 import argparse
@@ -38,7 +38,7 @@ AFTER = 5.0
 """Seconds after an incident that are looked at by themselves."""
 MORE = 1000
 """Items that the second index has more."""
-WHEN = {"swap": 0.2, "kill": 0.4, "restart": 0.5, "swap back": 0.7}
+WHEN = {"swap": 0.2, "kill": 0.4, "restart": 0.4, "swap back": 0.7}
 """Shares of the time."""
 NGINX = """
 daemon off;

@@ -77,7 +77,7 @@ def _deadline(seconds: float, what: Callable[[], str]) -> Iterator[None]:
 def end(code: int, sentence: str = "") -> None:
     """Ends this process at once, wherever its other threads are, as JAX's collectives wait inside C++ for ever."""
     if sentence:
-        print(f"rexjax: {sentence}", file=sys.stderr)
+        sys.stderr.write(f"rexjax: {sentence}\n")
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):
             stream.flush()

@@ -49,6 +49,15 @@ class Passes(NamedTuple):
     """S."""
 
 
+class Allowed(NamedTuple):
+    """Which rows may be answered."""
+
+    mask: jax.Array | None
+    """bool [1 or B, N]; None: all."""
+    real: jax.Array | None
+    """int32, the rows before it; None: all."""
+
+
 def top_k(
     queries: jax.Array,
     items: Any,
@@ -57,6 +66,7 @@ def top_k(
     exclude: jax.Array | None = None,
     mask: jax.Array | None = None,
     cosine: bool = False,
+    real: jax.Array | None = None,
 ) -> tuple[jax.Array, jax.Array]:
     """The k best items of each query, exact.
 
@@ -67,6 +77,8 @@ def top_k(
         exclude: int32 [B, E] item ids that may not be answered, padded with -1.
         mask: bool [N] or [B, N], the items that may be answered.
         cosine: of queries and items instead of their dot product (which it is anyway where both are unit vectors).
+        real: int32, how many of the rows are items; the rest is padding, so that one compiled program serves catalogues
+            of several sizes.
 
     Returns:
         scores float32 [B, k], falling, and ids int32 [B, k]; equal scores come in the order of dense ids; where fewer
@@ -80,17 +92,17 @@ def top_k(
     if not 1 <= k <= total:
         raise ValueError(f"k is {k}: with {total} items it must lie in 1 … {total}")
     queries = normalize(queries) if cosine else queries
-    mask = mask[None] if mask is not None and mask.ndim == 1 else mask  # [1 or B, N]
+    mask = None if mask is None else jnp.atleast_2d(mask)  # [1 or B, N]
     exclude = jnp.full((queries.shape[0], 0), -1, jnp.int32) if exclude is None else exclude
 
-    blocks = k + SPARE + exclude.shape[1]
+    blocks = k + SPARE + exclude.shape[1] + (real is not None)
 
     def on(passes: Passes) -> Callable[..., tuple[jax.Array, jax.Array]]:
         if 4 * blocks * passes.block >= total:  # reading them again would cost as much
             return lambda *args: _sorted(*args, k, cosine)
         return lambda *args: _by_blocks(*args, k, cosine, passes)
 
-    arguments = queries, items, exclude, mask
+    arguments = queries, items, exclude, Allowed(mask, real)
     alone = isinstance(queries.shape[0], int) and queries.shape[0] <= _ALONE and not reading.quantized(items)
     xla = plain(FEW if alone else SOME if blocks <= _AFEW else MANY)
     if not topk_tpu.reads(items, mask, cosine):
@@ -100,27 +112,33 @@ def top_k(
 
 
 def _sorted(
-    queries: jax.Array, items: Any, exclude: jax.Array, mask: jax.Array | None, k: int, cosine: bool
+    queries: jax.Array, items: Any, exclude: jax.Array, allowed: Allowed, k: int, cosine: bool
 ) -> tuple[jax.Array, jax.Array]:
     """All scores at once: for small catalogues, and the slow twin in tests."""
     scores = reading.score(queries, items, cosine)
-    if mask is not None:
-        scores = jnp.where(mask, scores, -jnp.inf)
+    if allowed.real is not None:
+        scores = jnp.where(jnp.arange(scores.shape[1]) < allowed.real, scores, -jnp.inf)
+    if allowed.mask is not None:
+        scores = jnp.where(allowed.mask, scores, -jnp.inf)
     at = jnp.where(exclude >= 0, exclude, scores.shape[1])
     scores = scores.at[jnp.arange(scores.shape[0])[:, None], at].set(-jnp.inf, mode="drop")
     return jax.lax.top_k(scores, k)
 
 
 def _by_blocks(
-    queries: jax.Array, items: Any, exclude: jax.Array, mask: jax.Array | None, k: int, cosine: bool, passes: Passes
+    queries: jax.Array, items: Any, exclude: jax.Array, allowed: Allowed, k: int, cosine: bool, passes: Passes
 ) -> tuple[jax.Array, jax.Array]:
-    best = passes.maxima(queries, items, mask, cosine)
+    best = passes.maxima(queries, items, allowed.mask, cosine)
     held = jnp.where(exclude >= 0, exclude // passes.block, best.shape[1])
+    if allowed.real is not None:  # the block in which padding begins may hold items; those behind it hold none
+        edge = jnp.asarray(allowed.real, jnp.int32) // passes.block
+        best = jnp.where(jnp.arange(best.shape[1]) < edge, best, -jnp.inf)
+        held = jnp.concatenate([held, jnp.broadcast_to(edge, (held.shape[0], 1))], 1)
     if exclude.shape[1]:
         best = best.at[jnp.arange(best.shape[0])[:, None], held].set(-jnp.inf, mode="drop")
     _, blocks = jax.lax.top_k(best, min(k + SPARE, best.shape[1]))
     blocks = _distinct(jnp.concatenate([blocks, held.astype(jnp.int32)], 1), best.shape[1])
-    scores, ids = _scores_of(queries, items, blocks, mask, cosine, passes)
+    scores, ids = _scores_of(queries, items, blocks, allowed, cosine, passes)
     if exclude.shape[1]:
         scores = _without(scores, blocks, exclude, passes.block)
     found, at = jax.lax.top_k(scores, k)
@@ -135,7 +153,7 @@ def _distinct(blocks: jax.Array, none: int) -> jax.Array:
 
 
 def _scores_of(
-    queries: jax.Array, items: Any, blocks: jax.Array, mask: jax.Array | None, cosine: bool, passes: Passes
+    queries: jax.Array, items: Any, blocks: jax.Array, allowed: Allowed, cosine: bool, passes: Passes
 ) -> tuple[jax.Array, jax.Array]:
     """Scores float32 [B, J × S] of the items in blocks int32 [B, J], and their ids; -inf where there is no item."""
     total, block = reading.count(items), passes.block
@@ -146,11 +164,11 @@ def _scores_of(
         shift = jnp.clip(ids - starts[..., None], 0, block - 1)
         scores = jnp.take_along_axis(scores, shift, 2)
     scores, ids = scores.reshape(blocks.shape[0], -1), ids.reshape(blocks.shape[0], -1)
-    real = jnp.minimum(ids, total - 1)
-    may = ids < total
+    there = jnp.minimum(ids, total - 1)
+    mask, may = allowed.mask, ids < (total if allowed.real is None else allowed.real)
     if mask is not None:
-        may &= mask[0][real] if mask.shape[0] == 1 else jnp.take_along_axis(mask, real, 1)
-    return jnp.where(may, scores, -jnp.inf), real.astype(jnp.int32)
+        may &= mask[0][there] if mask.shape[0] == 1 else jnp.take_along_axis(mask, there, 1)
+    return jnp.where(may, scores, -jnp.inf), there.astype(jnp.int32)
 
 
 def _without(scores: jax.Array, blocks: jax.Array, exclude: jax.Array, block: int) -> jax.Array:

@@ -20,7 +20,7 @@ from rexjax.retrieval import files
 from rexjax.serving.compared import Compared
 from rexjax.serving.search import Search
 
-FORMAT = 3
+FORMAT = 4
 PARTS = "parts-"
 """What the names of the folders with an export's files begin with; ``bundle.json`` says which one holds."""
 _MASKS = 64
@@ -57,7 +57,8 @@ class Bundle:
         about = _about(folder)
         place = folder / about["place"]
         self.folder, self.version, self.name = folder, about["index"][:12], about.get("name", "served")
-        self.items, self.length, self.excluded = (about[name] for name in ("items", "length", "excluded"))
+        self.items, self.rows = about["items"], about["rows"]  # the rest is padding
+        self.length, self.excluded = about["length"], about["excluded"]
         self.k, self.few, self.room = (about[name] for name in ("k", "few", "room"))
         self.probe = Probe(**about["probe"])
         self.weights = files.read(place)
@@ -98,7 +99,7 @@ class Bundle:
         exclude = np.pad(exclude, ((0, 0), (0, short)), constant_values=-1) if short else exclude
         asked = histories.astype(np.int32), exclude.astype(np.int32)
         if mask is not None:
-            return self._run("filtered", *asked, mask)
+            return self._run("filtered", *asked, np.pad(mask, ((0, 0), (0, self.rows - self.items))))
         if few:
             return self._run("one" if len(histories) == 1 else "few", *asked)
         return self._run("recommend", *asked)

@@ -19,6 +19,7 @@ from jax import export as exports
 
 from rexjax import artifacts
 from rexjax.errors import UserError
+from rexjax.models.recommender import Served
 from rexjax.retrieval import files
 from rexjax.retrieval import index as indexes
 from rexjax.retrieval.index import Index
@@ -32,6 +33,8 @@ MOST, FEW = 100, 20
 """Answers that a program gives at most, and those of one that is quicker for giving fewer."""
 EXCLUDED, ROOM = 64, 32
 """Items that a request may exclude besides its history, and all that it may exclude of the quicker program."""
+REAL = "real"
+"""What the number of items is called among the weights."""
 _PROBES = 8
 
 
@@ -58,6 +61,7 @@ def write(workdir: Path, folder: Path, compare: bool = False) -> dict[str, Any]:
         "name": f"student_{artifact.manifest['config'].get('compress.served', 'served')}",
         "compared": origins.write(compared, index.length, place, PLATFORMS),
         "items": len(index.titles),
+        "rows": room(len(index.titles)),
         "length": index.length,
         "k": min(MOST, len(index.titles)),
         "few": min(FEW, len(index.titles)),
@@ -85,7 +89,7 @@ def _write_parts(index: Index, place: Path) -> None:
     place.mkdir(parents=True)
     for name, run in programs(index).items():
         (place / f"{name}.program").write_bytes(run.serialize())
-    files.write(place, indexes.flatten(index.scorer.served))
+    files.write(place, _weights(index))
     table = {"item_id": index.item_ids, "title": index.titles, "share": index.share}
     table |= {"category": index.categories} if index.categories else {}
     pq.write_table(pa.table(table), place / "items.parquet")
@@ -96,23 +100,26 @@ def programs(index: Index) -> dict[str, exports.Exported]:
 
     ``recommend``, and ``few``, whose K and E are smaller, and ``one``, the same for B = 1, where maxima are quicker
     found in another way: (weights, histories int32 [B, L], exclude int32 [B, E]);
-    ``filtered``: with mask bool [B, N] of what may be answered besides; ``similar``: (weights, items int32 [B]). But
-    ``explain``, which pooled students have: (weights, histories, items int32 [B]) → float32 [B, L + 1], what each event
-    gave.
+    ``filtered``: with mask bool [B, ``room(N)``] of what may be answered besides; ``similar``: (weights, items int32
+    [B]). But ``explain``, which pooled students have: (weights, histories, items int32 [B]) → float32 [B, L + 1], what
+    each event gave.
     """
-    scorer, items = index.scorer, len(index.titles)
+    scorer, items, rows = index.scorer, len(index.titles), room(len(index.titles))
+
+    def answer(weights: dict[str, Any], served: Served, queries: jax.Array, k: int, **limits: Any) -> Any:
+        return top_k(queries, served.items, min(k, items), real=weights[REAL][0], **limits)
 
     def recommend(k: int) -> Callable[..., Any]:
         def run(weights: dict[str, Any], histories: jax.Array, exclude: jax.Array, mask: Any = None) -> Any:
-            served = indexes.unflatten(weights)
-            return top_k(scorer.encode(served, histories), served.items, min(k, items), exclude=exclude, mask=mask)
+            served = _served(weights)
+            return answer(weights, served, scorer.encode(served, histories), k, exclude=exclude, mask=mask)
 
         return run
 
     def similar(weights: dict[str, Any], ids: jax.Array) -> Any:
-        served = indexes.unflatten(weights)
+        served = _served(weights)
         queries = take(served.items, ids[:, None])[0][:, 0]
-        return top_k(queries, served.items, min(MOST, items), exclude=ids[:, None], cosine=True)
+        return answer(weights, served, queries, MOST, exclude=ids[:, None], cosine=True)
 
     (batch,) = exports.symbolic_shape("b")
     ids = lambda *shape: jax.ShapeDtypeStruct(shape, jnp.int32)  # noqa: E731
@@ -121,19 +128,37 @@ def programs(index: Index) -> dict[str, exports.Exported]:
         "recommend": _export(recommend(MOST), index, *asked),
         "few": _export(recommend(FEW), index, asked[0], ids(batch, ROOM)),
         "one": _export(recommend(FEW), index, ids(1, index.length), ids(1, ROOM)),
-        "filtered": _export(recommend(MOST), index, *asked, jax.ShapeDtypeStruct((batch, items), bool)),
+        "filtered": _export(recommend(MOST), index, *asked, jax.ShapeDtypeStruct((batch, rows), bool)),
         "similar": _export(similar, index, ids(batch)),
     }
     if scorer.explain:
-        explain = lambda weights, *asked: scorer.explain(indexes.unflatten(weights), *asked)  # noqa: E731
+        explain = lambda weights, *asked: scorer.explain(_served(weights), *asked)  # noqa: E731
         found["explain"] = _export(explain, index, asked[0], ids(batch))
     return found
 
 
 def _export(run: Callable[..., Any], index: Index, *shapes: Any) -> exports.Exported:
-    weights = indexes.flatten(index.scorer.served)
-    abstract = {name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for name, leaf in weights.items()}
+    abstract = {name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for name, leaf in _weights(index).items()}
     return exports.export(jax.jit(run), platforms=PLATFORMS)(abstract, *shapes)
+
+
+def room(items: int) -> int:
+    """Rows that an export of so many items has: at most a sixteenth more, so that the programs of one catalogue are
+    those of the next one, byte for byte, and a server finds them compiled."""
+    step = 1 << max(0, items.bit_length() - 5)
+    return -(-items // step) * step
+
+
+def _weights(index: Index) -> dict[str, np.ndarray]:
+    """The index's arrays, item rows padded with zeros, and how many are items."""
+    leaves, items = indexes.flatten(index.scorer.served), len(index.titles)
+    padding = (0, room(items) - items), (0, 0)
+    rows = {name: np.pad(leaf, padding) for name, leaf in leaves.items() if name.split("/")[0] == "items"}
+    return leaves | rows | {REAL: np.asarray([items], np.int32)}
+
+
+def _served(weights: dict[str, Any]) -> Served:
+    return indexes.unflatten({name: leaf for name, leaf in weights.items() if name != REAL})
 
 
 def _probe(index: Index) -> Probe:

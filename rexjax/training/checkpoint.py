@@ -43,9 +43,9 @@ class Run:
         options = ocp.CheckpointManagerOptions(
             max_to_keep=2,
             create=True,
-            cleanup_tmp_directories=True,  # a killed run leaves one
             async_options=ocp.options.AsyncOptions(post_finalization_callback=self._write_sums),
         )
+        _remove_unfinished(self._folder, "*")  # Orbax would do it in a thread that lives on when the run is closed
         # Orbax logs an error of its threads with a page of tracebacks for each thread that passes it on
         logging.getLogger("absl").setLevel(logging.CRITICAL)
         self._manager = ocp.CheckpointManager(self._folder, options=options)
@@ -164,11 +164,17 @@ def _first_line(error: BaseException) -> str:
 def save_tree(folder: Path, tree: Any) -> str:
     """Writes ``tree`` (whole on each process; the first one writes) as an Orbax checkpoint and returns its digest."""
     if processes.first():
-        for left in folder.parent.glob(f"{folder.name}.orbax-checkpoint-tmp*"):
-            shutil.rmtree(left)  # by a run that was killed here; it would count as a part of the artifact
+        _remove_unfinished(folder.parent, folder.name)  # it would count as a part of the artifact
         with _alone() as checkpointer:
             checkpointer.save(folder.absolute(), jax.tree.map(np.asarray, tree), force=True)
     return tree_digest(tree)
+
+
+def _remove_unfinished(folder: Path, name: str) -> None:
+    """What a killed run has left there of a checkpoint ``name`` (a glob)."""
+    if processes.first():
+        for left in folder.glob(f"{name}.orbax-checkpoint-tmp*"):
+            shutil.rmtree(left)
 
 
 def restore_tree(folder: Path, like: Any = None) -> Any:

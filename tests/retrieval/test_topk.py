@@ -122,6 +122,21 @@ def test_fewer_left_than_asked_for(n):
     assert ((ids >= 0) & (ids < n)).all()
 
 
+@pytest.mark.parametrize("kind", ["float32", "int8"])
+@pytest.mark.parametrize("how", ["all", "exclude", "mask", "cosine"])
+@pytest.mark.parametrize(("n", "rows"), [(50, 60), (60, 60), (3990, 4000), (3985, 8013), (8013, 8013)])
+def test_rows_that_are_no_items_are_never_answered(n, rows, how, kind):
+    stored, plain = kept(kind, items(rows) - 3 * (np.arange(rows) < n)[:, None].astype(np.float32))  # the best are none
+    limits = {"all": {}, "exclude": {"exclude": excluded(n)}, "mask": {"mask": RNG.random(rows) < 0.3}}.get(how, {})
+    queries = np.abs(QUERIES)
+    found = jax.jit(lambda real: topk.top_k(queries, stored, 9, real=real, cosine=how == "cosine", **limits))(n)
+    if how == "cosine":
+        plain, queries = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (plain, queries))
+    elif how == "mask":
+        limits = {"mask": limits["mask"][:n]}
+    check(found, slow(queries, plain[:n], 9, **limits))
+
+
 def test_padding_excludes_nothing():
     nothing, rows = np.full((B, 3), -1, np.int32), items(2000)
     np.testing.assert_array_equal(topk.top_k(QUERIES, rows, 9, exclude=nothing)[1], topk.top_k(QUERIES, rows, 9)[1])

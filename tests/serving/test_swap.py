@@ -3,11 +3,13 @@ import json
 import shutil
 
 import jax
+import numpy as np
 from jax import monitoring
 
-from rexjax.serving import swap
+from rexjax.serving import export, swap
 from rexjax.serving.bundle import Bundle
 from rexjax.serving.engine import warm
+from tests.serving.conftest import make
 
 
 def test_what_was_compiled_apart_is_found_by_the_server(five):
@@ -20,6 +22,19 @@ def test_what_was_compiled_apart_is_found_by_the_server(five):
         monitoring.unregister_event_listener(listener)
     assert events.count("/jax/compilation_cache/cache_hits") >= 10
     assert "/jax/compilation_cache/cache_misses" not in events
+
+
+def test_a_catalogue_of_a_few_more_items_is_compiled_already(tmp_path):
+    for name, items in (("before", 113), ("after", 115)):
+        export.write(make(tmp_path / f"{name} workdir", 0, items=items), tmp_path / name)
+    folders = tmp_path / "before", tmp_path / "after"
+    before, after = (json.loads((folder / "bundle.json").read_text()) for folder in folders)
+    programs = [name for name in before["files"] if name.endswith(".program")]
+    assert len(programs) == 6 and all(before["files"][name] == after["files"][name] for name in programs)
+    bundle = Bundle(folders[1])
+    warm(bundle)
+    found = bundle.recommend(np.full((1, bundle.length), 3, np.int32), np.full((1, 0), -1, np.int32))
+    assert len(set(found.ids[0].tolist())) == bundle.k == 100 and found.ids.max() < 115
 
 
 def test_one_that_is_not_sound_ends_otherwise_and_without_a_cache_nothing_is_begun(five, tmp_path, monkeypatch):
