@@ -15,6 +15,7 @@ import contextlib
 import json
 import os
 import re
+import resource
 import shutil
 import socket
 import subprocess
@@ -36,16 +37,20 @@ SHARE = 0.7
 """Of the sustained rate."""
 AFTER = 5.0
 """Seconds after an incident that are looked at by themselves."""
+WAITING = 16384
+"""Requests that may wait at a replica: while one starts, the cores of this machine do not do for the load, and five
+seconds of it wait at the other."""
 MORE = 1000
 """Items that the second index has more."""
 WHEN = {"swap": 0.2, "kill": 0.4, "restart": 0.4, "swap back": 0.7}
 """Shares of the time."""
 NGINX = """
 daemon off;
-worker_processes 1;
+worker_processes 2;
+worker_rlimit_nofile {files};
 pid {work}/nginx.pid;
 error_log {work}/nginx.log warn;
-events {{ worker_connections 8192; }}
+events {{ worker_connections {files}; }}
 http {{
   access_log off;
   client_body_temp_path {work}/nginx-body;
@@ -130,7 +135,8 @@ class Run:
             self._start(name)
         for name in ("first", "second"):
             serving.until_ready(self.ports[name], self.servers[name])
-        (work / "nginx.conf").write_text(NGINX.format(work=work, **self.ports))
+        files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        (work / "nginx.conf").write_text(NGINX.format(work=work, files=files, **self.ports))
         self._popen("nginx", "nginx", "-e", f"{work}/nginx.log", "-c", f"{work}/nginx.conf")
         serving.until_ready(self.ports["front"], self.servers["nginx"])
 
@@ -141,7 +147,7 @@ class Run:
 
     def _start(self, name: str) -> None:
         store = str(self.work / "histories.db")
-        about = str(self.folder), "--port", str(self.ports[name]), "--store", store
+        about = str(self.folder), "--port", str(self.ports[name]), "--store", store, "--waiting", str(WAITING)
         self._popen(name, sys.executable, "-m", "rexjax.cli", "serve", *about)
 
     def _put(self, name: str) -> None:
