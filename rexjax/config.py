@@ -269,8 +269,6 @@ class Student:
     """Of the likeness between the teacher's item vectors and a learned projection of the student's, besides."""
     rounds: int = 0
     """Further rounds of lists over histories that did not happen; epochs take the rounds in turn, the log's first."""
-    whole: bool = False
-    """Also teach what comes after whole histories. Nothing held out is used, but validation asks what was taught."""
     replaced: float = 0.3
     """Share of a further round's items that are drawn from what the teacher expected in their place."""
     training: Training = field(default_factory=Training)

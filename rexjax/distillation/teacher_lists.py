@@ -3,13 +3,15 @@
 Stored by the item's place in the log, so that any packing and any order of the histories finds its lists: int32 ids
 and float16 log-probabilities, 6 K bytes an interaction, read through memory maps.
 
-There may be further rounds of lists, over histories that might have happened (``rexjax.distillation.imagined``): the
-student then sees more histories than the log has, and what the teacher thinks where it cannot remember.
+The log's own histories are those that the teacher knows by heart: there it says with too much confidence what did
+happen. So there may be further rounds of lists, over histories that might have happened: a share of the items is
+replaced by draws from what the teacher expected in their place (4 bytes an interaction more). The student then sees
+more histories than the log has, and what the teacher thinks where it cannot remember.
 """
 
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,6 +30,7 @@ from rexjax.models.recommender import Recommender, Served, gather
 from rexjax.progress import track
 from rexjax.training.objectives import Lists
 
+_CHUNK = 1 << 18  # lists in memory at a time
 NOTE_SECONDS = 15.0
 """Between two notes of how much of a round is written: what a kill costs."""
 
@@ -121,7 +124,7 @@ def write(
         if number <= begun:
             continue
         found = jax.device_get(lists(served, jax.device_put(batch, sharding(mesh, "batch"))))
-        real = batch.segments > 0
+        real = batch.labels >= 0
         for file, values in zip(files, found, strict=True):
             file[batch.events[real]] = values[real]
         if preemption.asked() or time.monotonic() - noted > NOTE_SECONDS:
@@ -142,15 +145,18 @@ class TeacherLists:
     def __init__(self, folder: Path, list_length: int | None = None):
         self.ids = np.load(folder / "list_ids.npy", mmap_mode="r")[:, :list_length]
         self.logits = np.load(folder / "list_logits.npy", mmap_mode="r")[:, :list_length]
+        altered = folder / "items.npy"
+        self.items = np.load(altered, mmap_mode="r") if altered.exists() else None
 
-    def of(self, batch: Batch, share: float, temperature: float = 1.0) -> Lists:
-        """The lists of ``batch``, which is of this round's histories.
+    def of(self, batch: Batch, share: float, temperature: float = 1.0) -> tuple[Batch, Lists]:
+        """``batch`` with the items of this round (labels stay what did happen), and its lists.
 
         Their weights are the teacher's probabilities at ``temperature``, and sum to ``share`` over a list.
         """
         logits = self.logits[batch.events].astype(np.float32) / temperature
         weights = np.exp(logits - logits[..., :1])  # lists begin with the largest
-        return Lists(self.ids[batch.events], share * weights / weights.sum(-1, keepdims=True))
+        found = Lists(self.ids[batch.events], share * weights / weights.sum(-1, keepdims=True))
+        return (batch if self.items is None else with_items(batch, self.items)), found
 
 
 def place(folder: Path, number: int) -> Path:
@@ -160,17 +166,16 @@ def place(folder: Path, number: int) -> Path:
 
 def share(folder: Path, store: Path, student: Student, seed: int) -> None:
     """Lets the lists of ``folder`` lie in ``store``, where all who ask for the same lists find them."""
-    drawn = f"{student.replaced} {student.whole} {seed}" if student.rounds or student.whole else ""
-    own = store / f"{student.list_length} {drawn}".strip()
+    own = store / f"{student.list_length} {student.replaced} {seed if student.rounds else ''}".strip()
     own.mkdir(parents=True, exist_ok=True)
     if not (folder / "lists").exists():
         (folder / "lists").symlink_to(own.absolute())
 
 
 def taught(
-    plain: Sequence[Callable[[int, int], Iterable[Batch]]], folder: Path, student: Student, epochs: int
+    plain: Callable[[int, int], Iterable[Batch]], folder: Path, student: Student, epochs: int
 ) -> Callable[[int, int], Iterator[tuple[Batch, Lists]]]:
-    """Epochs with lists, less their first so many batches; ``plain`` has the epochs of each round's histories.
+    """Epochs with lists, less their first so many batches.
 
     They take the rounds in turn, and weight and temperature go from one value to the other.
     """
@@ -178,11 +183,33 @@ def taught(
     share, temperature = (_schedule(values, epochs) for values in (student.list_weight, student.list_temperature))
 
     def epoch(number: int, first: int) -> Iterator[tuple[Batch, Lists]]:
-        at, now = number % len(rounds), (float(share(number)), float(temperature(number)))
-        return ((batch, rounds[at].of(batch, *now)) for batch in plain[at](number, first))
+        own, now = rounds[number % len(rounds)], (float(share(number)), float(temperature(number)))
+        return (own.of(batch, *now) for batch in plain(number, first))
 
     return epoch
 
 
 def _schedule(values: tuple[float, ...], epochs: int) -> optax.Schedule:
     return optax.linear_schedule(values[0], values[-1], max(epochs - 1, 1))
+
+
+def with_items(batch: Batch, items: np.ndarray) -> Batch:
+    """``batch`` with the items of another log, int32 [E]."""
+    return batch._replace(items=np.where(batch.items < 0, -1, items[batch.events]))
+
+
+def alter(lists: TeacherLists, items: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
+    """The log int32 [E] with ``share`` of its items replaced by draws from the list of the event before.
+
+    An event before which there is no list stays: the first one of each user, and what is held out.
+    """
+    altered = items.copy()
+    chosen = 1 + np.flatnonzero(rng.random(len(items) - 1) < share)
+    for events in np.split(chosen, range(_CHUNK, len(chosen), _CHUNK)):
+        logits = lists.logits[events - 1].astype(np.float32)
+        cumulative = np.cumsum(np.exp(logits), 1)
+        draws = rng.random((len(events), 1)) * cumulative[:, -1:]
+        place = np.minimum((cumulative <= draws).sum(1), logits.shape[1] - 1)
+        listed = logits[:, -1] < 0  # the file is zeros where there is no list
+        altered[events[listed]] = lists.ids[events - 1, place][listed]
+    return altered

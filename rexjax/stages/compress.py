@@ -92,19 +92,18 @@ def _fit(
     model = recommender.student(student, config.data.length)
     model = replace(model, rounding=partial(points.rounded, point=point), thinning=thinning)
     catalogue = inputs.catalogue(log, np.zeros((log.items, 0)))
-    lists = artifacts["distill"].folder
-    batches = [inputs.epochs(one, config, settings.batch, mesh) for one in inputs.rounds(log, lists, student)]
+    batches = inputs.epochs(log, config, settings.batch, mesh)
     last = replace(student, list_weight=student.list_weight[-1:], list_temperature=student.list_temperature[-1:])
     task = Task(
         name,
         model,
         objectives.distilled(model, student.ranking_weight),
-        teacher_lists.taught(batches, lists, last, settings.epochs),
+        teacher_lists.taught(batches, artifacts["distill"].folder, last, settings.epochs),
         inputs.validator(log, config, model, catalogue.text, settings.validate_users),
         catalogue,
         start={"items": {}, "history": start.history, "rows": start.items},
     )
-    settings = inputs.with_decay(settings, *batches)
+    settings = inputs.with_decay(settings, batches)
     fitted = fit(task, settings, seed=config.seed, mesh=mesh, folder=folder, **inputs.run_settings(config))
     model = replace(model, rounding=None, thinning=None)
     return recommender.serve(model, fitted.params, catalogue.text, log.items), fitted.summary

@@ -10,8 +10,8 @@ import numpy as np
 from rexjax import preemption, processes
 from rexjax.artifacts import Artifact
 from rexjax.config import Config
-from rexjax.data import batches as data
-from rexjax.distillation import imagined, teacher_lists
+from rexjax.data import batches
+from rexjax.distillation import teacher_lists
 from rexjax.errors import UserError
 from rexjax.mesh import make_mesh
 from rexjax.models import recommender
@@ -51,25 +51,25 @@ def run(
         catalogue = catalogue._replace(aligned=_unit_items(artifacts["teacher"]))
     model = recommender.student(student, config.data.length, recommender.served_width(config.teacher))
     validate = inputs.validator(log, config, model, catalogue.text, settings.validate_users)
-    epochs = lambda log: inputs.epochs(log, config, settings.batch, mesh)  # noqa: E731
+    plain = inputs.epochs(log, config, settings.batch, mesh)
+    settings = inputs.with_decay(settings, plain)
+    runs = {
+        "student": lambda: (
+            objectives.distilled(model, student.ranking_weight, student.alignment_weight),
+            teacher_lists.taught(plain, folder, student, settings.epochs),
+            catalogue._replace(scored=None),  # the lists may name any item
+        ),
+        "control": lambda: (
+            objectives.full_softmax(model),
+            inputs.without_lists(plain),
+            catalogue,
+        ),
+    }
     metrics: dict[str, Any] = {"content": {}}
     for name in models:
-        if name == "student":
-            plain = [epochs(one) for one in inputs.rounds(log, folder, student)]
-            task = Task(
-                name,
-                model,
-                objectives.distilled(model, student.ranking_weight, student.alignment_weight),
-                teacher_lists.taught(plain, folder, student, settings.epochs),
-                validate,
-                catalogue._replace(scored=None),  # the lists may name any item
-            )
-        else:
-            plain = [epochs(log)]
-            batches = inputs.without_lists(plain[0])
-            task = Task(name, model, objectives.full_softmax(model), batches, validate, catalogue)
-        lasting = inputs.with_decay(settings, *plain)
-        fitted = fit(task, lasting, seed=config.seed, mesh=mesh, folder=folder, **inputs.run_settings(config))
+        objective, epoch, items = runs[name]()
+        task = Task(name, model, objective, epoch, validate, items)
+        fitted = fit(task, settings, seed=config.seed, mesh=mesh, folder=folder, **inputs.run_settings(config))
         served = recommender.serve(model, fitted.params, catalogue.text, log.items)
         metrics["content"][name] = save_tree(folder / name, flatten(served))
         metrics[name] = fitted.summary
@@ -92,33 +92,29 @@ def _write_lists(config: Config, folder: Path, teacher: Artifact, log: inputs.Pr
     """A folder for each round; the first is of the log's own histories."""
     student = config.student
     origin = teacher_lists.Origin(teacher.hash, log.items, len(log.histories.items), student.list_length)
-    own = imagined.training(log.histories)
     for number in range(1 + student.rounds):
         place = teacher_lists.place(folder, number)
         if teacher_lists.finished(place):
             teacher_lists.check(place, origin)
             continue
         place.mkdir(parents=True, exist_ok=True)
-        rng, first = np.random.default_rng([config.seed, number]), teacher_lists.place(folder, 0)
-        items = own
-        if number:
-            known = teacher_lists.TeacherLists(first)
-            items = imagined.replace(own, known, student.replaced, rng)
-            items = imagined.go_on(items, known, log.histories, 0, rng) if student.whole else items
-        more = student.whole * (1 + (number > 0))
-        _write_round(config, place, teacher, log, mesh, imagined.Records(log.source, items, more))
-        if student.whole:  # what follows the last item of a round's histories is a draw from its own lists
-            items = imagined.go_on(items, teacher_lists.TeacherLists(place), log.histories, more - 1, rng)
-        if number or student.whole:
-            np.save(place / "items.npy", items)
+        _write_round(config, place, teacher, log, mesh, _altered(config, folder, number, log))
         teacher_lists.finish(place, origin)
 
 
+def _altered(config: Config, folder: Path, number: int, log: inputs.Prepared) -> np.ndarray | None:
+    if not number:
+        return None
+    rng = np.random.default_rng([config.seed, number])
+    lists = teacher_lists.TeacherLists(teacher_lists.place(folder, 0))
+    return teacher_lists.alter(lists, log.histories.items, config.student.replaced, rng)
+
+
 def _write_round(
-    config: Config, place: Path, teacher: Artifact, log: inputs.Prepared, mesh: Any, source: imagined.Records
+    config: Config, place: Path, teacher: Artifact, log: inputs.Prepared, mesh: Any, altered: np.ndarray | None
 ) -> None:
-    plain = data.epoch(
-        source,
+    plain = batches.epoch(
+        log.source,
         seed=0,
         epoch=0,
         batch=config.teacher.training.batch,
@@ -126,6 +122,9 @@ def _write_round(
         targets=config.data.targets,
         shuffle=False,
     )
+    if altered is not None:
+        np.save(place / "items.npy", altered)
+        plain = (teacher_lists.with_items(batch, altered) for batch in plain)
     teacher_lists.write(
         place,
         recommender.teacher(config.teacher, config.data.length),

@@ -11,11 +11,10 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from rexjax.artifacts import Artifact
-from rexjax.config import Config, Student, Training
+from rexjax.config import Config, Training
 from rexjax.data import batches, histories
 from rexjax.data.batches import Batch
 from rexjax.data.histories import Histories
-from rexjax.distillation import imagined, teacher_lists
 from rexjax.embedding.table import check_ids
 from rexjax.errors import UserError
 from rexjax.evaluation import ranking, requests
@@ -96,20 +95,6 @@ def epochs(log: Prepared, config: Config, batch: int, mesh: jax.sharding.Mesh) -
     return epoch
 
 
-def rounds(log: Prepared, folder: Path, student: Student) -> list[Prepared]:
-    """The log with the histories of each round of lists in ``folder``."""
-    found = []
-    for number in range(1 + student.rounds):
-        items = teacher_lists.place(folder, number) / "items.npy"
-        more = student.whole * (1 + (number > 0))
-        found.append(
-            log._replace(source=imagined.Records(log.source, np.load(items, mmap_mode="r"), more))
-            if items.exists()
-            else log
-        )
-    return found
-
-
 def without_lists(epoch: Callable[..., Iterator[Batch]]) -> Callable[[int, int], Iterator[tuple[Batch, None]]]:
     """Epochs for a model that learns from labels alone."""
     return lambda number, first: ((batch, None) for batch in epoch(number, first))
@@ -120,13 +105,11 @@ def run_settings(config: Config) -> dict[str, Any]:
     return {"wandb_project": config.wandb, "save_every": config.save_every}
 
 
-def with_decay(settings: Training, *epochs: Callable[..., Iterator[Any]]) -> Training:
-    """Settings whose decay lasts as long as all epochs, where it is to; they take ``epochs`` in turn, the first of each
-    of which is read to count its steps."""
+def with_decay(settings: Training, epoch: Callable[..., Iterator[Any]]) -> Training:
+    """Settings whose decay lasts as long as all epochs, where it is to; the first epoch is read to count its steps."""
     if settings.decay_steps >= 0:
         return settings
-    counts = [sum(1 for _ in epoch(0)) for epoch in epochs[: settings.epochs]]
-    return replace(settings, decay_steps=sum(counts[number % len(counts)] for number in range(settings.epochs)))
+    return replace(settings, decay_steps=settings.epochs * sum(1 for _ in epoch(0)))
 
 
 def validator(

@@ -68,7 +68,7 @@ def test_lists_are_the_teachers_top_k_under_any_packing(written, shuffle, epoch)
     lists, probabilities = written
     visited = set()
     for batch in packed(shuffle, epoch):
-        found = lists.of(batch, 1.0)
+        _, found = lists.of(batch, 1.0)
         assert found.items.shape == found.weights.shape == (B, L, K) and found.weights.dtype == np.float32
         for row, column in np.argwhere(batch.labels >= 0):
             event = int(batch.events[row, column])
@@ -110,7 +110,7 @@ def test_a_round_that_was_cut_off_goes_on_within_it(written, tmp_path, monkeypat
 def test_weights_sum_to_the_share_and_follow_the_temperature(written, share, temperature):
     lists, probabilities = written
     for batch in packed(True):
-        found = lists.of(batch, share, temperature)
+        found = lists.of(batch, share, temperature)[1]
         np.testing.assert_allclose(found.weights.sum(-1), share, rtol=1e-5)
         for row, column in np.argwhere(batch.labels >= 0):
             expected = probabilities[int(batch.events[row, column])][found.items[row, column]] ** (1 / temperature)
@@ -124,14 +124,17 @@ def test_epochs_take_the_rounds_in_turn_and_weight_and_temperature_go_from_one_v
         folder.mkdir(parents=True)
         for name in ("ids", "logits"):
             np.save(folder / f"list_{name}.npy", np.asarray(getattr(written[0], name)))
+    altered = teacher_lists.alter(written[0], log().items, 0.5, np.random.default_rng(1))
+    np.save(folder / "items.npy", altered)
     student = Student(rounds=1, list_weight=(0.9, 0.3), list_temperature=(1.0, 4.0))
-    of_round = lambda add: lambda number, first: (b._replace(items=b.items + add) for b in packed(True, number))  # noqa: E731
-    epoch = teacher_lists.taught([of_round(0), of_round(100)], tmp_path, student, epochs=4)
+    epoch = teacher_lists.taught(lambda number, first: packed(True, number), tmp_path, student, epochs=4)
     shares, largest = [], []
     for number in range(4):
         taught = list(epoch(number, 0))
         for plain, (batch, _) in zip(packed(True, number), taught, strict=True):
-            np.testing.assert_array_equal(batch.items, plain.items + 100 * (number % 2))
+            real = plain.items >= 0
+            wanted = altered[plain.events] if number % 2 else plain.items
+            np.testing.assert_array_equal(batch.items[real], wanted[real])
         lists = taught[-1][1]
         shares.append(lists.weights.sum(-1).mean())
         largest.append((lists.weights[..., 0] / lists.weights.sum(-1)).mean())
@@ -145,6 +148,33 @@ def test_the_cache_is_six_bytes_an_entry(written):
     assert isinstance(lists.ids, np.memmap)
     events = len(log().items)
     assert lists.ids.shape == lists.logits.shape == (events, K)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.4, 0.999])
+def test_altered_items_are_drawn_from_the_list_of_the_event_before(written, share):
+    lists, histories = written[0], log()
+    altered = teacher_lists.alter(lists, histories.items, share, np.random.default_rng(3))
+    moved = np.flatnonzero(altered != histories.items)
+    assert altered.dtype == np.int32 and histories.items is not altered
+    assert not set(moved) & set(histories.offsets[:-1])  # nothing stands before a user's first event
+    held_out = np.concatenate(
+        [np.arange(a, b) for a, b in zip(histories.valid_start, histories.offsets[1:], strict=True)]
+    )
+    assert not set(moved) & set(held_out)
+    for event in moved:
+        assert altered[event] in lists.ids[event - 1]
+    able = len(histories.items) - log().users - len(held_out)
+    assert (share - 0.25) * able < len(moved) <= (share + 0.15) * able
+
+
+def test_draws_follow_the_lists_probabilities(written):
+    lists, histories = written[0], log()
+    event = int(histories.offsets[3]) + 1
+    rng = np.random.default_rng(0)
+    found = [teacher_lists.alter(lists, histories.items, 0.999, rng)[event] for _ in range(2000)]
+    weights = np.exp(lists.logits[event - 1].astype(float))
+    shares = [np.mean(np.equal(found, item)) for item in lists.ids[event - 1]]
+    np.testing.assert_allclose(shares, weights / weights.sum(), atol=0.04)
 
 
 ORIGIN = teacher_lists.Origin("a1", N, 100, K)
@@ -173,6 +203,19 @@ def test_the_first_items_of_longer_lists_are_lists(written, tmp_path):
     for name in ("ids", "logits"):
         np.save(tmp_path / f"list_{name}.npy", np.asarray(getattr(written[0], name)))
     short, batch = teacher_lists.TeacherLists(tmp_path, 2), packed(False)[0]
-    found, whole = short.of(batch, 0.7), written[0].of(batch, 0.7)
+    (_, found), (_, whole) = short.of(batch, 0.7), written[0].of(batch, 0.7)
     np.testing.assert_array_equal(found.items, whole.items[..., :2])
     np.testing.assert_allclose(found.weights.sum(-1), 0.7, rtol=1e-5)
+
+
+def test_a_round_of_altered_histories_is_read_with_its_items_and_the_logs_labels(written, tmp_path):
+    altered = teacher_lists.alter(written[0], log().items, 0.5, np.random.default_rng(1))
+    np.save(tmp_path / "items.npy", altered)
+    for name in ("list_ids.npy", "list_logits.npy"):
+        np.save(tmp_path / name, np.asarray(getattr(written[0], name.split("_")[1].split(".")[0])))
+    for batch in packed(True):
+        found, _ = teacher_lists.TeacherLists(tmp_path).of(batch, 1.0)
+        real = batch.items >= 0
+        np.testing.assert_array_equal(found.items[real], altered[batch.events[real]])
+        np.testing.assert_array_equal(found.items < 0, ~real)
+        np.testing.assert_array_equal(found.labels, batch.labels)
