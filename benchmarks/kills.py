@@ -184,7 +184,8 @@ def _saved(shop: Shop) -> Path:
     run = Run(folder, PAIR, *shop.arguments("teacher", folder))
     run.reaches(len(shop.steps) // 2)
     run.strike(signal.SIGTERM, shop.rng)
-    run.wait(GRACE)
+    if set(codes := run.wait(GRACE)) != {75}:
+        raise RuntimeError(f"a run that was asked to stop ended with {codes}")
     return folder
 
 
