@@ -100,7 +100,7 @@ def sigkill(shop: Shop, quick: bool) -> list[dict[str, Any]]:
 
 def sigterm(shop: Shop, quick: bool) -> list[dict[str, Any]]:
     """One process is asked to stop, and both do."""
-    rows, codes = _struck(shop, signal.SIGTERM, 2 if quick else 30, lambda: GRACE)
+    rows, codes = _struck(shop, signal.SIGTERM, 2 if quick else 10, lambda: GRACE)
     stopped = sum(set(found) <= {75} for found in codes)
     return [
         *rows,
@@ -274,7 +274,7 @@ def overhead(shop: Shop, quick: bool) -> list[dict[str, Any]]:
     """Of saving by time, on a larger teacher: the time that steps wait, and all epochs against those never saved."""
     found = record.in_a_process("benchmarks.saves", "1" if quick else "3")
     return [
-        record.row(f"teacher of {found['megabytes']:.0f} MB, saved every 15 s", unit, found[unit]) for unit in found
+        record.row(f"teacher of {found['megabytes']:.0f} MB, saved every minute", unit, found[unit]) for unit in found
     ]
 
 

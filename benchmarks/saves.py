@@ -2,7 +2,7 @@
 
     python -m benchmarks.saves --one PAIRS
 
-Runs that are saved every 15 s and runs that are never saved take turns, so that what else the machine does is shared.
+Runs that are saved every minute and runs that are never saved take turns, so that what else the machine does is shared.
 """
 
 import argparse
@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 USERS, ITEMS, INTERACTIONS = 4_000, 20_000, 200_000
-EPOCHS, BATCH, WIDTH, LENGTH = 6, 64, 128, 32
+EPOCHS, BATCH, WIDTH, LENGTH = 40, 64, 128, 32
 
 
 def main() -> None:

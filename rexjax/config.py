@@ -360,7 +360,7 @@ class Config:
     mesh: Mesh = field(default_factory=Mesh)
     """Devices."""
     save_every: int = 0
-    """Steps of training between two saves (up to the end of a stretch of 16), all that a kill costs; 0: 15 seconds."""
+    """Steps of training between two saves (up to the end of a stretch of 16), all that a kill costs; 0: a minute."""
     wandb: str = ""
     """A Weights & Biases project to log to besides TensorBoard and JSONL; needs rexjax[wandb]."""
 

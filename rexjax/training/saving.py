@@ -6,7 +6,7 @@ from collections.abc import Callable
 from rexjax import preemption, processes
 from rexjax.training.checkpoint import Run
 
-SECONDS = 15.0
+SECONDS = 60.0
 """Between two saves, unless a number of steps is asked for: what a kill costs at most."""
 SHARE = 0.02
 """Of the time, at most, that the steps wait for saves; where one takes longer, saves are rarer."""
