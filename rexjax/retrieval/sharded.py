@@ -59,8 +59,6 @@ def top_k(
     axes, everywhere, over = mesh.axis_names, PartitionSpec(), PartitionSpec(mesh.axis_names)
     exclude = jnp.full((len(queries), 0), -1, jnp.int32) if exclude is None else exclude
     padded = reading.count(items)
-    if mask is None and padded > total:
-        mask = jnp.ones((1, total), bool)
     if mask is not None:
         mask = jnp.atleast_2d(mask)
         mask = jnp.pad(mask, ((0, 0), (0, padded - total)))
@@ -71,7 +69,13 @@ def top_k(
         here = (exclude >= first) & (exclude < first + own)
         most = min(k, own)
         scores, ids = topk.top_k(
-            queries, items, most, exclude=jnp.where(here, exclude - first, -1), mask=mask, cosine=cosine
+            queries,
+            items,
+            most,
+            exclude=jnp.where(here, exclude - first, -1),
+            mask=mask,
+            cosine=cosine,
+            real=jnp.clip(total - first, 0, own) if padded > total else None,
         )
         return _merge(scores, ids + first, k, axes, mesh.size)
 

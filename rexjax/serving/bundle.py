@@ -61,7 +61,7 @@ class Bundle:
         self.length, self.excluded = about["length"], about["excluded"]
         self.k, self.few, self.room = (about[name] for name in ("k", "few", "room"))
         self.probe = Probe(**about["probe"])
-        self.weights = files.read(place)
+        self.weights, self._real = files.read(place), jax.device_put(np.int32(self.items))
         self.bytes_resident = sum(leaf.nbytes for leaf in self.weights.values())
         table = pq.read_table(place / "items.parquet")
         self.item_ids: list[str] = table["item_id"].to_pylist()
@@ -120,7 +120,7 @@ class Bundle:
         return np.asarray(self._programs["explain"](self.weights, *arguments))
 
     def _run(self, name: str, *arguments: np.ndarray) -> Answer:
-        return Answer(*map(np.asarray, self._programs[name](self.weights, *arguments)))
+        return Answer(*map(np.asarray, self._programs[name](self.weights, self._real, *arguments)))
 
     def check(self) -> None:
         """Asks what the exporter asked, and compares.

@@ -19,7 +19,6 @@ from jax import export as exports
 
 from rexjax import artifacts
 from rexjax.errors import UserError
-from rexjax.models.recommender import Served
 from rexjax.retrieval import files
 from rexjax.retrieval import index as indexes
 from rexjax.retrieval.index import Index
@@ -33,8 +32,6 @@ MOST, FEW = 100, 20
 """Answers that a program gives at most, and those of one that is quicker for giving fewer."""
 EXCLUDED, ROOM = 64, 32
 """Items that a request may exclude besides its history, and all that it may exclude of the quicker program."""
-REAL = "real"
-"""What the number of items is called among the weights."""
 _PROBES = 8
 
 
@@ -87,59 +84,56 @@ def _others(folder: Path) -> bool:
 
 def _write_parts(index: Index, place: Path) -> None:
     place.mkdir(parents=True)
-    for name, run in programs(index).items():
+    weights = _weights(index)
+    for name, run in programs(index, weights).items():
         (place / f"{name}.program").write_bytes(run.serialize())
-    files.write(place, _weights(index))
+    files.write(place, weights)
     table = {"item_id": index.item_ids, "title": index.titles, "share": index.share}
     table |= {"category": index.categories} if index.categories else {}
     pq.write_table(pa.table(table), place / "items.parquet")
 
 
-def programs(index: Index) -> dict[str, exports.Exported]:
-    """All of them give scores float32 [B, K] and ids int32 [B, K]; B is symbolic.
+def programs(index: Index, weights: dict[str, np.ndarray]) -> dict[str, exports.Exported]:
+    """All of them give scores float32 [B, K] and ids int32 [B, K]; B is symbolic, and N, the number of items, is told.
 
     ``recommend``, and ``few``, whose K and E are smaller, and ``one``, the same for B = 1, where maxima are quicker
-    found in another way: (weights, histories int32 [B, L], exclude int32 [B, E]);
-    ``filtered``: with mask bool [B, ``room(N)``] of what may be answered besides; ``similar``: (weights, items int32
+    found in another way: (weights, N int32, histories int32 [B, L], exclude int32 [B, E]);
+    ``filtered``: with mask bool [B, ``room(N)``] of what may be answered besides; ``similar``: (weights, N, items int32
     [B]). But ``explain``, which pooled students have: (weights, histories, items int32 [B]) → float32 [B, L + 1], what
     each event gave.
     """
     scorer, items, rows = index.scorer, len(index.titles), room(len(index.titles))
-
-    def answer(weights: dict[str, Any], served: Served, queries: jax.Array, k: int, **limits: Any) -> Any:
-        return top_k(queries, served.items, min(k, items), real=weights[REAL][0], **limits)
+    most, few = min(MOST, items), min(FEW, items)
 
     def recommend(k: int) -> Callable[..., Any]:
-        def run(weights: dict[str, Any], histories: jax.Array, exclude: jax.Array, mask: Any = None) -> Any:
-            served = _served(weights)
-            return answer(weights, served, scorer.encode(served, histories), k, exclude=exclude, mask=mask)
+        def run(weights: Any, real: jax.Array, histories: jax.Array, exclude: jax.Array, mask: Any = None) -> Any:
+            served = indexes.unflatten(weights)
+            queries = scorer.encode(served, histories)
+            return top_k(queries, served.items, k, exclude=exclude, mask=mask, real=real)
 
         return run
 
-    def similar(weights: dict[str, Any], ids: jax.Array) -> Any:
-        served = _served(weights)
+    def similar(weights: Any, real: jax.Array, ids: jax.Array) -> Any:
+        served = indexes.unflatten(weights)
         queries = take(served.items, ids[:, None])[0][:, 0]
-        return answer(weights, served, queries, MOST, exclude=ids[:, None], cosine=True)
+        return top_k(queries, served.items, most, exclude=ids[:, None], cosine=True, real=real)
 
-    (batch,) = exports.symbolic_shape("b")
+    abstract = {name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for name, leaf in weights.items()}
+    export = lambda run, *asked: exports.export(jax.jit(run), platforms=PLATFORMS)(abstract, *asked)  # noqa: E731
     ids = lambda *shape: jax.ShapeDtypeStruct(shape, jnp.int32)  # noqa: E731
-    asked = ids(batch, index.length), ids(batch, index.length + EXCLUDED)
+    (batch,) = exports.symbolic_shape("b")
+    asked = ids(), ids(batch, index.length), ids(batch, index.length + EXCLUDED)
     found = {
-        "recommend": _export(recommend(MOST), index, *asked),
-        "few": _export(recommend(FEW), index, asked[0], ids(batch, ROOM)),
-        "one": _export(recommend(FEW), index, ids(1, index.length), ids(1, ROOM)),
-        "filtered": _export(recommend(MOST), index, *asked, jax.ShapeDtypeStruct((batch, rows), bool)),
-        "similar": _export(similar, index, ids(batch)),
+        "recommend": export(recommend(most), *asked),
+        "few": export(recommend(few), *asked[:2], ids(batch, ROOM)),
+        "one": export(recommend(few), ids(), ids(1, index.length), ids(1, ROOM)),
+        "filtered": export(recommend(most), *asked, jax.ShapeDtypeStruct((batch, rows), bool)),
+        "similar": export(similar, ids(), ids(batch)),
     }
     if scorer.explain:
-        explain = lambda weights, *asked: scorer.explain(_served(weights), *asked)  # noqa: E731
-        found["explain"] = _export(explain, index, asked[0], ids(batch))
+        explain = lambda weights, *asked: scorer.explain(indexes.unflatten(weights), *asked)  # noqa: E731
+        found["explain"] = export(explain, asked[1], ids(batch))
     return found
-
-
-def _export(run: Callable[..., Any], index: Index, *shapes: Any) -> exports.Exported:
-    abstract = {name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for name, leaf in _weights(index).items()}
-    return exports.export(jax.jit(run), platforms=PLATFORMS)(abstract, *shapes)
 
 
 def room(items: int) -> int:
@@ -150,15 +144,11 @@ def room(items: int) -> int:
 
 
 def _weights(index: Index) -> dict[str, np.ndarray]:
-    """The index's arrays, item rows padded with zeros, and how many are items."""
+    """The index's arrays, item rows padded with zeros."""
     leaves, items = indexes.flatten(index.scorer.served), len(index.titles)
     padding = (0, room(items) - items), (0, 0)
     rows = {name: np.pad(leaf, padding) for name, leaf in leaves.items() if name.split("/")[0] == "items"}
-    return leaves | rows | {REAL: np.asarray([items], np.int32)}
-
-
-def _served(weights: dict[str, Any]) -> Served:
-    return indexes.unflatten({name: leaf for name, leaf in weights.items() if name != REAL})
+    return leaves | rows
 
 
 def _probe(index: Index) -> Probe:
