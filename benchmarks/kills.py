@@ -100,7 +100,7 @@ def sigkill(shop: Shop, quick: bool) -> list[dict[str, Any]]:
 
 def sigterm(shop: Shop, quick: bool) -> list[dict[str, Any]]:
     """One process is asked to stop, and both do."""
-    rows, codes = _struck(shop, signal.SIGTERM, 2 if quick else 10, lambda: GRACE)
+    rows, codes = _struck(shop, signal.SIGTERM, 2 if quick else 30, lambda: GRACE)
     stopped = sum(set(found) <= {75} for found in codes)
     return [
         *rows,
