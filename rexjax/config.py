@@ -77,7 +77,7 @@ class Data:
     (spark://HOST:7077, yarn, k8s://…, local[4]), which needs rexjax[spark]; or another ibis backend (bigquery). The
     artifact is the same."""
     beam: str = ""
-    """Options of an Apache Beam pipeline whose workers pack the histories, such as "--runner=FlinkRunner …"; needs
+    """Options of an Apache Beam pipeline whose workers pack the histories: --data.beam="--runner=FlinkRunner …"; needs
     rexjax[beam] and a workdir that all workers see. '': this process packs them. The artifact is the same."""
     min_rating: float = 0.0
     """Interactions rated lower are dropped; 0 keeps all."""
