@@ -126,6 +126,28 @@ def _struck(shop: Shop, number: signal.Signals, count: int, grace: Callable[[], 
     return [ends, record.row(case, "steps lost at most", max(lost), all=lost)], codes
 
 
+def sigstop(shop: Shop, quick: bool) -> list[dict[str, Any]]:
+    """One process is stopped for good, the first and then the other: when the one that is left ends, and how."""
+    rows = []
+    for number in (signal.SIGSTOP, signal.SIGKILL):
+        for victim in (0, 1):
+            folder = shop.copy("prepare", "encode")
+            run = Run(folder, PAIR, *shop.arguments("teacher", folder))
+            run.reaches(2)
+            stopped, left = run.processes[victim], run.processes[1 - victim]
+            stopped.send_signal(number)
+            started = time.monotonic()
+            code, seconds = left.wait(GRACE), time.monotonic() - started
+            stopped.kill()
+            stopped.wait()
+            said = [line for line in run.said().splitlines() if line.startswith("rexjax: ")]
+            print(f"{number.name} of process {victim}: {code} after {seconds:.1f} s, {said}", flush=True)
+            case = f"teacher, 2 x 4 devices, {number.name} of process {victim}, never started again"
+            rows.append(record.row(case, "seconds until the other ends", seconds, limit=60, code=code, said=said))
+            _drop(folder)
+    return rows
+
+
 def stages(shop: Shop, quick: bool) -> list[dict[str, Any]]:
     """Every other stage, SIGKILLed: the same artifacts."""
     order, rows = ("prepare", "encode", "teacher", *STAGES[2:]), []
@@ -278,7 +300,7 @@ def overhead(shop: Shop, quick: bool) -> list[dict[str, Any]]:
     ]
 
 
-PARTS = {part.__name__: part for part in (sigkill, sigterm, stages, meshes, damage, disk, overhead)}
+PARTS = {part.__name__: part for part in (sigkill, sigterm, sigstop, stages, meshes, damage, disk, overhead)}
 
 
 def main() -> None:
