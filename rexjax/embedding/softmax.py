@@ -31,6 +31,16 @@ class Targets(NamedTuple):
     """float32 [T, K]; no gradient flows to them."""
 
 
+class _ToItems(NamedTuple):
+    """The gradient to a device's rows in two parts, each as its sums are the fastest."""
+
+    by_row: jax.Array
+    """float32 [P / S, D], of targets: added row by row."""
+    by_column: jax.Array
+    """float32 [D, P / S], of all rows: on a CPU the product with few long rows takes three fifths of the time of the
+    one with many short ones (12,101 × 64: 2.7 against 4.5 ms for 534 tokens)."""
+
+
 def one_label(labels: jax.Array) -> Targets:
     """One row for each token, int32 [T]; -1: none, and the token costs nothing."""
     return Targets(labels[:, None], (labels >= 0).astype(jnp.float32)[:, None])
@@ -69,7 +79,7 @@ def _forward(users, items, targets, real, scale, mesh):
         users, targets = _gathered((users, targets))
         rows, inside = _own_rows(targets.rows, len(items))
 
-        def chunk(to_items: jax.Array, part: Any) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+        def chunk(carry: _ToItems, part: Any) -> tuple[_ToItems, tuple[jax.Array, jax.Array]]:
             users, rows, weights, mass = part
             logits = scale * jnp.einsum("td,vd->tv", users, items)
             logits = logits if real is None else jnp.where(real, logits, _LOWEST)
@@ -80,15 +90,16 @@ def _forward(users, items, targets, real, scale, mesh):
             scored = scale * jnp.sum(users * wanted, 1)
             share = scale * (mass / total)[:, None]
             to_users = share * (exps @ items) - scale * wanted
-            to_items += jnp.einsum("tv,td->vd", exps, share * users)
-            to_items = to_items.at[rows].add(-scale * weights[..., None] * users[:, None], mode="drop")
+            by_row = carry.by_row.at[rows].add(-scale * weights[..., None] * users[:, None], mode="drop")
+            by_column = carry.by_column + jnp.einsum("td,tv->dv", share * users, exps)
             first = jax.lax.axis_index(mesh.axis_names) == 0  # the normaliser is known to all devices, and counts once
-            return to_items, (jnp.where(first, mass * (top + jnp.log(total)), 0) - scored, to_users)
+            return _ToItems(by_row, by_column), (jnp.where(first, mass * (top + jnp.log(total)), 0) - scored, to_users)
 
         parts = users, rows, jnp.where(inside, targets.weights, 0), targets.weights.sum(1)
-        to_items, (losses, to_users) = _scan_chunks(chunk, jnp.zeros_like(items), parts)
+        carry = _ToItems(jnp.zeros_like(items), jnp.zeros_like(items.T))
+        to_items, (losses, to_users) = _scan_chunks(chunk, carry, parts)
         to_users = jax.lax.psum(jax.lax.psum_scatter(to_users, "data", tiled=True), "model")
-        return jax.lax.psum(losses.sum(), mesh.axis_names), (to_users, to_items)
+        return jax.lax.psum(losses.sum(), mesh.axis_names), (to_users, to_items.by_row + to_items.by_column.T)
 
     data, rows = PartitionSpec("data"), PartitionSpec(mesh.axis_names)
     out = PartitionSpec(), (data, rows)
@@ -115,10 +126,10 @@ def _own_rows(rows: jax.Array, size: int) -> tuple[jax.Array, jax.Array]:
     return jnp.where(inside, place, size), inside
 
 
-def _scan_chunks(fn: Any, carry: jax.Array, parts: Any) -> tuple[jax.Array, Any]:
+def _scan_chunks(fn: Any, carry: _ToItems, parts: Any) -> tuple[jax.Array, Any]:
     """``fn(carry, part)`` for chunks of tokens; tokens that fill the last one are zeros."""
     tokens = len(parts[0])
-    most = max(LEAST_TOKENS, CHUNK_LOGITS // len(carry))
+    most = max(LEAST_TOKENS, CHUNK_LOGITS // len(carry.by_row))
     chunk = -(-tokens // -(-tokens // most))  # evenly: next to no padding
     cut = lambda x: jnp.pad(x, [(0, -tokens % chunk)] + [(0, 0)] * (x.ndim - 1)).reshape(-1, chunk, *x.shape[1:])  # noqa: E731
     carry, found = jax.lax.scan(fn, carry, jax.tree.map(cut, parts))

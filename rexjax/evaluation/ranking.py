@@ -158,7 +158,8 @@ def evaluate(
     items = jnp.asarray(items)
     names = ("expected", "best", "worst")
     values: dict[str, dict[str, np.ndarray]] = {name: {} for name in names}
-    users, batch = len(requests.histories), max(batch or _users_at_once(len(items)), 2)
+    users = len(requests.histories)
+    batch = max(batch or _evenly(users, _users_at_once(len(items))), 2)
 
     def ranked(rows: _Batch) -> tuple[_Batch, Ranks]:
         asked = (rows.histories,) if rows.times is None else (rows.histories, rows.times)
@@ -236,6 +237,11 @@ def _users_at_once(items: int) -> int:
     """Scores of one chunk are computed once, of several twice."""
     whole = _SCORES_AT_ONCE // items
     return min(whole, 256) if whole >= 64 else 256
+
+
+def _evenly(users: int, most: int) -> int:
+    """Users at a time, so that the last batch is about as full as the others."""
+    return -(-users // -(-users // most))
 
 
 def _check(requests: Requests, items: int) -> None:

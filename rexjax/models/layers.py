@@ -60,7 +60,7 @@ little more than the half that causality leaves (on a CPU, L = 200: 7.0 against 
 
 Attend = Callable[[jax.Array, jax.Array, jax.Array, jax.Array, jax.Array | None], jax.Array]
 """Queries [B, Q, H, D / H], keys and values [B, L, H, D / H], mask bool [B, Q, L], bias [B, H, Q, L] or None →
-[B, Q, H, D / H]."""
+[B, H, Q, D / H]."""
 
 
 def attend_causally(
@@ -74,7 +74,13 @@ def attend_causally(
         own, seen = slice(start, start + size), length - queries + min(start + size, queries)
         part = None if bias is None else bias[:, :, own, :seen]
         found.append(attend(q[:, own], k[:, :seen], v[:, :seen], mask[:, own, :seen], part))
-    return jnp.concatenate(found, 1)
+    return jnp.concatenate(found, 2).transpose(0, 2, 1, 3)
+
+
+def _mixed(weights: jax.Array, v: jax.Array) -> jax.Array:
+    """[B, H, Q, L] · [B, L, H, D / H] → [B, H, Q, D / H]: asked for in any other order, XLA transposes the weights'
+    side on a CPU (236 rows of 50: 4.5 against 2.4 ms with the softmax)."""
+    return jnp.einsum("bhql,blhd->bhqd", weights, v)
 
 
 def _scores(q: jax.Array, k: jax.Array, bias: jax.Array | None, scale: float = 1.0) -> jax.Array:
@@ -107,7 +113,7 @@ class Attention(nn.Module):
         def attend(q, k, v, mask, bias):
             scores = _scores(q, k, bias, 1 / head[1] ** 0.5)
             weights = nn.softmax(jnp.where(mask[:, None], scores, jnp.finfo(scores.dtype).min)).astype(v.dtype)
-            return jnp.einsum("bhql,blhd->bqhd", drop(weights, deterministic), v)
+            return _mixed(drop(weights, deterministic), v)
 
         mixed = attend_causally(attend, project("q", x), project("k", context), project("v", context), mask, bias)
         return nn.DenseGeneral(width, axis=(-2, -1), kernel_init=_kernel("heads", "head", "embed"), name="out")(mixed)
@@ -182,7 +188,7 @@ class HstuBlock(nn.Module):
 
         def attend(q, k, v, mask, bias):
             weights = nn.silu(_scores(q, k, bias)) * (mask / jnp.maximum(mask.sum(-1, keepdims=True), 1))[:, None]
-            return jnp.einsum("bhql,blhd->bqhd", weights.astype(v.dtype), v)
+            return _mixed(weights.astype(v.dtype), v)
 
         mixed = attend_causally(attend, q, k, v, mask, bias)
         mixed = nn.LayerNorm(reduction_axes=(-2, -1), feature_axes=(-2, -1))(mixed) * project("gate", own)

@@ -6,6 +6,7 @@ item table is no Linen parameter: modules only ever see rows of it, as ``params[
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -179,8 +180,14 @@ def student(config: Student, length: int, teacher_width: int = 0) -> Recommender
 
 def serve(recommender: Recommender, params: Params, text: jax.Array, items: int) -> Served:
     """Folds the item side of trained parameters (rows [≥ N, D] by item id, text [≥ N, W]) into one matrix [N, D]."""
-    vectors = jax.jit(recommender.item_vectors)(params | {"rows": params["rows"][:items]}, text[:items])
-    return Served(vectors, params["history"])
+    return Served(
+        _item_vectors(recommender, params | {"rows": params["rows"][:items]}, text[:items]), params["history"]
+    )
+
+
+@partial(jax.jit, static_argnums=0)  # of the model, not of a method of it: that is another object each time
+def _item_vectors(recommender: Recommender, params: Params, text: jax.Array) -> jax.Array:
+    return recommender.item_vectors(params, text)
 
 
 def gather(items: jax.Array, histories: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -65,9 +65,9 @@ def test_attention_in_chunks_equals_attention_at_once(length, queries, monkeypat
     def attend(q, k, v, mask, bias):
         widths.append(k.shape[1])
         scores = np.einsum("bqhd,blhd->bhql", q, k) + bias
-        return np.einsum("bhql,blhd->bqhd", softmax(np.where(mask[:, None], scores, -np.inf)), v)
+        return np.einsum("bhql,blhd->bhqd", softmax(np.where(mask[:, None], scores, -np.inf)), v)
 
-    whole = attend(q, k, v, np.asarray(mask), bias)
+    whole = attend(q, k, v, np.asarray(mask), bias).transpose(0, 2, 1, 3)
     monkeypatch.setattr(layers, "QUERIES", 3)
     found = layers.attend_causally(attend, q, k, v, np.asarray(mask), bias)
     np.testing.assert_allclose(found, whole, rtol=0, atol=1e-6)
