@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -174,7 +175,16 @@ def _remove_unfinished(folder: Path, name: str) -> None:
     """What a killed run has left there of a checkpoint ``name`` (a glob)."""
     if processes.first():
         for left in folder.glob(f"{name}.orbax-checkpoint-tmp*"):
-            shutil.rmtree(left)
+            _remove(left)
+
+
+def _remove(folder: Path) -> None:
+    """Also where threads of a save that has failed in this process go on writing for a while."""
+    for tries_left in reversed(range(50)):
+        shutil.rmtree(folder, ignore_errors=tries_left > 0)
+        if not folder.exists():
+            return
+        time.sleep(0.1)
 
 
 def restore_tree(folder: Path, like: Any = None) -> Any:
