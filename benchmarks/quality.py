@@ -1,6 +1,6 @@
-"""Every quality figure that the README claims, from the runs that give it.
+"""What whole runs of small configs make, stage by stage; large logs have ``benchmarks.teachers`` and ``students``.
 
-    python -m benchmarks.quality quickstart beauty online_retail --data FOLDER --json benchmarks/results/quality.json
+    python -m benchmarks.quality quickstart online_retail --data FOLDER --json benchmarks/results/quality.json
 
 Each named run is made (or skipped where it is finished) and its test figures are collected, with a 95 % bootstrap
 interval over users where there is one. The README's table is printed as Markdown.
@@ -19,8 +19,6 @@ from benchmarks import record
 RUNS = {
     "quickstart": ["configs/quickstart.py"],
     "online_retail": ["configs/online_retail.py", "--data.path", "$DATA/online_retail"],
-    "movielens": ["configs/movielens.py", "--data.path", "$DATA/ml-1m"],
-    "beauty": ["configs/amazon.py", "--data.path", "$DATA/amazon-beauty", "--workdir", "runs/beauty"],
 }
 _METRICS = ("ndcg@10", "hit_rate@10", "recall@10", "mrr@10", "map@10", "coverage@10")
 

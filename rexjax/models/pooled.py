@@ -55,7 +55,7 @@ def _profiles(key: jax.Array, shape: tuple[int, int]) -> jax.Array:
 
 
 def contributions(history: Any, vectors: jax.Array, mask: jax.Array, items: jax.Array) -> jax.Array:
-    """What each event of a history gave to its cosine with an item; the sum is the cosine.
+    """What each event of a history gave to an item's score (its cosine, of unit vectors); the sum is the score.
 
     Pooling is a sum over events, and so is the MLP once its activation is written as ``gelu(h) = gate(h) · h`` with the
     gates that the whole history opened: nothing is approximated.
@@ -64,7 +64,7 @@ def contributions(history: Any, vectors: jax.Array, mask: jax.Array, items: jax.
         history: parameters of a ``PooledEncoder`` without ages in time.
         vectors: float32 [B, L, D], the items' vectors, latest last.
         mask: bool [B, L].
-        items: float32 [B, D], unit vectors.
+        items: float32 [B, D], as they are scored.
 
     Returns:
         float32 [B, L + 1]; the last is what the biases gave, whatever the history.

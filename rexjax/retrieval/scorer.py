@@ -22,7 +22,7 @@ class Scorer(NamedTuple):
     served: Served
     explain: Callable[..., jax.Array] | None = None
     """Pure: (served, histories int32 [B, L'], items int32 [B]) → float32 [B, L' + 1], what each event gave to the
-    cosine, and the biases; None where the model has no such sum."""
+    score, and the biases; None where the model has no such sum."""
 
 
 def model(recommender: Recommender, served: Served) -> Scorer:
@@ -34,7 +34,7 @@ def model(recommender: Recommender, served: Served) -> Scorer:
 
     def explain(served: Served, histories: jax.Array, items: jax.Array) -> jax.Array:
         vectors, mask = take(served.items, histories)
-        wanted = normalize(take(served.items, items[:, None])[0][:, 0])
+        wanted = take(served.items, items[:, None])[0][:, 0]  # as it is scored: rounded, it is no unit vector any more
         return contributions(dequantize_tree(served.history), vectors, mask, wanted)
 
     pooled = isinstance(recommender.history, PooledEncoder) and not recommender.history.time

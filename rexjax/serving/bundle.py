@@ -115,7 +115,7 @@ class Bundle:
 
     def explain(self, histories: np.ndarray, items: np.ndarray) -> np.ndarray:
         """What each event of histories int32 [B, L] gave to the score of its item int32 [B], and what is given always:
-        float32 [B, L + 1], whose sum is the cosine."""
+        float32 [B, L + 1], whose sum is the score."""
         arguments = histories.astype(np.int32), items.astype(np.int32)
         return np.asarray(self._programs["explain"](self.weights, *arguments))
 
