@@ -76,7 +76,7 @@ def test_a_shard_of_padding_and_a_batch_without_labels_are_no_nan():
 
 @pytest.mark.parametrize("mesh", [(1, 1), (8, 1)], ids=str)
 def test_logits_and_the_matrix_are_never_whole(mesh):
-    mesh, tokens, rows = make_mesh(*mesh), 2048, 16384
+    mesh, tokens, rows = make_mesh(*mesh), 4096, 16384
     shapes = [jax.ShapeDtypeStruct(s, t) for s, t in (((tokens, D), "float32"), ((rows, D), "float32"))]
     labels, real = jnp.zeros(tokens, jnp.int32), jnp.ones(rows, bool)
     loss = lambda u, i: cross_entropy(u, i, softmax.one_label(labels), real, SCALE, mesh)  # noqa: E731
