@@ -63,15 +63,19 @@ Attend = Callable[[jax.Array, jax.Array, jax.Array, jax.Array, jax.Array | None]
 [B, H, Q, D / H]."""
 
 
+def causal_chunks(queries: int, length: int) -> list[tuple[slice, int]]:
+    """Of the last Q of L positions at most ``QUERIES`` at a time, and how many of the L lie no later than those."""
+    size = -(-queries // -(-queries // QUERIES))
+    starts = range(0, queries, size)
+    return [(slice(start, start + size), length - queries + min(start + size, queries)) for start in starts]
+
+
 def attend_causally(
     attend: Attend, q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array, bias: jax.Array | None
 ) -> jax.Array:
     """``attend`` for the last Q of L positions, without the keys that lie later than all of a chunk's queries."""
-    queries, length = q.shape[1], k.shape[1]
-    size = -(-queries // -(-queries // QUERIES))
     found = []
-    for start in range(0, queries, size):
-        own, seen = slice(start, start + size), length - queries + min(start + size, queries)
+    for own, seen in causal_chunks(q.shape[1], k.shape[1]):
         part = None if bias is None else bias[:, :, own, :seen]
         found.append(attend(q[:, own], k[:, :seen], v[:, :seen], mask[:, own, :seen], part))
     return jnp.concatenate(found, 2).transpose(0, 2, 1, 3)

@@ -5,8 +5,9 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from rexjax.models.layers import BUCKETS, Dropout, Row, causal_mask, time_bucket
+from rexjax.models.layers import BUCKETS, Dropout, Row, causal_chunks, causal_mask, time_bucket
 
 
 class PooledEncoder(nn.Module):
@@ -31,16 +32,20 @@ class PooledEncoder(nn.Module):
         With ``last`` only those of the last Q positions, [B, Q, D], in O(Q L D).
         """
         decay = self.param("decay", _profiles, (self.kernels, self.length))
-        queries = last or x.shape[1]
-        age = row.positions[:, -queries:, None] - row.positions[:, None, :]  # of item m as seen from query q
-        logs = jnp.take(decay, age, axis=1, mode="clip")
-        if self.time:
-            ages = self.param("times", nn.initializers.zeros, (self.kernels, BUCKETS))
-            passed = row.times[:, -queries:, None, 0] - row.times[:, None, :, 0]
-            logs += jnp.take(ages, time_bucket(passed), axis=1, mode="clip")
-        weights = jnp.exp(logs) * causal_mask(row.segments)[:, -queries:]
-        weights = weights / jnp.maximum(weights.sum(-1, keepdims=True), 1e-9)
-        pooled = jnp.einsum("kbqm,bmd->bqkd", weights, x)
+        ages = self.param("times", nn.initializers.zeros, (self.kernels, BUCKETS)) if self.time else None
+        length, queries = x.shape[1], last or x.shape[1]
+        mask, profiles, found = causal_mask(row.segments)[:, -queries:], jnp.exp(decay), []
+        for own, seen in causal_chunks(queries, length):
+            # a history lies in one piece, so that what lies between two of its events are places between two columns
+            between = np.arange(length - queries, length)[own, None] - np.arange(seen)
+            # [B, Q', K, seen]: the product then lies as the MLP reads it
+            weights = jnp.take(profiles, between, axis=1, mode="clip").swapaxes(0, 1) * mask[:, own, None, :seen]
+            if ages is not None:
+                passed = row.times[:, -queries:, None, 0][:, own] - row.times[:, None, :seen, 0]
+                weights *= jnp.exp(jnp.take(ages, time_bucket(passed), axis=1, mode="clip")).transpose(1, 2, 0, 3)
+            mass = jnp.maximum(weights.sum(-1, keepdims=True), 1e-9)
+            found.append(jnp.einsum("bqkm,bmd->bqkd", weights, x[:, :seen]) / mass)
+        pooled = jnp.concatenate(found, 1)
         flat = pooled.reshape(*pooled.shape[:2], -1)
         hidden = nn.gelu(nn.Dense(self.hidden, name="up")(flat))
         hidden = Dropout(self.dropout)(hidden, deterministic)
