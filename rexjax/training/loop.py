@@ -11,6 +11,7 @@ import numpy as np
 from rexjax import preemption, processes
 from rexjax.config import Training
 from rexjax.data.batches import Batch
+from rexjax.embedding.table import Table
 from rexjax.errors import UserError
 from rexjax.models.recommender import Params, Recommender
 from rexjax.progress import track
@@ -83,12 +84,8 @@ def fit(
     step = make_step(task.objective, model, config, table, seed=seed, text_width=text_width, mesh=mesh)
     run_steps = Steps(make_run(step), task.name)
     constants = place(task.catalogue, table, mesh)
-    current = state.create(model, config, table, seed=seed, text_width=text_width, mesh=mesh)
-    current = state.with_params(current, task.start, table, mesh) if task.start else current
-    if task.catalogue.scored is not None and "rows" not in (task.start or {}):
-        current = state.with_rows_where(current, constants.real)
-    abstract = state.abstract(model, config, table, text_width=text_width, mesh=mesh)
-    about = abstract, table, mesh
+    current = _first_state(task, config, table, constants, seed, mesh)
+    about = state.abstract(model, config, table, text_width=text_width, mesh=mesh), table, mesh
     to_disk, from_disk = disk.writer(*about), disk.reader(*about)
     whole = jax.jit(lambda current: state.whole(current, table, mesh))
 
@@ -132,6 +129,17 @@ def fit(
     processes.wait(f"{task.name} trained")  # before anyone removes the checkpoints
     summary = {"epochs": progress.epoch, "best_epoch": progress.best_epoch, "valid_ndcg@10": progress.best}
     return Fitted(best, summary | {"goodput": run_steps.goodput(), "curve": progress.curve})
+
+
+def _first_state(
+    task: Task, config: Training, table: Table, constants: Constants, seed: int, mesh: jax.sharding.Mesh
+) -> state.TrainState:
+    text_width = task.catalogue.text.shape[1]
+    current = state.create(task.recommender, config, table, seed=seed, text_width=text_width, mesh=mesh)
+    current = state.with_params(current, task.start, table, mesh) if task.start else current
+    if task.catalogue.scored is not None and "rows" not in (task.start or {}):
+        current = state.with_rows_where(current, constants.real)
+    return current
 
 
 def _finished(progress: checkpoint.Progress, config: Training) -> bool:
