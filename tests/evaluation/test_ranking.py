@@ -159,3 +159,8 @@ def test_histories_are_cut_to_a_few_lengths():
 @pytest.mark.parametrize("size, expected", [(0, 8), (8, 8), (9, 16), (16, 16), (17, 32), (100, 128)])
 def test_widths_are_powers_of_two(size, expected):
     assert ranking._round_up(size, 8) == expected
+
+
+@pytest.mark.parametrize("users, most, expected", [(943, 256, 236), (256, 256, 256), (257, 256, 129), (3, 256, 3)])
+def test_batches_are_about_evenly_full(users, most, expected):
+    assert ranking._evenly(users, most) == expected

@@ -42,6 +42,15 @@ def histories(*lengths: int, width: int = L) -> np.ndarray:
     return found
 
 
+def test_a_model_made_again_is_not_compiled_again():
+    compiled = recommender._item_vectors._cache_size
+    make = lambda width: recommender.student(Student(width=width, kernels=3, hidden=12), L)  # noqa: E731
+    recommender.serve(make(D), parameters("student"), text(), N)
+    before = compiled()
+    recommender.serve(make(D), parameters("student"), text(), N)
+    assert compiled() == before > 0
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_dense_parameters_hold_no_item_rows(name):
     boxed = jax.eval_shape(lambda: MODELS[name].init(jax.random.key(0), W))
