@@ -140,9 +140,11 @@ def write(
 
 
 class TeacherLists:
-    """One round of lists, or of their first K items, read batch by batch."""
+    """One round of lists, or of their first K items, read batch by batch, without items that are not ``scored``
+    (bool [N]; None: all are): the teacher has never been asked about them, and what it says of them means nothing."""
 
-    def __init__(self, folder: Path, list_length: int | None = None):
+    def __init__(self, folder: Path, list_length: int | None = None, scored: np.ndarray | None = None):
+        self._scored = scored
         self.ids = np.load(folder / "list_ids.npy", mmap_mode="r")[:, :list_length]
         self.logits = np.load(folder / "list_logits.npy", mmap_mode="r")[:, :list_length]
         altered = folder / "items.npy"
@@ -151,11 +153,13 @@ class TeacherLists:
     def of(self, batch: Batch, share: float, temperature: float = 1.0) -> tuple[Batch, Lists]:
         """``batch`` with the items of this round (labels stay what did happen), and its lists.
 
-        Their weights are the teacher's probabilities at ``temperature``, and sum to ``share`` over a list.
+        Their weights are the teacher's probabilities at ``temperature``, and sum to ``share`` over a list (or to 0, if
+        none of its items is scored).
         """
-        logits = self.logits[batch.events].astype(np.float32) / temperature
+        ids, logits = self.ids[batch.events], self.logits[batch.events].astype(np.float32) / temperature
         weights = np.exp(logits - logits[..., :1])  # lists begin with the largest
-        found = Lists(self.ids[batch.events], share * weights / weights.sum(-1, keepdims=True))
+        weights = weights if self._scored is None else weights * self._scored[ids]
+        found = Lists(ids, share * weights / np.maximum(weights.sum(-1, keepdims=True), 1e-9))
         return (batch if self.items is None else with_items(batch, self.items)), found
 
 
@@ -173,13 +177,18 @@ def share(folder: Path, store: Path, student: Student, seed: int) -> None:
 
 
 def taught(
-    plain: Callable[[int, int], Iterable[Batch]], folder: Path, student: Student, epochs: int
+    plain: Callable[[int, int], Iterable[Batch]],
+    folder: Path,
+    student: Student,
+    epochs: int,
+    scored: np.ndarray | None = None,
 ) -> Callable[[int, int], Iterator[tuple[Batch, Lists]]]:
     """Epochs with lists, less their first so many batches.
 
-    They take the rounds in turn, and weight and temperature go from one value to the other.
+    They take the rounds in turn, and weight and temperature go from one value to the other. ``scored`` as in
+    ``TeacherLists``.
     """
-    rounds = [TeacherLists(place(folder, number), student.list_length) for number in range(1 + student.rounds)]
+    rounds = [TeacherLists(place(folder, number), student.list_length, scored) for number in range(1 + student.rounds)]
     share, temperature = (_schedule(values, epochs) for values in (student.list_weight, student.list_temperature))
 
     def epoch(number: int, first: int) -> Iterator[tuple[Batch, Lists]]:

@@ -91,14 +91,15 @@ def _fit(
     student = replace(config.student, width=point.width, dropout=config.compress.dropout)
     model = recommender.student(student, config.data.length)
     model = replace(model, rounding=partial(points.rounded, point=point), thinning=thinning)
-    catalogue = inputs.catalogue(log, np.zeros((log.items, 0)))
+    met = log.popularity > 0  # the rows of others stay as their text made them, and no list names them
+    catalogue = inputs.catalogue(log, np.zeros((log.items, 0)))._replace(scored=None if met.all() else met)
     batches = inputs.epochs(log, config, settings.batch, mesh)
     last = replace(student, list_weight=student.list_weight[-1:], list_temperature=student.list_temperature[-1:])
     task = Task(
         name,
         model,
         objectives.distilled(model, student.ranking_weight),
-        teacher_lists.taught(batches, artifacts["distill"].folder, last, settings.epochs),
+        teacher_lists.taught(batches, artifacts["distill"].folder, last, settings.epochs, catalogue.scored),
         inputs.validator(log, config, model, catalogue.text, settings.validate_users),
         catalogue,
         start={"items": {}, "history": start.history, "rows": start.items},

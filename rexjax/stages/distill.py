@@ -56,19 +56,13 @@ def run(
     runs = {
         "student": lambda: (
             objectives.distilled(model, student.ranking_weight, student.alignment_weight),
-            teacher_lists.taught(plain, folder, student, settings.epochs),
-            catalogue._replace(scored=None),  # the lists may name any item
+            teacher_lists.taught(plain, folder, student, settings.epochs, catalogue.scored),
         ),
-        "control": lambda: (
-            objectives.full_softmax(model),
-            inputs.without_lists(plain),
-            catalogue,
-        ),
+        "control": lambda: (objectives.full_softmax(model), inputs.without_lists(plain)),
     }
     metrics: dict[str, Any] = {"content": {}}
     for name in models:
-        objective, epoch, items = runs[name]()
-        task = Task(name, model, objective, epoch, validate, items)
+        task = Task(name, model, *runs[name](), validate, catalogue)
         fitted = fit(task, settings, seed=config.seed, mesh=mesh, folder=folder, **inputs.run_settings(config))
         served = recommender.serve(model, fitted.params, catalogue.text, log.items)
         metrics["content"][name] = save_tree(folder / name, flatten(served))

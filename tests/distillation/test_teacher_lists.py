@@ -1,5 +1,6 @@
 import os
 import signal
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -116,6 +117,22 @@ def test_weights_sum_to_the_share_and_follow_the_temperature(written, share, tem
             expected = probabilities[int(batch.events[row, column])][found.items[row, column]] ** (1 / temperature)
             expected = share * expected / expected.sum()
             np.testing.assert_allclose(found.weights[row, column], expected, rtol=5e-3 / min(temperature, 1), atol=1e-6)
+
+
+def test_items_that_are_not_scored_are_in_no_list(written):
+    scored = np.arange(N) % 3 > 0
+    some = teacher_lists.TeacherLists(Path(written[0].ids.filename).parent, scored=scored)
+    for batch in packed(True):
+        (_, whole), (_, found) = written[0].of(batch, 1.0), some.of(batch, 0.6)
+        kept = whole.weights * scored[whole.items]
+        mass = kept.sum(-1, keepdims=True)
+        assert (mass < 1 - 1e-3).any()
+        np.testing.assert_allclose(found.weights, np.where(mass > 0, 0.6 * kept / np.maximum(mass, 1e-9), 0), rtol=1e-4)
+
+
+def test_no_list_is_left_where_nothing_in_it_is_scored(written):
+    none = teacher_lists.TeacherLists(Path(written[0].ids.filename).parent, scored=np.zeros(N, bool))
+    assert all((none.of(batch, 0.6)[1].weights == 0).all() for batch in packed(True))
 
 
 def test_epochs_take_the_rounds_in_turn_and_weight_and_temperature_go_from_one_value_to_the_other(written, tmp_path):

@@ -4,6 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from rexjax import pipeline
 from rexjax.data import histories
 from rexjax.errors import UserError
 from rexjax.stages import distill, inputs
@@ -71,3 +72,25 @@ def test_ranking_and_alignment_are_trained_with_and_not_served(finished, tmp_pat
     assert np.abs(other.items - plain.items).max() > 1e-3
     control = [inputs.served(folder / "control") for folder in (finished.artifacts["distill"].folder, tmp_path)]
     np.testing.assert_array_equal(control[0].items, control[1].items)
+
+
+def test_items_that_training_never_meets_are_what_their_text_says(finished, tmp_path):
+    """Two of them with one text are one vector, in the student, its control and what is trained on from it."""
+    np.save(tmp_path / "twins.npy", np.repeat(np.load(finished.config.encode.vectors)[::2], 2, 0))
+    config = replace(
+        finished.config,
+        workdir=str(tmp_path / "run"),
+        data=replace(finished.config.data, split="cold_items", holdout=0.45),
+        encode=replace(finished.config.encode, vectors=str(tmp_path / "twins.npy")),
+        compress=replace(finished.config.compress, points=("half",), served="half"),
+    )
+    stages = ("prepare", "encode", "teacher", "distill", "compress")
+    made = {one.stage: one.artifact for one in pipeline.run(config, stages, update=False, say=lambda line: None)}
+    log, text = inputs.prepared(made["prepare"]), inputs.content_vectors(made["encode"])
+    twins = np.argwhere(np.triu(np.abs(text[:, None] - text).max(-1) < 1e-6, 1))
+    cold = (log.popularity[twins] == 0).all(1)
+    assert cold.any() and not cold.all()
+    for stage, name in (("teacher", "model"), ("distill", "student"), ("distill", "control"), ("compress", "half")):
+        items = inputs.served(made[stage].folder / name).items
+        apart = np.abs(items[twins[:, 0]] - items[twins[:, 1]]).max(1)
+        assert apart[cold].max() < 1e-5 < 1e-3 < apart[~cold].max(), name
