@@ -45,6 +45,7 @@ def get_config() -> Config:
             width=96,
             kernels=8,
             hidden=256,
+            list_weight=(0.4,),
             training=training,
         ),
     )
