@@ -47,6 +47,7 @@ def draw_frontier(axes: "Axes", points: Mapping[str, tuple[float, float]], gap: 
     from matplotlib import colormaps
 
     axes.set_xscale("log")
+    axes.xaxis.set_minor_formatter("")  # of less than a decade it would name each step, one over the other
     costs, values = zip(*points.values(), strict=True)
     axes.set_xlim(min(costs) / 2, max(costs) * 2)
     low, high = min(values), max(values)
