@@ -37,6 +37,8 @@ def get_config() -> Config:
             kernels=8,
             hidden=256,
             dropout=0.3,
+            list_weight=(0.6,),
+            prior=0.2,
             training=Training(epochs=16, batch=48, decay_steps=-1, validate_every=4, validate_users=30_000, patience=9),
         ),
         compress=Compress(

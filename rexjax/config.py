@@ -263,6 +263,8 @@ class Student:
     last, linearly."""
     list_temperature: tuple[float, ...] = (1.0,)
     """The lists' logits are divided by it: above 1 they say more of what is not at their top. Two values as above."""
+    prior: float = 0.0
+    """So many times the log of its popularity is added to an item's logits in training: answers lean less to it."""
     ranking_weight: float = 0.0
     """Of the order within the list, besides (DE-RRD's relaxed ranking)."""
     alignment_weight: float = 0.0
@@ -278,7 +280,7 @@ class Student:
         check_least(self, "student", 1, "width", "kernels", "hidden", "layers", "heads", "list_length")
         if self.encoder != "pooled" and self.width % self.heads:
             raise UserError(f"student has width={self.width} and heads={self.heads}: set heads to a divisor of width")
-        check_least(self, "student", 0, "rounds", "ranking_weight", "alignment_weight")
+        check_least(self, "student", 0, "rounds", "prior", "ranking_weight", "alignment_weight")
         for name, fits in (("list_weight", lambda v: 0 <= v <= 1), ("list_temperature", lambda v: v > 0)):
             values = getattr(self, name)
             if isinstance(values, tuple) and not (len(values) in (1, 2) and all(map(fits, values))):

@@ -152,11 +152,12 @@ MODELS = {"teacher": of_teacher, "student": of_student, "control": of_control}
 
 
 def _alone(student: Student) -> dict[str, dict[str, Any]]:
-    temperature = {
+    listed = {
         "warmer": {"temperature": 1.4 * student.temperature},
         "colder": {"temperature": student.temperature / 1.4},
+        "less popular": {"prior": round(student.prior + 0.2, 2)},
     }
-    return temperature | _training(student)
+    return listed | _training(student)
 
 
 def _training(model: Teacher | Student) -> dict[str, dict[str, Any]]:

@@ -127,6 +127,7 @@ def _training(
         _shape((rows, width), jnp.float32, over_rows),
         _shape((rows,), jnp.bool_, over_rows) if rows > items else None,
         _shape((rows, model.aligned), jnp.float32, over_rows),
+        _shape((rows, int(lists and config.student.prior > 0)), jnp.float32, over_rows),
         _shape((blocks,), jnp.int32, replicated(mesh)),
     )
     run = step.make_step(objective, model, settings, table, seed=config.seed, text_width=width, mesh=mesh)

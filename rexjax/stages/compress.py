@@ -92,7 +92,8 @@ def _fit(
     model = recommender.student(student, config.data.length)
     model = replace(model, rounding=partial(points.rounded, point=point), thinning=thinning)
     met = log.popularity > 0  # the rows of others stay as their text made them, and no list names them
-    catalogue = inputs.catalogue(log, np.zeros((log.items, 0)))._replace(scored=None if met.all() else met)
+    catalogue = inputs.catalogue(log, np.zeros((log.items, 0)), student.prior)
+    catalogue = catalogue._replace(scored=None if met.all() else met)
     batches = inputs.epochs(log, config, settings.batch, mesh)
     last = replace(student, list_weight=student.list_weight[-1:], list_temperature=student.list_temperature[-1:])
     task = Task(

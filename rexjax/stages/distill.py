@@ -34,7 +34,7 @@ def run(
     """
     student, settings = config.student, config.student.training
     log = inputs.prepared(artifacts["prepare"])
-    catalogue = inputs.catalogue(log, inputs.content_vectors(artifacts["encode"]))
+    catalogue = inputs.catalogue(log, inputs.content_vectors(artifacts["encode"]), student.prior)
     inputs.check_time("student", student.time, log)
     mesh = make_mesh(config.mesh.data, config.mesh.model)
     if settings.batch % mesh.shape["data"]:

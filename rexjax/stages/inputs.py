@@ -70,10 +70,14 @@ def content_vectors(artifact: Artifact) -> np.ndarray:
     return np.load(artifact.folder / "vectors.npy")
 
 
-def catalogue(log: Prepared, vectors: np.ndarray) -> Catalogue:
-    """What training must know of the items; those that it never meets and that have a text are not scored by it."""
+def catalogue(log: Prepared, vectors: np.ndarray, prior: float = 0.0) -> Catalogue:
+    """What training must know of the items; those that it never meets and that have a text are not scored by it.
+
+    ``prior`` times the log of an item's popularity is what the loss adds to its logits.
+    """
     unmet = (log.popularity == 0) & vectors.any(1)
-    return Catalogue(np.asarray(vectors, np.float32), log.popularity, ~unmet if unmet.any() else None)
+    found = Catalogue(np.asarray(vectors, np.float32), log.popularity, ~unmet if unmet.any() else None)
+    return found._replace(prior=prior * np.log1p(log.popularity, dtype=np.float32)[:, None]) if prior else found
 
 
 def epochs(log: Prepared, config: Config, batch: int, mesh: jax.sharding.Mesh) -> Callable[..., Iterator[Batch]]:

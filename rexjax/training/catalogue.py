@@ -29,10 +29,12 @@ class Catalogue(NamedTuple):
     what their text says, and nobody is taught that they are never chosen."""
     aligned: np.ndarray = np.zeros((0, 0), np.float32)
     """float32 [N, W'], unit vectors that a projection of the model's is to resemble; W' = 0: none."""
+    prior: np.ndarray = np.zeros((0, 0), np.float32)
+    """float32 [N, 1], what the loss adds to every logit of an item, and no answer does; [0, 0]: nothing."""
 
 
 class Constants(NamedTuple):
-    """The catalogue on the devices; the first three lie as the item table does (P rows)."""
+    """The catalogue on the devices; all but the last lie as the item table does (P rows)."""
 
     text: jax.Array
     """float32 [P, W]."""
@@ -40,15 +42,16 @@ class Constants(NamedTuple):
     """bool [P], False for rows that only pad or are not scored; None: there are none."""
     aligned: jax.Array
     """float32 [P, W']."""
+    prior: jax.Array
+    """float32 [P, 1], or [P, 0]: nothing."""
     cumulative: jax.Array
     """int32 [blocks], on every device: training interactions (each item counts one more) up to each block's end."""
 
 
 def constants_shardings(mesh: Mesh) -> Constants:
     """Rows over the whole mesh."""
-    return Constants(
-        sharding(mesh, "rows", None), sharding(mesh, "rows"), sharding(mesh, "rows", None), replicated(mesh)
-    )
+    wide = sharding(mesh, "rows", None)
+    return Constants(wide, sharding(mesh, "rows"), wide, wide, replicated(mesh))
 
 
 def place(catalogue: Catalogue, table: Table, mesh: Mesh) -> Constants:
@@ -58,12 +61,13 @@ def place(catalogue: Catalogue, table: Table, mesh: Mesh) -> Constants:
     inside = item < items
     real = inside if catalogue.scored is None else inside & catalogue.scored[np.minimum(item, items - 1)]
     lie = lambda rows: np.where(inside[:, None], rows[np.minimum(item, items - 1)], 0).astype(np.float32)  # noqa: E731
-    aligned = catalogue.aligned if catalogue.aligned.size else np.zeros((items, 0))
+    aligned, prior = (x if x.size else np.zeros((items, 0)) for x in (catalogue.aligned, catalogue.prior))
     size = block_size(items)
     weights = np.pad(catalogue.popularity + 1, (0, -items % size)).reshape(-1, size).sum(1)
     weights = np.maximum(weights // (weights.sum() // 2**30 + 1), 1)  # so that their sum is an int32
+    cumulative = np.cumsum(weights).astype(np.int32)
     return jax.device_put(
-        Constants(lie(catalogue.text), None if real.all() else real, lie(aligned), np.cumsum(weights).astype(np.int32)),
+        Constants(lie(catalogue.text), None if real.all() else real, lie(aligned), lie(prior), cumulative),
         constants_shardings(mesh),
     )
 

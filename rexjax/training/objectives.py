@@ -128,11 +128,19 @@ def _over_all_items(
         labels = tables.physical(batch.labels.reshape(-1), table, mesh)
         wanted = targets(labels, lists, table, mesh)
         flat = users.reshape(-1, users.shape[-1])
-        total = softmax.cross_entropy(flat, items, wanted, constants.real, recommender.scale, mesh)
+        both = _with_prior(flat, items, constants.prior / recommender.scale)
+        total = softmax.cross_entropy(*both, wanted, constants.real, recommender.scale, mesh)
         more = beside(_Forward(params, batch, lists, constants, key, items, vectors, users), table, mesh)
         return total / jnp.maximum((labels >= 0).sum(), 1) + more
 
     return WholeTable(loss)
+
+
+def _with_prior(users: jax.Array, items: jax.Array, prior: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """users [T, D] and items [P, D], one wider if there is a prior [P, 1]: their products are then more by it."""
+    if not prior.shape[1]:
+        return users, items
+    return jnp.concatenate([users, jnp.ones_like(users[:, :1])], 1), jnp.concatenate([items, prior], 1)
 
 
 def sampled(recommender: Recommender, kind: str, negatives: int) -> Objective:

@@ -26,11 +26,11 @@ def setting():
     return params, batch, lists, scores - np.log(np.exp(scores).sum(-1, keepdims=True))
 
 
-def _loss(objective: objectives.Objective, batch, lists=None, key=None, params=None) -> jax.Array:
+def _loss(objective: objectives.Objective, batch, lists=None, key=None, params=None, items=None) -> jax.Array:
     """The objective's value for the student's parameters of ``setting``, without dropout unless there is a key."""
     net, mesh = MODELS["student"], make_mesh(1, 1)
     table, params = net.table(N, CONFIG, objective.sparse, objective.features), params or setting()[0]
-    constants = place(catalogue(), table, mesh)
+    constants = place(items or catalogue(), table, mesh)
     if isinstance(objective, objectives.WholeTable):
         return objective.loss(params, batch, lists, constants, key, table, mesh)
     drawn = objective.draw(batch, constants, key, table)
@@ -56,6 +56,15 @@ def test_distilled_is_a_mixture_of_two_cross_entropies(share):
     expected = (to_list + (1 - share) * to_label)[real].mean()
     found = _loss(objectives.distilled(MODELS["student"]), batch, lists)
     np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_a_prior_is_added_to_every_logit_of_an_item():
+    _, batch, _, log_probabilities = setting()
+    prior = np.random.default_rng(5).normal(size=(N, 1)).astype(np.float32)
+    logits = log_probabilities + prior[:, 0]
+    expected = np.log(np.exp(logits).sum(-1)) - np.take_along_axis(logits, batch.labels[..., None], -1)[..., 0]
+    found = _loss(objectives.full_softmax(MODELS["student"]), batch, items=catalogue()._replace(prior=prior))
+    np.testing.assert_allclose(found, expected[batch.labels >= 0].mean(), rtol=1e-5)
 
 
 def test_alignment_is_the_mean_cosine_distance_of_the_histories_items_after_a_projection():
