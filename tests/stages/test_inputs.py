@@ -53,6 +53,12 @@ def test_catalogue_is_text_and_popularity(artifact):
     assert found.text.dtype == np.float32
     np.testing.assert_allclose(found.text, vectors, rtol=1e-6)
     np.testing.assert_array_equal(found.popularity, [3, 3, 0, 2, 0, 0])
+    assert found.prior.size == 0
+
+
+def test_a_prior_is_so_many_times_the_log_of_one_more_than_the_popularity(artifact):
+    found = inputs.catalogue(inputs.prepared(artifact), np.zeros((N, 0)), 0.5)
+    np.testing.assert_allclose(found.prior, 0.5 * np.log([[4], [4], [1], [3], [1], [1]]), rtol=1e-6)
 
 
 @pytest.mark.parametrize("asked, expected", [(0, 0), (70, 70), (-1, 4 * 3)])
