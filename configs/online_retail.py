@@ -24,5 +24,12 @@ def get_config() -> Config:
         ),
         encode=Encode(width=64),
         teacher=Teacher(width=64, dropout=0.5, training=Training(epochs=30, batch=24, patience=4)),
-        student=Student(width=32, training=Training(epochs=30, batch=24, patience=4)),
+        student=Student(
+            width=32,
+            dropout=0.2,
+            list_weight=(0.6,),
+            alignment_weight=1.0,
+            rounds=2,
+            training=Training(epochs=30, batch=24, patience=4),
+        ),
     )
