@@ -259,8 +259,7 @@ class Student:
     list_length: int = 50
     """Items in each of the teacher's lists."""
     list_weight: tuple[float, ...] = (0.8,)
-    """Weight of the teacher's lists in the loss; the labels weigh the rest. Two values: from the first epoch to the
-    last, linearly."""
+    """What the teacher's lists weigh in the loss; labels weigh the rest. Two values: first to last epoch, linearly."""
     list_temperature: tuple[float, ...] = (1.0,)
     """The lists' logits are divided by it: above 1 they say more of what is not at their top. Two values as above."""
     prior: float = 0.0
