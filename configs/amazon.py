@@ -7,7 +7,7 @@ Two CPU cores, test, the teacher's recall@10 / NDCG@10: Beauty, seeds 0, 1, 2, .
 .0680 in 25 minutes each; with --teacher.members 2 Sports, seeds 0, 1, 2, .0674 / .0390, .0685 / .0397, .0680 / .0393 in
 30 to 48, and Toys, seeds 0, 1, 2, .1204 / .0719, .1201 / .0721, .1200 / .0721. Beauty's student, of seed 1's teacher
 (.1126 / .0674 when it was trained again), three seeds, .1132 / .0675, its control .1080 / .0633, int8 .1141 /
-.0676 at 1/58 of the teacher's FLOPs of a user's vector, int4 .1126 / .0669 at 1/27 of its bytes.
+.0676 at 1/58 of the teacher's FLOPs of a user's vector, int4 .0671 at 1/27 of its bytes.
 """
 
 from rexjax.config import Columns, Compress, Config, Data, Encode, Student, Teacher, Training
@@ -43,8 +43,9 @@ def get_config() -> Config:
         ),
         compress=Compress(
             served="int4",
+            dropout=0.3,
             training=Training(
-                epochs=12, batch=48, learning_rate=2e-3, decay_steps=-1, validate_every=12, validate_users=30_000
+                epochs=12, batch=48, learning_rate=2e-3, decay_steps=-1, validate_every=3, validate_users=30_000
             ),
         ),
     )
