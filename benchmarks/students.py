@@ -15,8 +15,7 @@ them.
 import argparse
 import json
 import os
-from collections.abc import Iterator
-from dataclasses import is_dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ import jax
 import numpy as np
 
 from benchmarks import record, teachers
-from rexjax import budget
+from rexjax import budget, settings
 from rexjax.artifacts import Artifact
 from rexjax.budget import Budget
 from rexjax.compression import points
@@ -121,7 +120,8 @@ class _Set:
 
     def _distilled(self, config: Config, seed: int, models: tuple[str, ...] = ("student", "control")) -> Path:
         """Folder of a student, and its control; lists that are the same for several are written once."""
-        about = "".join(f" {change}" for change in _changes(config.student, self.config.student))
+        plain, own = settings.as_dict(self.config.student), settings.as_dict(config.student)
+        about = "".join(f" {change}" for change in settings.differences(plain, own))
         folder = self.artifacts["teacher"].folder / f"student {seed}{about}"
         folder.mkdir(exist_ok=True)
         teacher_lists.share(folder, folder.with_name("lists"), config.student, seed)
@@ -213,22 +213,13 @@ class _Set:
         return [self._row(name, [self._ranked(name, model, self.asked)], model) for name, model in models.items()]
 
 
-def _changed(settings: Any, changes: dict[str, Any]) -> Any:
-    """``settings`` with ``changes``, which may be nested."""
-    own = vars(settings)
+def _changed(config: Any, changes: dict[str, Any]) -> Any:
+    """``config`` (or part of one) with ``changes``, which may be nested."""
+    own = vars(config)
     return replace(
-        settings,
+        config,
         **{key: _changed(own[key], value) if isinstance(value, dict) else value for key, value in changes.items()},
     )
-
-
-def _changes(settings: Any, others: Any) -> Iterator[str]:
-    """``key=value`` of what ``settings`` has otherwise than ``others``."""
-    for key, value in vars(settings).items():
-        if is_dataclass(value):
-            yield from _changes(value, vars(others)[key])
-        elif value != vars(others)[key]:
-            yield f"{key}={value}"
 
 
 def _difference(a: np.ndarray, b: np.ndarray) -> dict[str, Any]:

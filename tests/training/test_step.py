@@ -24,7 +24,9 @@ def trained(kind: str, data: int, model: int):
     table = net.table(N, CONFIG, LOSSES[kind].sparse, LOSSES[kind].features)
     current = state.create(net, CONFIG, table, seed=7, text_width=W, mesh=mesh)
     advance = step.make_step(LOSSES[kind], net, CONFIG, table, seed=7, text_width=W, mesh=mesh)
-    constants = place(catalogue(), table, mesh)
+    items = catalogue()
+    prior = np.log1p(items.popularity, dtype=np.float32)[:, None]  # of one kind, as of students that have one
+    constants = place(items._replace(prior=prior) if kind == "aligned" else items, table, mesh)
     losses = []
     for batch, lists in stream():
         current, metrics = advance(current, batch, lists if kind in ("student", "aligned") else None, constants)
