@@ -80,9 +80,10 @@ def to_do(shards: Sequence[Shard]) -> Iterator[int]:
 
 def _claim(path: Path) -> bool:
     """Whether the claim is ours now."""
-    if _is_alive(path):
-        return False
-    path.unlink(missing_ok=True)
+    if path.exists():
+        if _is_alive(path):
+            return False
+        path.unlink(missing_ok=True)  # never where there was none: another may have put his there since
     try:
         with path.open("x") as file:  # fails where somebody was faster
             json.dump({"host": socket.gethostname(), "process": os.getpid()}, file)

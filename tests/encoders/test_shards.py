@@ -69,6 +69,22 @@ def test_what_a_killed_worker_had_claimed_is_made_by_another(tmp_path):
     assert_whole(tmp_path)
 
 
+def test_a_claim_put_down_right_after_a_look_stays(tmp_path, monkeypatch):
+    path = tmp_path / "shard-00000.claim"
+    look = Path.stat
+
+    def stat(self, **kwargs):
+        try:
+            return look(self, **kwargs)
+        except FileNotFoundError:
+            path.write_text("of another")
+            raise
+
+    monkeypatch.setattr(Path, "stat", stat)
+    assert not shards._claim(path)
+    assert path.read_text() == "of another"
+
+
 @pytest.mark.parametrize(
     ("claim", "age", "taken"),
     [
