@@ -6,10 +6,10 @@ The teacher is that of ``benchmarks.teachers`` (trained if it is not there) for 
 student, its control without teacher, a small sequential student (HSTU's blocks, as wide) and, with ``--ablate``,
 students with one part of the training left out are trained with the config's settings; the first seed's is compressed
 to every point of the config and to the best ones of 64, 32 and 16 bytes an item (chosen on validation, as by
-``rexjax compress --budget``). The control is trained twice: with the student's settings, and, where others do it good,
-with its own (``TUNED``). All rank the whole catalogue on test; differences are paired over users, and over seeds
-where there are several. ``--split cold_items`` holds a twentieth of the items out of training altogether and tests on
-them.
+``rexjax compress --budget``); int8, which needs no training, is made of every seed's. The control is trained twice:
+with the student's settings, and, where others do it good, with its own (``TUNED``). All rank the whole catalogue on
+test; differences are paired over users, and over seeds where there are several. ``--split cold_items`` holds a
+twentieth of the items out of training altogether and tests on them.
 """
 
 import argparse
@@ -34,7 +34,7 @@ from rexjax.evaluation.ranking import Requests, Result
 from rexjax.models import recommender
 from rexjax.retrieval import scorer
 from rexjax.retrieval.scorer import Scorer
-from rexjax.stages import distill, evaluate, inputs
+from rexjax.stages import compress, distill, evaluate, inputs
 
 BYTES = (64, 32, 16)
 CUTS = (1, 3, 10)
@@ -88,7 +88,7 @@ class _Set:
         self.of_teacher = self._ranked("teacher", self.teacher, self.asked)
 
     def rows(self, seeds: list[int], ablate: bool, quick: bool) -> list[dict[str, Any]]:
-        """All figures; those of compression and of short histories for the first seed."""
+        """All figures; those of points that are trained, and of short histories, for the first seed."""
         students = {seed: self._distilled(self.config, seed) for seed in seeds}
         found = [self._row("teacher", [self.of_teacher], self.teacher)]
         for name in ("student", "control"):
@@ -109,8 +109,7 @@ class _Set:
                 found += [self._gain(f"student - {change}", taught, others)]
         if not quick:
             found.append(self._sequential(seeds))
-        first = students[seeds[0]]
-        return found + self._short(first) + self._compressed(first, seeds[0], quick) + self._baselines()
+        return found + self._short(students[seeds[0]]) + self._compressed(students, quick) + self._baselines()
 
     def _sequential(self, seeds: list[int]) -> dict[str, Any]:
         config = replace(self.config, student=replace(self.config.student, encoder="hstu"))
@@ -168,26 +167,43 @@ class _Set:
                 found.append(row | {metric: result.means[metric] for metric in _METRICS})
         return found
 
-    def _compressed(self, folder: Path, seed: int, quick: bool) -> list[dict[str, Any]]:
-        config = replace(self.config, seed=seed)
-        artifacts = self.artifacts | {"distill": Artifact(folder, {"hash": folder.name})}
-        whole = self._ranked("student", self._model(config, folder / "student"), self.asked)
-        lists = self._lists(self._model(config, folder / "student"))
+    def _compressed(self, students: dict[int, Path], quick: bool) -> list[dict[str, Any]]:
+        """Points of the first seed's student; of every seed's where a point needs no training."""
+        first = next(iter(students))
+        config = replace(self.config, seed=first)
         found = []
-        trial = budget.trials(config, folder / "budget", artifacts, print)
-        for about, point in self._points(config, trial, quick):
-            trial.train(point)
-            small = trial.model(point)
-            own = recommender.student(replace(config.student, width=point.width), config.data.length)
-            model = scorer.model(own, points.quantized(small, point))
-            result = self._ranked(point.name, model, self.asked)
-            row = self._row(f"{about}{point.name}", [result], model)
-            lost = significance.paired_bootstrap(result.per_user["ndcg@10"], whole.per_user["ndcg@10"], seed=0)
-            row["of_student"] = float(result.means["ndcg@10"] / whole.means["ndcg@10"])
-            row["minus_student"] = [lost.difference, lost.low, lost.high]
-            shared = [len(np.intersect1d(a, b)) / 10 for a, b in zip(self._lists(model), lists, strict=True)]
-            found.append(row | {"top10_overlap": float(np.mean(shared))})
+        for about, point in self._points(config, self._trials(config, students[first]), quick):
+            seeds = [first] if compress.needs_training(point, config) else list(students)
+            found.append(self._smaller(about, point, {seed: students[seed] for seed in seeds}))
         return found
+
+    def _trials(self, config: Config, folder: Path) -> budget.Trials:
+        artifacts = self.artifacts | {"distill": Artifact(folder, {"hash": folder.name})}
+        return budget.trials(config, folder / "budget", artifacts, print)
+
+    def _smaller(self, about: str, point: points.Point, students: dict[int, Path]) -> dict[str, Any]:
+        """One point beside the whole students that it was made from."""
+        own = recommender.student(replace(self.config.student, width=point.width), self.config.data.length)
+        results, wholes, shared = [], [], []
+        for seed, folder in students.items():
+            trial = self._trials(replace(self.config, seed=seed), folder)
+            trial.train(point)
+            model, whole = (
+                scorer.model(own, points.quantized(trial.model(point), point)),
+                self._model(self.config, folder / "student"),
+            )
+            results.append(self._ranked(point.name, model, self.asked))
+            wholes.append(self._ranked("student", whole, self.asked))
+            lists = zip(self._lists(model), self._lists(whole), strict=True)
+            shared += [len(np.intersect1d(a, b)) / 10 for a, b in lists]
+        ours, theirs = (np.mean([result.per_user["ndcg@10"] for result in some], 0) for some in (results, wholes))
+        lost = significance.paired_bootstrap(ours, theirs, seed=0)
+        row = self._row(f"{about}{point.name}", results, model)
+        row |= {"of_student": float(ours.mean() / theirs.mean())}
+        return row | {
+            "minus_student": [lost.difference, lost.low, lost.high],
+            "top10_overlap": float(np.mean(shared)),
+        }
 
     def _points(self, config: Config, trial: budget.Trials, quick: bool) -> list[tuple[str, points.Point]]:
         names = dict.fromkeys(("int8", config.compress.served) if quick else (*config.compress.points, "half"))

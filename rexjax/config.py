@@ -199,9 +199,9 @@ class Teacher:
     """Transformer blocks."""
     heads: int = 2
     """Attention heads."""
-    blocks: tuple[Literal["sasrec", "gated", "hstu"], ...] = ("sasrec",)
-    """Transformer blocks of SASRec; with gated residuals and SwiGLU (LiGR, eSASRec); HSTU's pointwise attention.
-    Several kinds: --teacher.members take them in turn (unlike members err differently; their mean gains more)."""
+    blocks: tuple[Literal["sasrec", "gated", "hstu", "pooled"], ...] = ("sasrec",)
+    """Transformer blocks of SASRec; with gated residuals and SwiGLU (LiGR, eSASRec); HSTU's pointwise attention; or the
+    student's pooling. Several: --teacher.members take them in turn (unlike ones err differently; their mean gains)."""
     time: Literal["none", "history", "query"] = "none"
     """What attention is told: the order alone; the times of the history's events; with 'query', also when the next
     one happens, as if the question were asked at that moment (not to be compared with figures without it)."""

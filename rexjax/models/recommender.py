@@ -24,6 +24,11 @@ from rexjax.models.sequential import Ensemble, SequentialEncoder, member_name
 
 Params = dict[str, Any]
 
+_PROFILES = 8
+"""Recency profiles of a teacher's pooled member; its hidden layer is twice as wide as its vectors."""
+_POOLED_TEMPERATURE = 0.1
+"""Of its cosines, unless the teacher has one."""
+
 
 class Served(NamedTuple):
     """What answers users: the item side folded into one matrix, and the history encoder's parameters."""
@@ -133,24 +138,27 @@ class Recommender:
 
 
 def member(config: Teacher, length: int, number: int = 0) -> Recommender:
-    """What is trained as teacher: a transformer; scores are dot products, or cosines where there is a temperature."""
+    """What is trained as teacher: a transformer whose scores are dot products, or cosines where there is a temperature;
+    or a pooled history, always with cosines."""
     block = config.blocks[number % len(config.blocks)]
-    history = SequentialEncoder(config.layers, config.heads, config.dropout, length, block, config.time)
-    cosine = config.temperature > 0
-    scale = 1 / config.temperature if cosine else 1.0
+    temperature = config.temperature or (_POOLED_TEMPERATURE if block == "pooled" else 0)
+    history: nn.Module = SequentialEncoder(config.layers, config.heads, config.dropout, length, block, config.time)
+    if block == "pooled":
+        history = PooledEncoder(_PROFILES, 2 * config.width, config.dropout, length, config.time != "none")
     items = ItemEncoder(config.width, config.fusion)
-    return Recommender(items, history, cosine=cosine, scale=scale, activations=config.activations)
+    scale = 1 / temperature if temperature else 1.0
+    return Recommender(items, history, cosine=temperature > 0, scale=scale, activations=config.activations)
 
 
 def teacher(config: Teacher, length: int) -> Recommender:
     """The whole teacher: one member, or several side by side whose scores are averaged (see ``side_by_side``)."""
     members = [member(config, length, number) for number in range(config.members)]
-    one = members[0]
     if config.members == 1:
-        return one
-    history = Ensemble(tuple(member.history for member in members), one.cosine)
+        return members[0]
+    scales = tuple(one.scale if one.cosine else None for one in members)
+    history = Ensemble(tuple(one.history for one in members), scales)
     items = ItemEncoder(config.members * config.width, config.fusion)
-    return Recommender(items, history, cosine=False, scale=one.scale / config.members, activations=one.activations)
+    return Recommender(items, history, cosine=False, scale=1 / config.members, activations=config.activations)
 
 
 def side_by_side(members: list[Served]) -> Served:

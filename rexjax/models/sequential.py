@@ -57,10 +57,10 @@ class SequentialEncoder(nn.Module):
 class Ensemble(nn.Module):
     """Encoders trained apart, side by side: vectors [..., M * D] are those of M members, and so are scores' sums."""
 
-    members: tuple[SequentialEncoder, ...]
+    members: tuple[nn.Module, ...]
     """M of them, of one width."""
-    cosine: bool
-    """Each member's user vectors are normalised."""
+    scales: tuple[float | None, ...]
+    """Lengths that each member's user vectors get, whose scores are cosines; None: as they are."""
 
     @property
     def length(self) -> int:
@@ -72,10 +72,11 @@ class Ensemble(nn.Module):
         """As ``SequentialEncoder``, with M * D instead of D."""
         found = []
         parts = jnp.split(x, len(self.members), axis=-1)
-        for number, (member, part) in enumerate(zip(self.members, parts, strict=True)):
+        for number, (member, scale, part) in enumerate(zip(self.members, self.scales, parts, strict=True)):
             encoder = member.clone(name=member_name(number), parent=self)
-            found.append(encoder(part, row, deterministic, last))
-        return jnp.concatenate([normalize(users) for users in found] if self.cosine else found, -1)
+            users = encoder(part, row, deterministic, last)
+            found.append(users if scale is None else scale * normalize(users))
+        return jnp.concatenate(found, -1)
 
 
 def member_name(number: int) -> str:

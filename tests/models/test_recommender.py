@@ -139,7 +139,16 @@ def test_normalize_and_its_gradient_at_zero():
     assert np.isfinite(gradient).all()
 
 
-@pytest.mark.parametrize("temperature, blocks", [(0.0, ("sasrec",)), (0.1, ("sasrec",)), (0.0, ("hstu", "sasrec"))])
+@pytest.mark.parametrize(
+    "temperature, blocks",
+    [
+        (0.0, ("sasrec",)),
+        (0.1, ("sasrec",)),
+        (0.0, ("hstu", "sasrec")),
+        (0.0, ("sasrec", "pooled")),
+        (0.2, ("pooled", "hstu")),
+    ],
+)
 def test_members_side_by_side_score_the_mean_of_their_scores(temperature, blocks):
     config = Teacher(width=D, layers=1, heads=2, temperature=temperature, members=3, blocks=blocks)
     whole = recommender.teacher(config, L)
@@ -147,7 +156,7 @@ def test_members_side_by_side_score_the_mean_of_their_scores(temperature, blocks
     asked = histories(L, 4, 1)
     for seed in range(3):
         one = recommender.member(config, L, seed)
-        assert one.history.block == blocks[seed % len(blocks)]
+        assert getattr(one.history, "block", "pooled") == blocks[seed % len(blocks)]
         params = nn.unbox(one.init(jax.random.key(seed), W))
         params |= {"rows": 0.5 * jax.random.normal(jax.random.key(10 + seed), (N, D))}
         members.append(recommender.serve(one, params, text(), N))

@@ -74,8 +74,9 @@ def test_what_the_data_cannot_give_is_refused(finished, tmp_path, monkeypatch, c
         {"blocks": ("hstu",), "time": "query", "fusion": "gated", "temperature": 0.1},
         {"blocks": ("gated",), "time": "history", "loss": "gbce", "negatives": 8, "fusion": "tuned"},
         {"members": 2, "temperature": 0.2, "blocks": ("hstu", "sasrec"), "activations": "bfloat16"},
+        {"members": 2, "blocks": ("sasrec", "pooled"), "time": "history"},
     ],
-    ids=["hstu", "gated", "two members of two kinds"],
+    ids=["hstu", "gated", "two members of two kinds", "one that pools"],
 )
 def test_other_teachers_learn_teach_and_are_evaluated(finished, tmp_path, change):
     config = replace(finished.config, teacher=replace(finished.config.teacher, **change))
