@@ -4,7 +4,8 @@
 
 Each seed is trained with the config's own settings, its best epoch chosen on validation, and ranked on test: the whole
 catalogue, seen items filtered. ``--without text`` trains each seed again without the items' text and gives the
-difference, paired over users, overall and for targets among the rarest fifth of the items. ``--split global_time``
+difference, paired over users, overall and for targets among the rarest fifth of the items. ``--pooled`` puts members
+beside the transformers that pool a history as the student does. ``--split global_time``
 holds out what lies behind two moments instead of each user's last two items. A teacher that is trained already is only
 ranked again.
 """
@@ -24,7 +25,7 @@ from benchmarks import record
 from rexjax import config as configs
 from rexjax import pipeline, sweep
 from rexjax.artifacts import Artifact
-from rexjax.config import Config
+from rexjax.config import Config, Teacher
 from rexjax.evaluation import requests, significance
 from rexjax.models import recommender
 from rexjax.retrieval import scorer
@@ -49,6 +50,7 @@ def main() -> None:
     parser.add_argument("sets", nargs="+", choices=sorted(SETS), help="which logs")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="one training each")
     parser.add_argument("--without", choices=["", "text"], default="", help="train each seed again without it")
+    parser.add_argument("--pooled", action="store_true", help="with as many members that pool as of each other kind")
     parser.add_argument("--time", choices=["none", "history", "query"], default="", help="as --teacher.time")
     parser.add_argument(
         "--split", choices=["leave_one_out", "global_time", "cold_items"], default="", help="as --data.split"
@@ -58,7 +60,7 @@ def main() -> None:
     flags = parser.parse_args()
     rows = record.rows(flags.json)
     for name in flags.sets:
-        variant = Variant(name, flags.time, flags.split, flags.data)
+        variant = Variant(name, flags.time, flags.split, flags.data, flags.pooled)
         for seed in flags.seeds:
             ours = variant.test(seed, text=True)
             fixed = {"dataset": name, "case": variant.label, "seed": seed, "commit": _commit()}
@@ -88,16 +90,17 @@ class _Tested:
 
 
 class Variant:
-    """One log with one choice of split and time."""
+    """One log with one choice of split, time and members."""
 
-    def __init__(self, name: str, moment: str, split: str, data: str) -> None:
+    def __init__(self, name: str, moment: str, split: str, data: str, pooled: bool = False) -> None:
         file, folder, otherwise = SETS[name]
         config = configs.load(file)
         log = replace(config.data, path=str(Path(data) / folder) if folder else "", split=split or config.data.split)
         log = replace(log, holdout=0.05) if split == "cold_items" else log
         model = replace(config.teacher, time=moment or config.teacher.time, **otherwise)
+        model = _with_pooled(model) if pooled else model
         self.name, self.config = name, replace(config, data=log, teacher=model)
-        self.label = f"{log.split}, time {model.time}"
+        self.label = f"{log.split}, time {model.time}" + (", pooled members" if pooled else "")
 
     def test(self, seed: int, *, text: bool) -> _Tested:
         """Trains, if that is left to do, and ranks."""
@@ -121,6 +124,11 @@ class Variant:
             teacher.run(seeded, folder, artifacts)
             done.write_text(json.dumps({"seconds": time.monotonic() - started}))
         return config, artifacts | {"teacher": Artifact(folder, {"hash": folder.name})}
+
+
+def _with_pooled(teacher: Teacher) -> Teacher:
+    each = teacher.members // len(teacher.blocks)
+    return replace(teacher, members=teacher.members + each, blocks=teacher.blocks * each + ("pooled",) * each)
 
 
 def _without_text(config: Config) -> Config:
