@@ -248,6 +248,7 @@ def _ablations(config: Config) -> dict[str, Config]:
     student = config.student
     parts = {
         "without the label": {"list_weight": (1.0,)},
+        "without the prior": {"prior": 0.0},
         "without further rounds": {"rounds": 0},
         "without ranking": {"ranking_weight": 0.0},
         "without alignment": {"alignment_weight": 0.0},
