@@ -4,8 +4,8 @@
 
 Each seed is trained with the config's own settings, its best epoch chosen on validation, and ranked on test: the whole
 catalogue, seen items filtered. ``--without text`` trains each seed again without the items' text and gives the
-difference, paired over users, overall and for targets among the rarest fifth of the items. ``--pooled`` puts members
-beside the transformers that pool a history as the student does. ``--split global_time``
+difference, paired over users, overall and for targets among the rarest fifth of the items. ``--pooled`` puts as
+many members beside the transformers that pool a history as the student does. ``--split global_time``
 holds out what lies behind two moments instead of each user's last two items. A teacher that is trained already is only
 ranked again.
 """
@@ -50,7 +50,7 @@ def main() -> None:
     parser.add_argument("sets", nargs="+", choices=sorted(SETS), help="which logs")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="one training each")
     parser.add_argument("--without", choices=["", "text"], default="", help="train each seed again without it")
-    parser.add_argument("--pooled", action="store_true", help="with as many members that pool as of each other kind")
+    parser.add_argument("--pooled", action="store_true", help="with as many members that pool as transformers")
     parser.add_argument("--time", choices=["none", "history", "query"], default="", help="as --teacher.time")
     parser.add_argument(
         "--split", choices=["leave_one_out", "global_time", "cold_items"], default="", help="as --data.split"
@@ -127,8 +127,8 @@ class Variant:
 
 
 def _with_pooled(teacher: Teacher) -> Teacher:
-    each = teacher.members // len(teacher.blocks)
-    return replace(teacher, members=teacher.members + each, blocks=teacher.blocks * each + ("pooled",) * each)
+    own = teacher.blocks * (teacher.members // len(teacher.blocks))
+    return replace(teacher, members=2 * teacher.members, blocks=own + ("pooled",) * teacher.members)
 
 
 def _without_text(config: Config) -> Config:
