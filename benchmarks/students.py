@@ -15,6 +15,7 @@ twentieth of the items out of training altogether and tests on them.
 import argparse
 import json
 import os
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -120,8 +121,8 @@ class _Set:
     def _distilled(self, config: Config, seed: int, models: tuple[str, ...] = ("student", "control")) -> Path:
         """Folder of a student, and its control; lists that are the same for several are written once."""
         plain, own = settings.as_dict(self.config.student), settings.as_dict(config.student)
-        about = "".join(f" {change}" for change in settings.differences(plain, own))
-        folder = self.artifacts["teacher"].folder / f"student {seed}{about}"
+        about = " ".join([str(seed), *settings.differences(plain, own)])
+        folder = self.artifacts["teacher"].folder / f"student {re.sub(r'[^a-z0-9._]+', ' ', about).strip()}"
         folder.mkdir(exist_ok=True)
         teacher_lists.share(folder, folder.with_name("lists"), config.student, seed)
         if not (folder / "metrics.json").exists():

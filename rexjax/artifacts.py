@@ -171,8 +171,11 @@ def claim_workdir(workdir: Path, config: dict[str, Any], *, update: bool) -> lis
     """Ties ``workdir`` to ``config``; returns the keys that changed since its last run.
 
     Raises:
-        UserError: a stage has finished there with another config, and ``update`` is false.
+        UserError: a stage has finished there with another config, and ``update`` is false; or its path holds a ``[``,
+            which Orbax takes for a pattern when it reads a checkpoint back.
     """
+    if "[" in str(workdir.absolute()):
+        raise UserError(f"{workdir.absolute()}: checkpoints cannot be read below a folder with [ in its name")
     path = workdir / "config.json"
     old = _read_json(path)
     changed = differences(old, config) if old else []

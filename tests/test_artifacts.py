@@ -121,6 +121,11 @@ def test_a_folders_hash_depends_on_names_and_bytes(tmp_path):
     assert len({a, c, d}) == 3
 
 
+def test_a_workdir_that_orbax_could_not_read_is_refused(tmp_path):
+    with pytest.raises(UserError, match=r"cannot be read below a folder with \[ in its name"):
+        artifacts.claim_workdir(tmp_path / "runs [2]" / "shop", {}, update=False)
+
+
 def test_a_workdir_with_a_finished_stage_belongs_to_its_config(tmp_path):
     assert artifacts.claim_workdir(tmp_path, {"a": {"b": 1}}, update=False) == []
     # nothing has finished yet: a first run that failed ties the workdir to nothing
