@@ -4,12 +4,12 @@
 
 The teacher is that of ``benchmarks.teachers`` (trained if it is not there) for ``--teacher-seed``. For each seed a
 student, its control without teacher, a small sequential student (HSTU's blocks, as wide) and, with ``--ablate``,
-students with one part of the training left out are trained with the config's settings; the first seed's is compressed
-to every point of the config and to the best ones of 64, 32 and 16 bytes an item (chosen on validation, as by
-``rexjax compress --budget``); int8, which needs no training, is made of every seed's. The control is trained twice:
-with the student's settings, and, where others do it good, with its own (``TUNED``). All rank the whole catalogue on
-test; differences are paired over users, and over seeds where there are several. ``--split cold_items`` holds a
-twentieth of the items out of training altogether and tests on them.
+students with one part of the training left out are trained with the config's settings; each student is compressed to
+every point of the config and to the best ones of 64, 32 and 16 bytes an item (chosen on the first seed's validation, as
+by ``rexjax compress --budget``). The control is trained twice: with the student's settings, and, where others do it
+good, with its own (``TUNED``). All rank the whole catalogue on test; differences are paired over users, and over seeds
+where there are several. ``--split cold_items`` holds a twentieth of the items out of training altogether and tests on
+them.
 """
 
 import argparse
@@ -35,7 +35,7 @@ from rexjax.evaluation.ranking import Requests, Result
 from rexjax.models import recommender
 from rexjax.retrieval import scorer
 from rexjax.retrieval.scorer import Scorer
-from rexjax.stages import compress, distill, evaluate, inputs
+from rexjax.stages import distill, evaluate, inputs
 
 BYTES = (64, 32, 16)
 CUTS = (1, 3, 10)
@@ -89,7 +89,7 @@ class _Set:
         self.of_teacher = self._ranked("teacher", self.teacher, self.asked)
 
     def rows(self, seeds: list[int], ablate: bool, quick: bool) -> list[dict[str, Any]]:
-        """All figures; those of points that are trained, and of short histories, for the first seed."""
+        """All figures; those of short histories for the first seed."""
         students = {seed: self._distilled(self.config, seed) for seed in seeds}
         found = [self._row("teacher", [self.of_teacher], self.teacher)]
         for name in ("student", "control"):
@@ -169,14 +169,11 @@ class _Set:
         return found
 
     def _compressed(self, students: dict[int, Path], quick: bool) -> list[dict[str, Any]]:
-        """Points of the first seed's student; of every seed's where a point needs no training."""
+        """Each point, made of every seed's student; the first one's says which are the best of so many bytes."""
         first = next(iter(students))
         config = replace(self.config, seed=first)
-        found = []
-        for about, point in self._points(config, self._trials(config, students[first]), quick):
-            seeds = [first] if compress.needs_training(point, config) else list(students)
-            found.append(self._smaller(about, point, {seed: students[seed] for seed in seeds}))
-        return found
+        chosen = self._points(config, self._trials(config, students[first]), quick)
+        return [self._smaller(about, point, students) for about, point in chosen]
 
     def _trials(self, config: Config, folder: Path) -> budget.Trials:
         artifacts = self.artifacts | {"distill": Artifact(folder, {"hash": folder.name})}
