@@ -6,7 +6,7 @@ FOLDER holds interactions.parquet (user_id, item_id, timestamp, invoice) and ite
 All lines of an invoice share one time, so the split holds out whole invoices: the next purchase, not the basket's rest.
 Labels are drawn from the next invoice, for the same reason. Two CPU cores, 4 minutes, seed 0. Test NDCG@10: teacher
 .0635 (2.4 times popularity's .0266), student .0668 (three seeds) at 1/104 of its FLOPs of a user's vector, a
-control with settings of its own .0656, int8 .0668 at 1/10 of the bytes, int4 .0683 at 1/18.
+control with settings of its own .0656, int8 .0668 at 1/10 of the bytes, int4 .0666 at 1/18.
 """
 
 from rexjax.config import Columns, Config, Data, Encode, Student, Teacher, Training
