@@ -184,7 +184,7 @@ def trials(config: Config, folder: Path, found: dict[str, Artifact], say: Callab
     decides = [found["distill"].hash, settings.as_dict(config.compress.training), config.compress.dropout]
 
     def train(point: Point) -> Tried:
-        known = folder / f"{point.name} {settings.digest([*decides, point])}.json"
+        known = folder / f"{point.name} {settings.digest([*decides, compress.list_weight(config, point), point])}.json"
         if known.exists():
             return Tried(**json.loads(known.read_text()))
         small, place = points.narrowed(student, point, config.student.encoder), folder / point.name

@@ -58,6 +58,11 @@ def needs_training(point: Point, config: Config) -> bool:
     return point.bits == 4 or point.width < config.student.width or point.zeros > 0
 
 
+def list_weight(config: Config, point: Point) -> float:
+    """Of the teacher's lists while a point is trained on: the narrower it is, the less of a label it can bear."""
+    return 1 - (1 - config.student.list_weight[-1]) * point.width / config.student.width
+
+
 def train(
     config: Config, point: Point, start: Served, folder: Path, artifacts: dict[str, Artifact]
 ) -> tuple[Served, dict[str, Any]]:
@@ -95,7 +100,8 @@ def _fit(
     catalogue = inputs.catalogue(log, np.zeros((log.items, 0)), student.prior)
     catalogue = catalogue._replace(scored=None if met.all() else met)
     batches = inputs.epochs(log, config, settings.batch, mesh)
-    last = replace(student, list_weight=student.list_weight[-1:], list_temperature=student.list_temperature[-1:])
+    share = list_weight(config, point)
+    last = replace(student, list_weight=(share,), list_temperature=student.list_temperature[-1:])
     task = Task(
         name,
         model,

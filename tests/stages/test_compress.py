@@ -73,3 +73,12 @@ def test_a_transformer_student_is_not_narrowed(finished, tmp_path):
     config = replace(finished.config, student=student, compress=Compress(points=("half",), served="half"))
     with pytest.raises(UserError, match="points half leaves dimensions out, which only a pooled student can bear"):
         compress.run(config, tmp_path, finished.artifacts)
+
+
+@pytest.mark.parametrize(
+    ("point", "weights", "expected"),
+    [("int4", (0.6,), 0.6), ("half", (0.6,), 0.8), ("half", (0.2, 0.6), 0.8), ("w6_int4", (1.0,), 1.0)],
+)
+def test_labels_weigh_less_on_what_is_narrower(finished, point, weights, expected):
+    config = replace(finished.config, student=replace(finished.config.student, list_weight=weights))
+    assert compress.list_weight(config, points.parse(point, config.student.width)) == pytest.approx(expected)
