@@ -122,7 +122,7 @@ class _Set:
         """Folder of a student, and its control; lists that are the same for several are written once."""
         plain, own = settings.as_dict(self.config.student), settings.as_dict(config.student)
         about = " ".join([str(seed), *settings.differences(plain, own)])
-        folder = self.artifacts["teacher"].folder / f"student {re.sub(r'[^a-z0-9._]+', ' ', about).strip()}"
+        folder = self.artifacts["teacher"].folder / f"student {re.sub(r'[^a-z0-9._-]+', ' ', about).strip()}"
         folder.mkdir(exist_ok=True)
         teacher_lists.share(folder, folder.with_name("lists"), config.student, seed)
         if not (folder / "metrics.json").exists():
@@ -169,41 +169,37 @@ class _Set:
         return found
 
     def _compressed(self, students: dict[int, Path], quick: bool) -> list[dict[str, Any]]:
-        """Each point, made of every seed's student; the first one's says which are the best of so many bytes."""
-        first = next(iter(students))
-        config = replace(self.config, seed=first)
-        chosen = self._points(config, self._trials(config, students[first]), quick)
-        return [self._smaller(about, point, students) for about, point in chosen]
+        """Each point, made of every seed's student, beside the whole ones; the first one's says which are the best of
+        so many bytes."""
+        trials = [self._trials(replace(self.config, seed=seed), folder) for seed, folder in students.items()]
+        wholes = [self._model(self.config, folder / "student") for folder in students.values()]
+        theirs = np.mean([self._ranked("student", whole, self.asked).per_user["ndcg@10"] for whole in wholes], 0)
+        lists = np.concatenate([self._lists(whole) for whole in wholes])
+        found = []
+        for about, point in self._points(trials[0], quick):
+            models = [self._smaller(trial, point) for trial in trials]
+            results = [self._ranked(point.name, model, self.asked) for model in models]
+            ours = np.mean([result.per_user["ndcg@10"] for result in results], 0)
+            lost = significance.paired_bootstrap(ours, theirs, seed=0)
+            row = self._row(f"{about}{point.name}", results, models[0])
+            row["of_student"] = float(ours.mean() / theirs.mean())
+            row["minus_student"] = [lost.difference, lost.low, lost.high]
+            pairs = zip(np.concatenate([self._lists(model) for model in models]), lists, strict=True)
+            row["top10_overlap"] = float(np.mean([len(np.intersect1d(a, b)) / 10 for a, b in pairs]))
+            found.append(row)
+        return found
 
     def _trials(self, config: Config, folder: Path) -> budget.Trials:
         artifacts = self.artifacts | {"distill": Artifact(folder, {"hash": folder.name})}
         return budget.trials(config, folder / "budget", artifacts, print)
 
-    def _smaller(self, about: str, point: points.Point, students: dict[int, Path]) -> dict[str, Any]:
-        """One point beside the whole students that it was made from."""
+    def _smaller(self, trial: budget.Trials, point: points.Point) -> Scorer:
+        trial.train(point)
         own = recommender.student(replace(self.config.student, width=point.width), self.config.data.length)
-        results, wholes, shared = [], [], []
-        for seed, folder in students.items():
-            trial = self._trials(replace(self.config, seed=seed), folder)
-            trial.train(point)
-            model, whole = (
-                scorer.model(own, points.quantized(trial.model(point), point)),
-                self._model(self.config, folder / "student"),
-            )
-            results.append(self._ranked(point.name, model, self.asked))
-            wholes.append(self._ranked("student", whole, self.asked))
-            lists = zip(self._lists(model), self._lists(whole), strict=True)
-            shared += [len(np.intersect1d(a, b)) / 10 for a, b in lists]
-        ours, theirs = (np.mean([result.per_user["ndcg@10"] for result in some], 0) for some in (results, wholes))
-        lost = significance.paired_bootstrap(ours, theirs, seed=0)
-        row = self._row(f"{about}{point.name}", results, model)
-        row |= {"of_student": float(ours.mean() / theirs.mean())}
-        return row | {
-            "minus_student": [lost.difference, lost.low, lost.high],
-            "top10_overlap": float(np.mean(shared)),
-        }
+        return scorer.model(own, points.quantized(trial.model(point), point))
 
-    def _points(self, config: Config, trial: budget.Trials, quick: bool) -> list[tuple[str, points.Point]]:
+    def _points(self, trial: budget.Trials, quick: bool) -> list[tuple[str, points.Point]]:
+        config = self.config
         names = dict.fromkeys(("int8", config.compress.served) if quick else (*config.compress.points, "half"))
         named = [("", points.parse(name, config.student.width)) for name in names]
         if quick:

@@ -4,10 +4,9 @@
 
 Each seed is trained with the config's own settings, its best epoch chosen on validation, and ranked on test: the whole
 catalogue, seen items filtered. ``--without text`` trains each seed again without the items' text and gives the
-difference, paired over users, overall and for targets among the rarest fifth of the items. ``--pooled`` puts as
-many members beside the transformers that pool a history as the student does. ``--split global_time``
-holds out what lies behind two moments instead of each user's last two items. A teacher that is trained already is only
-ranked again.
+difference, paired over users, overall and for targets among the rarest fifth of the items. ``--pooled`` puts as many
+members beside the transformers that pool a history as the student does. ``--split global_time`` holds out what lies
+behind two moments instead of each user's last two items. A teacher that is trained already is only ranked again.
 """
 
 import argparse
