@@ -175,7 +175,7 @@ def claim_workdir(workdir: Path, config: dict[str, Any], *, update: bool) -> lis
             which Orbax takes for a pattern when it reads a checkpoint back.
     """
     if "[" in str(workdir.absolute()):
-        raise UserError(f"{workdir.absolute()} has a [, below which checkpoints cannot be read: choose another --workdir")
+        raise UserError(f"{workdir.absolute()} has a [, which checkpoints cannot bear: choose another --workdir")
     path = workdir / "config.json"
     old = _read_json(path)
     changed = differences(old, config) if old else []

@@ -301,7 +301,7 @@ class Compress:
     training: Training = field(
         default_factory=lambda: Training(epochs=6, learning_rate=5e-4, decay_steps=-1, validate_every=2)
     )
-    """How what is narrowed, thinned or in int4 is trained on, as the student was, with labels that weigh less if narrower."""
+    """How what is narrowed, thinned or in int4 is trained on: as the student was, if narrower with lighter labels."""
     dropout: float = 0.1
     """Dropped share of activations while it is trained on: what is smaller overfits less."""
 

@@ -122,7 +122,7 @@ def test_a_folders_hash_depends_on_names_and_bytes(tmp_path):
 
 
 def test_a_workdir_that_orbax_could_not_read_is_refused(tmp_path):
-    with pytest.raises(UserError, match=r"has a \[, below which checkpoints cannot be read: choose another --workdir"):
+    with pytest.raises(UserError, match=r"has a \[, which checkpoints cannot bear: choose another --workdir"):
         artifacts.claim_workdir(tmp_path / "runs [2]" / "shop", {}, update=False)
 
 
