@@ -41,19 +41,19 @@ def measure(rows: int) -> dict[str, float]:
     """Milliseconds a step and targets per second in the second epoch, losses of both, peak memory in GB."""
     import numpy as np
 
-    from rexjax.config import Config, Data, Rows, Shop, Teacher, Training
+    from rexjax.config.schema import Config, Data, Rows, Shop, Teacher, Training
     from rexjax.data import batches, histories
-    from rexjax.mesh import make_mesh
     from rexjax.models import recommender
-    from rexjax.stages import prepare
-    from rexjax.training import loop, objectives, saving
+    from rexjax.pipeline.stages import prepare
+    from rexjax.runtime.mesh import make_mesh
+    from rexjax.training import loop, objectives, save_policy
     from rexjax.training.catalogue import Catalogue
 
     training = Training(epochs=2, batch=BATCH, rows=Rows("row_wise_adagrad", learning_rate=0.05))
     teacher = Teacher(width=WIDTH, loss="sampled_softmax", training=training)
     shop = Shop(users=50_000, items=20_000, interactions=1_000_000)
     model, mesh = recommender.member(teacher, LENGTH), make_mesh(1, 1)
-    saving.SECONDS = float("inf")  # a checkpoint of the table, written beside the steps, would be timed with them
+    save_policy.SECONDS = float("inf")  # a checkpoint of the table, written beside the steps, would be timed with them
     with tempfile.TemporaryDirectory() as folder:
         prepare.run(Config(workdir="", data=Data(shop=shop, strict=False, length=LENGTH)), Path(folder), {})
         log = histories.read(Path(folder))

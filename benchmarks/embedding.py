@@ -105,7 +105,7 @@ def _rexjax(rule: str, rows: int, batches: list[Any]) -> Callable[[], None]:
 
     from rexjax.embedding import table as tables
     from rexjax.embedding.optimizers import OPTIMIZERS
-    from rexjax.mesh import make_mesh
+    from rexjax.runtime.mesh import make_mesh
 
     mesh = make_mesh(1, 1)
     table = tables.Table("items", rows, WIDTH, optimizer=OPTIMIZERS[rule](RATE))

@@ -240,7 +240,7 @@ DAMAGES: dict[str, Callable[[Path], None]] = {
 
 def damage(shop: Shop, quick: bool) -> list[dict[str, Any]]:
     """Each file of the newest checkpoint is damaged, one at a time; for one of them the run is resumed as well."""
-    from rexjax.training import sums
+    from rexjax.training import checksums
 
     saved, rows = _saved(shop), []
     place = Path("workdir", "unfinished", "teacher", "checkpoints", "teacher")
@@ -253,7 +253,7 @@ def damage(shop: Shop, quick: bool) -> list[dict[str, Any]]:
         for name in files:
             kept = (saved / newest / name).read_bytes()
             hurt(saved / newest / name)
-            found += bool(sums.damage(saved / newest))
+            found += bool(checksums.damage(saved / newest))
             (saved / newest / name).write_bytes(kept)
         rows.append(record.row(f"newest checkpoint, a file {kind}", "found of all files", found, of=len(files)))
     for kind, hurt in list(DAMAGES.items())[: 1 if quick else None]:

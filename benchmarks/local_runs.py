@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 CONFIG = """
-from rexjax.config import Compress, Config, Data, Encode, Evaluate, Shop, Student, Teacher, Training
+from rexjax.config.schema import Compress, Config, Data, Encode, Evaluate, Shop, Student, Teacher, Training
 
 def get_config():
     few = Training(epochs=4, batch=8, warmup=5, validate_users=200, patience=9)
@@ -127,7 +127,7 @@ def _free_port() -> int:
 
 def main() -> None:
     """``rexjax ARGUMENTS``, with the number of steps of each stretch noted in a file as it begins."""
-    from rexjax import cli
+    from rexjax.cli import main
     from rexjax.training import loop
 
     parser = argparse.ArgumentParser()
@@ -147,7 +147,7 @@ def main() -> None:
         return noted
 
     loop.make_run = noting
-    cli.main(flags.arguments)
+    main.main(flags.arguments)
 
 
 if __name__ == "__main__":

@@ -43,9 +43,9 @@ def main() -> None:
 
 def measure(interactions: int) -> dict[str, Any]:
     """Seconds to prepare, peak memory in GB, histories read back per second."""
-    from rexjax.config import Config, Data, Shop
+    from rexjax.config.schema import Config, Data, Shop
     from rexjax.data import batches, histories
-    from rexjax.stages import prepare
+    from rexjax.pipeline.stages import prepare
 
     shop = Shop(users=interactions // 20, items=max(1000, interactions // 1000), interactions=interactions)
     config = Config(workdir="", data=Data(shop=shop, strict=False))

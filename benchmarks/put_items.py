@@ -19,16 +19,18 @@ from typing import Any
 import numpy as np
 
 from benchmarks import record
-from rexjax import artifacts, items, settings
-from rexjax.config import Config
+from rexjax.artifacts import store
+from rexjax.config import values
+from rexjax.config.schema import Config
 from rexjax.encoders import text
 from rexjax.evaluation import significance
 from rexjax.evaluation.ranking import Requests
-from rexjax.retrieval import changes, index, scorer
-from rexjax.retrieval.changes import Contents, TextMap
+from rexjax.pipeline import items
+from rexjax.pipeline.stages import evaluate, inputs
+from rexjax.retrieval import index, index_updates, scorer
 from rexjax.retrieval.index import Index
+from rexjax.retrieval.index_updates import Contents, TextMap
 from rexjax.retrieval.scorer import Scorer
-from rexjax.stages import evaluate, inputs
 
 PARTS = 10
 _METRICS = ("recall@10", "ndcg@10")
@@ -50,9 +52,9 @@ def main() -> None:
 
 def measure(workdir: Path) -> list[dict[str, Any]]:
     """A row for each way of ranking the targets that were put in, and for the others' targets."""
-    config = settings.from_dict(Config, {"workdir": str(workdir)} | json.loads((workdir / "config.json").read_text()))
-    log = inputs.prepared(artifacts.read(workdir / "prepare"))
-    contents, found = changes.read(workdir / "index"), index.read(workdir / "index")
+    config = values.from_dict(Config, {"workdir": str(workdir)} | json.loads((workdir / "config.json").read_text()))
+    log = inputs.prepared(store.read(workdir / "prepare"))
+    contents, found = index_updates.read(workdir / "index"), index.read(workdir / "index")
     with tempfile.TemporaryDirectory() as shards:
         model = items.text_model(workdir)
         vectors = text.encode_texts(model, contents.items["text"], Path(shards), mesh=None)
@@ -84,15 +86,19 @@ def measure(workdir: Path) -> list[dict[str, Any]]:
 
 def _learnt(contents: Contents, vectors: np.ndarray, held: np.ndarray) -> TextMap:
     """From items that are not ``held``."""
-    learners = changes.learners(changes.remove(contents, {contents.items["item_id"][item] for item in held}))
+    learners = index_updates.learners(
+        index_updates.remove(contents, {contents.items["item_id"][item] for item in held})
+    )
     learners = np.setdiff1d(np.arange(len(vectors)), held)[learners]
-    return changes.fit_map(vectors[learners], changes.rows_of(contents, learners))
+    return index_updates.fit_map(vectors[learners], index_updates.rows_of(contents, learners))
 
 
 def _put_back(found: Index, contents: Contents, held: np.ndarray, text_map: TextMap, vectors: np.ndarray) -> Scorer:
     """The model with the rows of ``held`` from their text; in their places, so that dense ids stay."""
     new = {name: [column[item] for item in held] for name, column in contents.items.items()}
-    return found.scorer._replace(served=changes.put(contents, new, changes.predict(text_map, vectors[held])).served)
+    return found.scorer._replace(
+        served=index_updates.put(contents, new, index_updates.predict(text_map, vectors[held])).served
+    )
 
 
 def _asked_for(asked: Requests, wanted: np.ndarray) -> Requests:

@@ -66,7 +66,7 @@ def main() -> None:
 
 
 def _config(name: str, work: Path, data: str = "") -> Any:
-    from rexjax.config import Columns, Config, Data, Evaluate, Teacher, Training
+    from rexjax.config.schema import Columns, Config, Data, Evaluate, Teacher, Training
 
     folder, file, length, _ = SETS[name]
     moment = "day_since_first" if name == "beauty" else "timestamp"
@@ -81,8 +81,8 @@ def _prepare(name: str, data: str, work: Path) -> None:
     """The log as rexjax packs it, and the same for RecBole."""
     import numpy as np
 
-    from rexjax import pipeline
     from rexjax.data import histories
+    from rexjax.pipeline import runner
 
     if name == "ml-100k":  # its columns carry their types
         text = (Path(data) / SETS[name][0] / SETS[name][1]).read_text().replace("\t", ",")
@@ -95,7 +95,7 @@ def _prepare(name: str, data: str, work: Path) -> None:
         )
     else:
         config = _config(name, work, data)
-    pipeline.run(config, ("prepare", "encode"), update=True, say=lambda line: None)
+    runner.run(config, ("prepare", "encode"), update=True, say=lambda line: None)
     log = histories.read(work / "prepare")
     users = np.repeat(np.arange(log.users), np.diff(log.offsets))
     (work / "log").mkdir()
@@ -114,16 +114,16 @@ def _recbole(name: str, python: str, work: Path) -> dict[str, Any]:
 
 def _rexjax(name: str, work: Path, target: float) -> dict[str, Any]:
     """The curve until ``target``, and users ranked a second."""
-    from rexjax import artifacts
-    from rexjax.mesh import make_mesh
+    from rexjax.artifacts import store
     from rexjax.models import recommender
-    from rexjax.stages import inputs
+    from rexjax.pipeline.stages import inputs
+    from rexjax.runtime.mesh import make_mesh
     from rexjax.training import objectives
     from rexjax.training.loop import Task, fit
 
     config = _config(name, work)
-    log = inputs.prepared(artifacts.read(work / "prepare"))
-    catalogue = inputs.catalogue(log, inputs.content_vectors(artifacts.read(work / "encode")))
+    log = inputs.prepared(store.read(work / "prepare"))
+    catalogue = inputs.catalogue(log, inputs.content_vectors(store.read(work / "encode")))
     model, mesh, settings = (
         recommender.member(config.teacher, config.data.length),
         make_mesh(1, 1),

@@ -21,10 +21,10 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--one", type=int, required=True)
     pairs = parser.parse_args().one
-    from rexjax.config import Config, Data, Shop, Teacher, Training
-    from rexjax.mesh import make_mesh
-    from rexjax.stages import prepare
-    from rexjax.training import checkpoint, loop, saving
+    from rexjax.config.schema import Config, Data, Shop, Teacher, Training
+    from rexjax.pipeline.stages import prepare
+    from rexjax.runtime.mesh import make_mesh
+    from rexjax.training import checkpoint, loop, save_policy
 
     training = Training(epochs=EPOCHS, batch=BATCH, patience=EPOCHS)
     shop = Shop(users=USERS, items=ITEMS, interactions=INTERACTIONS)
@@ -39,14 +39,14 @@ def main() -> None:
         waited.append(time.monotonic() - started)
 
     checkpoint.Run.save = timed
-    by_time = saving.SECONDS
+    by_time = save_policy.SECONDS
     with tempfile.TemporaryDirectory() as folder:
         prepare.run(config, Path(folder), {})
         mesh, total = make_mesh(1, 1), 0.0
         task = _task(config, Path(folder), mesh)
         for number in range(2 * pairs):
             saved = number % 2 == 0
-            saving.SECONDS = by_time if saved else float("inf")
+            save_policy.SECONDS = by_time if saved else float("inf")
             place = Path(folder) / str(number)
             started = time.monotonic()
             curve = loop.fit(task, training, seed=0, mesh=mesh, folder=place).summary["curve"]
@@ -70,9 +70,9 @@ def _task(config, folder: Path, mesh):
     import numpy as np
     import pyarrow.parquet as pq
 
-    from rexjax.artifacts import Artifact
+    from rexjax.artifacts.store import Artifact
     from rexjax.models import recommender
-    from rexjax.stages import inputs
+    from rexjax.pipeline.stages import inputs
     from rexjax.training import loop, objectives
 
     items = pq.read_table(folder / "items.parquet").num_rows

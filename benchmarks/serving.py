@@ -52,7 +52,16 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as work:
         export_bundle(Path(work))
         servers = {
-            "rexjax": ["-m", "rexjax.cli", "serve", f"{work}/bundle", "--port", "8765", "--store", f"{work}/store.db"],
+            "rexjax": [
+                "-m",
+                "rexjax.cli.main",
+                "serve",
+                f"{work}/bundle",
+                "--port",
+                "8765",
+                "--store",
+                f"{work}/store.db",
+            ],
             "FastAPI + PyTorch + FAISS": ["-m", "benchmarks.serving_peer", f"{work}/peer.npz", "8766"],
         }
         best = {}
@@ -76,9 +85,9 @@ def export_bundle(work: Path, seed: int = 0, items: int = ITEMS) -> None:
     import pyarrow.parquet as pq
     from flax import linen as nn
 
-    from rexjax import artifacts
+    from rexjax.artifacts import store
     from rexjax.compression import quantize
-    from rexjax.config import Student
+    from rexjax.config.schema import Student
     from rexjax.models import recommender
     from rexjax.retrieval import index
     from rexjax.serving import export
@@ -92,7 +101,7 @@ def export_bundle(work: Path, seed: int = 0, items: int = ITEMS) -> None:
     names = {"item_id": [f"item-{i}" for i in range(items)], "title": [f"Title of item {i}" for i in range(items)]}
     pq.write_table(pa.table(names), folder / "items.parquet")
     index.write(folder, quantize.quantize(served, 8), settings, LENGTH, np.arange(items, 0, -1))
-    artifacts.finish(folder, "benchmark", content={}, seconds=0.0, config={}, metrics={})
+    store.finish(folder, "benchmark", content={}, seconds=0.0, config={}, metrics={})
     export.write(work / "run", work / "bundle")
     np.savez(work / "peer.npz", **{name.replace("/", "."): leaf for name, leaf in index.flatten(served).items()})
 

@@ -24,18 +24,19 @@ import jax
 import numpy as np
 
 from benchmarks import record, teachers
-from rexjax import budget, settings
-from rexjax.artifacts import Artifact
-from rexjax.budget import Budget
-from rexjax.compression import points
-from rexjax.config import Config
+from rexjax.artifacts import hashing
+from rexjax.artifacts.store import Artifact
+from rexjax.compression import variants
+from rexjax.config.schema import Config
 from rexjax.distillation import teacher_lists
 from rexjax.evaluation import significance
 from rexjax.evaluation.ranking import Requests, Result
 from rexjax.models import recommender
+from rexjax.pipeline import budget
+from rexjax.pipeline.budget import Budget
+from rexjax.pipeline.stages import distill, evaluate, inputs
 from rexjax.retrieval import scorer
 from rexjax.retrieval.scorer import Scorer
-from rexjax.stages import distill, evaluate, inputs
 
 BYTES = (64, 32, 16)
 CUTS = (1, 3, 10)
@@ -120,8 +121,8 @@ class _Set:
 
     def _distilled(self, config: Config, seed: int, models: tuple[str, ...] = ("student", "control")) -> Path:
         """Folder of a student, and its control; lists that are the same for several are written once."""
-        plain, own = settings.as_dict(self.config.student), settings.as_dict(config.student)
-        about = " ".join([str(seed), *settings.differences(plain, own)])
+        plain, own = hashing.as_dict(self.config.student), hashing.as_dict(config.student)
+        about = " ".join([str(seed), *hashing.differences(plain, own)])
         folder = self.artifacts["teacher"].folder / f"student {re.sub(r'[^a-z0-9._-]+', ' ', about).strip()}"
         folder.mkdir(exist_ok=True)
         teacher_lists.share(folder, folder.with_name("lists"), config.student, seed)
@@ -193,15 +194,15 @@ class _Set:
         artifacts = self.artifacts | {"distill": Artifact(folder, {"hash": folder.name})}
         return budget.trials(config, folder / "budget", artifacts, print)
 
-    def _smaller(self, trial: budget.Trials, point: points.Point) -> Scorer:
+    def _smaller(self, trial: budget.Trials, point: variants.Point) -> Scorer:
         trial.train(point)
         own = recommender.student(replace(self.config.student, width=point.width), self.config.data.length)
-        return scorer.model(own, points.quantized(trial.model(point), point))
+        return scorer.model(own, variants.quantized(trial.model(point), point))
 
-    def _points(self, trial: budget.Trials, quick: bool) -> list[tuple[str, points.Point]]:
+    def _points(self, trial: budget.Trials, quick: bool) -> list[tuple[str, variants.Point]]:
         config = self.config
         names = dict.fromkeys(("int8", config.compress.served) if quick else (*config.compress.points, "half"))
-        named = [("", points.parse(name, config.student.width)) for name in names]
+        named = [("", variants.parse(name, config.student.width)) for name in names]
         if quick:
             return named
         for size in BYTES:
@@ -209,7 +210,7 @@ class _Set:
                 trial.train(point) for point in budget.candidates(config, Budget("bytes_per_item", size), trial.cost)
             ]
             best = max(tried, key=lambda one: one.ndcg)
-            named.append((f"{size} bytes: ", points.parse(best.name, config.student.width)))
+            named.append((f"{size} bytes: ", variants.parse(best.name, config.student.width)))
         return named
 
     def _lists(self, model: Scorer) -> np.ndarray:

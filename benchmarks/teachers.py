@@ -21,14 +21,14 @@ from typing import Any
 import numpy as np
 
 from benchmarks import record
-from rexjax import config as configs
-from rexjax import pipeline, sweep
-from rexjax.artifacts import Artifact
-from rexjax.config import Config, Teacher
+from rexjax.artifacts.store import Artifact
+from rexjax.config import schema as configs
+from rexjax.config.schema import Config, Teacher
 from rexjax.evaluation import requests, significance
 from rexjax.models import recommender
+from rexjax.pipeline import runner, sweep
+from rexjax.pipeline.stages import evaluate, inputs, teacher
 from rexjax.retrieval import scorer
-from rexjax.stages import evaluate, inputs, teacher
 
 SETS = {
     "beauty": ("configs/amazon.py", "amazon-beauty", {}),
@@ -112,7 +112,7 @@ class Variant:
         config = self.config if text else _without_text(self.config)
         place = RUNS / self.name / config.data.split / ("text" if text else "ids")
         config = replace(config, workdir=str(place))
-        made = pipeline.run(config, ("prepare", "encode"), update=True, say=print)
+        made = runner.run(config, ("prepare", "encode"), update=True, say=print)
         artifacts = {outcome.stage: outcome.artifact for outcome in made}
         seeded = replace(config, seed=seed)
         folder = place / f"teacher {sweep.trial_key(seeded, config.teacher, artifacts)}"

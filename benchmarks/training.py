@@ -78,19 +78,18 @@ def _loss(kind: str) -> dict[str, float]:
     import jax
     import jax.numpy as jnp
 
-    from rexjax import losses
-    from rexjax.embedding import softmax
-    from rexjax.mesh import make_mesh
+    from rexjax.losses import sampled, sharded_softmax
+    from rexjax.runtime.mesh import make_mesh
 
     tokens, rows, mesh, rng = 2200, 12_101, make_mesh(1, 1), np.random.default_rng(0)
     users, items = (jnp.asarray(rng.normal(size=(n, WIDTH)), jnp.float32) for n in (tokens, rows))
     labels = jnp.asarray(rng.integers(0, rows, tokens), jnp.int32)
 
     def plain(users: Any, items: Any) -> Any:
-        return losses.softmax_cross_entropy(users @ items.T, labels)
+        return sampled.softmax_cross_entropy(users @ items.T, labels)
 
     def chunked(users: Any, items: Any) -> Any:
-        return softmax.cross_entropy(users, items, softmax.one_label(labels), None, 1.0, mesh) / tokens
+        return sharded_softmax.cross_entropy(users, items, sharded_softmax.one_label(labels), None, 1.0, mesh) / tokens
 
     loss = {"plain": plain, "chunked": chunked}[kind]
     run = jax.jit(jax.value_and_grad(loss, (0, 1))).lower(users, items).compile()
@@ -100,9 +99,9 @@ def _loss(kind: str) -> dict[str, float]:
 
 def _batches(name: str, folder: str) -> tuple[list[Any], int]:
     """The first batches of an epoch, and the number of items."""
-    from rexjax.config import Columns, Config, Data
+    from rexjax.config.schema import Columns, Config, Data
     from rexjax.data import batches, histories
-    from rexjax.stages import prepare
+    from rexjax.pipeline.stages import prepare
 
     place, moment, length, size = SETS[name]
     data = Data(
@@ -124,12 +123,12 @@ def _rexjax(name: str, folder: str) -> dict[str, float]:
     import jax
     import jax.numpy as jnp
 
-    from rexjax.config import Teacher, Training
-    from rexjax.mesh import make_mesh
+    from rexjax.config.schema import Teacher, Training
     from rexjax.models import recommender
+    from rexjax.runtime.mesh import make_mesh
     from rexjax.training import objectives, state, step
     from rexjax.training.catalogue import Catalogue, place
-    from rexjax.training.stretch import make_run, stretches
+    from rexjax.training.multi_step import make_run, stretches
 
     batches, items = _batches(name, folder)
     training = Training(batch=len(batches[0].items))

@@ -49,9 +49,10 @@ config = Config(
 # changed. Stop it halfway and it goes on where it was.
 
 # %%
-from rexjax import pipeline, run
+from rexjax import run
+from rexjax.pipeline import runner
 
-outcomes = run(config, tuple(pipeline.BY_NAME), update=False, say=print)
+outcomes = run(config, tuple(runner.BY_NAME), update=False, say=print)
 done = {outcome.stage: outcome.artifact for outcome in outcomes}
 
 # %% [markdown]
@@ -106,8 +107,8 @@ pd.DataFrame(rows).T[columns].map(lambda value: f"{value:,.0f}" if value > 1 els
 
 # %%
 from rexjax.compression.quantize import dequantize
+from rexjax.pipeline.stages import inputs
 from rexjax.retrieval import index
-from rexjax.stages import inputs
 
 found = index.read(done["index"].folder)
 figure, (left, right) = plt.subplots(1, 2, figsize=(13, 4.6), dpi=75)

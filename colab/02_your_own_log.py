@@ -93,11 +93,11 @@ def get_config():
 # %%
 import matplotlib.pyplot as plt
 
-from rexjax import artifacts
+from rexjax.artifacts import store
 from rexjax.evaluation.pictures import draw_curves, dress
 
-curves = {"teacher": artifacts.read(Path("runs/mine/teacher")).metrics["curve"]}
-curves |= {name: artifacts.read(Path("runs/mine/distill")).metrics[name]["curve"] for name in ("student", "control")}
+curves = {"teacher": store.read(Path("runs/mine/teacher")).metrics["curve"]}
+curves |= {name: store.read(Path("runs/mine/distill")).metrics[name]["curve"] for name in ("student", "control")}
 figure, axes = plt.subplots(figsize=(5.5, 3), dpi=80, layout="constrained")
 draw_curves(axes, curves, "ndcg@10")
 dress(axes, "epoch", "NDCG@10, validation")

@@ -54,7 +54,7 @@ _ = run(config, ("prepare", "encode", "teacher", "distill"), update=False, say=p
 # `rexjax compress CONFIG --budget "bytes_per_item=16"`; other budgets are `flops=`, `p50_ms=` and `quality>=`.
 
 # %%
-from rexjax import budget
+from rexjax.pipeline import budget
 
 chosen, tried = budget.run(config, budget.read("bytes_per_item=16"), print)
 kept = budget.keep(config, chosen.name, print)

@@ -61,7 +61,7 @@ import pandas as pd
 
 from rexjax.evaluation.pictures import dress
 from rexjax.evaluation.significance import bootstrap_mean, paired_bootstrap
-from rexjax.stages import evaluate, inputs
+from rexjax.pipeline.stages import evaluate, inputs
 
 logs = {name: inputs.prepared(artifacts["prepare"]) for name, artifacts in done.items()}
 models = {name: evaluate.models_of(own, done[name], logs[name]) for name, own in splits.items()}

@@ -7,13 +7,13 @@ from importlib import import_module
 from typing import Any
 
 _NAMES = {
-    "Config": "rexjax.config",
+    "Config": "rexjax.config.schema",
     "Recommender": "rexjax.models.recommender",
     "UserError": "rexjax.errors",
     "evaluate": "rexjax.evaluation.ranking",
-    "load_config": "rexjax.config:load",
-    "make_mesh": "rexjax.mesh",
-    "run": "rexjax.pipeline",
+    "load_config": "rexjax.config.schema:load",
+    "make_mesh": "rexjax.runtime.mesh",
+    "run": "rexjax.pipeline.runner",
     "top_k": "rexjax.retrieval.topk",
 }
 __all__ = sorted(_NAMES)

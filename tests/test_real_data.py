@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from rexjax import config as configs
-from rexjax.stages import prepare
+from rexjax.config import schema as configs
+from rexjax.pipeline.stages import prepare
 
 DATA = Path(os.environ.get("REXJAX_DATA") or "no such folder")
 CONFIGS = Path(__file__).parent.parent / "configs"

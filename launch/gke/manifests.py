@@ -20,9 +20,9 @@ import tyro
 import yaml
 
 from rexjax.config import Config, load
+from rexjax.config.values import check
 from rexjax.errors import UserError
 from rexjax.planning import topology
-from rexjax.settings import check
 
 # https://cloud.google.com/kubernetes-engine/docs/concepts/plan-tpus
 ACCELERATORS = {

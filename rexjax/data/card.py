@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from rexjax.config import Config
+from rexjax.config.schema import Config
 from rexjax.data.histories import Histories
 from rexjax.errors import UserError
 

@@ -12,7 +12,7 @@ import ibis.expr.datatypes as dt
 from ibis import _
 from ibis.expr.types import Column, Table
 
-from rexjax.config import Columns, Data
+from rexjax.config.schema import Columns, Data
 from rexjax.data.engines import count, fetch, numbered
 from rexjax.errors import UserError
 

@@ -35,7 +35,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rexjax.config import Shop
+from rexjax.config.schema import Shop
 from rexjax.data.shop_catalogue import CATEGORIES, DAY, START, TIERS, Catalogue, Dynamics, catalogue
 from rexjax.errors import UserError
 

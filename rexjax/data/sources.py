@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from ibis.expr.types import Table
 
-from rexjax.config import Data
+from rexjax.config.schema import Data
 from rexjax.data import engines, shop
 from rexjax.errors import UserError
 

@@ -20,14 +20,14 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from rexjax import preemption
-from rexjax.artifacts import write_json
-from rexjax.config import Student
+from rexjax.artifacts.store import write_json
+from rexjax.config.schema import Student
 from rexjax.data.batches import Batch
 from rexjax.errors import UserError
-from rexjax.mesh import replicated, sharding
 from rexjax.models.recommender import Recommender, Served, gather
-from rexjax.progress import track
+from rexjax.runtime import preemption
+from rexjax.runtime.mesh import replicated, sharding
+from rexjax.runtime.progress import track
 from rexjax.training.objectives import Lists
 
 _CHUNK = 1 << 18  # lists in memory at a time

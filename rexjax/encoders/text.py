@@ -21,7 +21,7 @@ from rexjax.encoders.bert import Bert, BertConfig, Pooling, pool
 from rexjax.encoders.loading import TextModel
 from rexjax.encoders.shards import Shard, digest
 from rexjax.errors import UserError
-from rexjax.progress import track
+from rexjax.runtime.progress import track
 
 BUCKETS = (8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
 _NOMINAL_LENGTH = 32  # the length at which a batch has as many rows as the caller asked for

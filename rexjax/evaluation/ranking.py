@@ -16,7 +16,7 @@ import numpy as np
 
 from rexjax.errors import UserError
 from rexjax.evaluation import metrics
-from rexjax.progress import track
+from rexjax.runtime.progress import track
 
 _SCORES_AT_ONCE = 2 * 2**20  # floats: 8 MiB; larger arrays cost more in page faults than they save
 _SHORTEST = 8  # narrower histories and seen lists are not worth a program of their own

@@ -13,7 +13,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from rexjax.config import Student, Teacher, Training
+from rexjax.config.schema import Student, Teacher, Training
 from rexjax.embedding.bags import Feature
 from rexjax.embedding.optimizers import OPTIMIZERS, schedule
 from rexjax.embedding.table import Table

@@ -10,10 +10,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from rexjax import artifacts
-from rexjax.config import Config
+from rexjax.artifacts import store
+from rexjax.config.schema import Config
 from rexjax.errors import UserError
-from rexjax.planning.child import Request, to_line
+from rexjax.planning.compile_worker import Request, to_line
 from rexjax.planning.topology import ENVIRONMENT, Topology, larger
 
 
@@ -32,7 +32,7 @@ class Compiler:
             )
         self._log = tempfile.TemporaryFile()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "rexjax.planning.child"],
+            [sys.executable, "-m", "rexjax.planning.compile_worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
@@ -73,7 +73,7 @@ def sizes(config: Config, items: int | None) -> dict[str, int]:
     """
     known: dict[str, int] = {}
     if (Path(config.workdir) / "prepare" / "manifest.json").exists():
-        metrics = artifacts.read(Path(config.workdir) / "prepare").metrics
+        metrics = store.read(Path(config.workdir) / "prepare").metrics
         known = {name: metrics[name] for name in ("items", "users", "interactions")}
     elif config.data.source == "shop":
         known = {name: getattr(config.data.shop, name) for name in ("items", "users", "interactions")}

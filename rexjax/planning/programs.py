@@ -13,16 +13,16 @@ import jax
 import jax.numpy as jnp
 
 from rexjax.compression.quantize import quantize
-from rexjax.config import Config, Training
+from rexjax.config.schema import Config, Training
 from rexjax.data.batches import Batch
 from rexjax.embedding import table as tables
 from rexjax.encoders import loading, text
 from rexjax.encoders.bert import Bert, BertConfig
 from rexjax.errors import UserError
-from rexjax.mesh import replicated, sharding
 from rexjax.models import recommender
 from rexjax.models.recommender import Recommender, Served
 from rexjax.retrieval import scorer, sharded
+from rexjax.runtime.mesh import replicated, sharding
 from rexjax.training import objectives, state, step
 from rexjax.training.catalogue import Constants, block_size
 from rexjax.training.objectives import Lists, Objective

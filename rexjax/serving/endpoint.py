@@ -19,7 +19,7 @@ from starlette.types import Receive, Scope, Send
 from rexjax.serving import messages
 from rexjax.serving.engine import Busy
 from rexjax.serving.keys import Key, Keys
-from rexjax.serving.measures import Measures
+from rexjax.serving.metrics import Measures
 
 _LOG = logging.getLogger("rexjax.serving")
 FAILED = "this should not have happened; the log says more"

@@ -17,14 +17,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from jax import export as exports
 
-from rexjax import artifacts
+from rexjax.artifacts import hashing, store
 from rexjax.errors import UserError
 from rexjax.retrieval import files
 from rexjax.retrieval import index as indexes
 from rexjax.retrieval.index import Index
 from rexjax.retrieval.rows import count, take
 from rexjax.retrieval.topk import top_k
-from rexjax.serving import origins
+from rexjax.serving import comparison_export
 from rexjax.serving.bundle import FORMAT, PARTS, Probe
 
 PLATFORMS = ("cpu", "cuda", "tpu")
@@ -44,11 +44,11 @@ def write(workdir: Path, folder: Path, compare: bool = False) -> dict[str, Any]:
     Raises:
         UserError: the index (or teacher or student) is not there or damaged, or ``folder`` holds something else.
     """
-    artifact = artifacts.read(workdir / "index")
+    artifact = store.read(workdir / "index")
     if _others(folder):
         raise UserError(f"{folder} holds something else: export into a new folder")
     index = indexes.read(artifact.folder)
-    compared = origins.read(workdir, index) if compare else {}
+    compared = comparison_export.read(workdir, index) if compare else {}
     before = {path for path in folder.glob(f"{PARTS}*") if path.is_dir()}
     place = folder / f"{PARTS}{artifact.hash[:12]}-{time.time_ns()}"
     _write_parts(index, place)
@@ -56,7 +56,7 @@ def write(workdir: Path, folder: Path, compare: bool = False) -> dict[str, Any]:
         "format": FORMAT,
         "index": artifact.hash,
         "name": f"student_{artifact.manifest['config'].get('compress.served', 'served')}",
-        "compared": origins.write(compared, index.length, place, PLATFORMS),
+        "compared": comparison_export.write(compared, index.length, place, PLATFORMS),
         "items": len(index.titles),
         "rows": room(len(index.titles)),
         "length": index.length,
@@ -67,9 +67,9 @@ def write(workdir: Path, folder: Path, compare: bool = False) -> dict[str, Any]:
         "platforms": PLATFORMS,
         "probe": _probe(index)._asdict(),
         "place": place.name,
-        "files": {path.name: artifacts.file_hash(path) for path in sorted(place.iterdir())},
+        "files": {path.name: hashing.file_hash(path) for path in sorted(place.iterdir())},
     }
-    artifacts.write_json(folder / "bundle.json", about)  # from here on, and not before, the folder holds the new one
+    store.write_json(folder / "bundle.json", about)  # from here on, and not before, the folder holds the new one
     for path in before:
         shutil.rmtree(path)
     return about

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from rexjax.serving.compared import MOST
+from rexjax.serving.comparison import MOST
 from rexjax.serving.messages import Compare, Events, Explain, Recommend
 
 

@@ -20,10 +20,10 @@ from rexjax.serving import messages
 from rexjax.serving.bundle import Bundle
 from rexjax.serving.endpoint import FAILED, Application, Endpoint
 from rexjax.serving.engine import Engine, Question, padded
-from rexjax.serving.front import Front, files
 from rexjax.serving.keys import Keys
-from rexjax.serving.measures import Measures
+from rexjax.serving.metrics import Measures
 from rexjax.serving.openapi import describe
+from rexjax.serving.pages import Front, files
 from rexjax.serving.store import Store
 from rexjax.serving.swap import compile_apart, settle
 

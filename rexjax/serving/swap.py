@@ -14,7 +14,7 @@ from pathlib import Path
 
 import jax
 
-from rexjax.mesh import keep_compiled_programs
+from rexjax.runtime.compile_cache import keep_compiled_programs
 from rexjax.serving.bundle import Bundle
 from rexjax.serving.engine import warm
 

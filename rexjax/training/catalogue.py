@@ -10,7 +10,7 @@ from jax.sharding import Mesh
 from rexjax.embedding import order
 from rexjax.embedding import table as tables
 from rexjax.embedding.table import Table
-from rexjax.mesh import replicated, sharding
+from rexjax.runtime.mesh import replicated, sharding
 
 BLOCKS = 1 << 20
 """Negatives are drawn by popularity from at most so many blocks of neighbouring items, evenly inside one (a block is

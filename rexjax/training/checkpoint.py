@@ -13,12 +13,12 @@ import numpy as np
 import orbax.checkpoint as ocp
 from flax import traverse_util
 
-from rexjax import processes
-from rexjax.artifacts import arrays_digest
+from rexjax.artifacts.hashing import arrays_digest
 from rexjax.errors import UserError
-from rexjax.preemption import Preempted
-from rexjax.progress import notice
-from rexjax.training import sums
+from rexjax.runtime import processes
+from rexjax.runtime.preemption import Preempted
+from rexjax.runtime.progress import notice
+from rexjax.training import checksums
 
 
 class Progress(NamedTuple):
@@ -33,7 +33,7 @@ class Progress(NamedTuple):
     curve: list[dict[str, float]]
     """One entry an epoch."""
     under_way: dict[str, Any] | None = None
-    """What the epoch after those has found so far (``rexjax.training.epoch``); None: it has not begun."""
+    """What the epoch after those has found so far (``rexjax.training.epoch_metrics``); None: it has not begun."""
 
 
 class Run:
@@ -79,7 +79,7 @@ class Run:
         self._manager.wait_until_finished()
         newest = self._manager.latest_step()
         if processes.first() and newest and newest != self._complete:  # this is called after each stretch of steps
-            sums.complete(self._folder / str(newest))
+            checksums.complete(self._folder / str(newest))
             self._complete = newest
 
     def restore(self, like: Callable[[dict[str, list[int]]], Any], best: Any) -> tuple[Progress, Any, Any] | None:
@@ -95,7 +95,7 @@ class Run:
             UserError: the checkpoint is of a model with other shapes.
         """
         for number in sorted(self._manager.all_steps(), reverse=True):
-            damage = sums.damage(self._folder / str(number)) if processes.first() else ""
+            damage = checksums.damage(self._folder / str(number)) if processes.first() else ""
             found = None
             if processes.everywhere(not damage):
                 found, damage = self._read(number, like, best)
@@ -130,7 +130,7 @@ class Run:
         """Called in Orbax's thread when all is written and nothing has its final name."""
         if processes.first():
             for folder in self._folder.glob("*.orbax-checkpoint-tmp"):
-                sums.write(folder)
+                checksums.write(folder)
 
     @contextlib.contextmanager
     def _told(self) -> Iterator[None]:

@@ -8,22 +8,22 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from rexjax import preemption, processes
-from rexjax.config import Training
+from rexjax.artifacts.hashing import as_dict
+from rexjax.config.schema import Training
 from rexjax.data.batches import Batch
 from rexjax.embedding.table import Table
 from rexjax.errors import UserError
 from rexjax.models.recommender import Params, Recommender
-from rexjax.progress import track
-from rexjax.settings import as_dict
-from rexjax.training import checkpoint, disk, log, state
+from rexjax.runtime import preemption, processes
+from rexjax.runtime.progress import track
+from rexjax.training import checkpoint, checkpoint_layout, log, state
 from rexjax.training.catalogue import Catalogue, Constants, place
-from rexjax.training.epoch import UnderWay
+from rexjax.training.epoch_metrics import UnderWay
+from rexjax.training.multi_step import Stretch, make_run, stretches
 from rexjax.training.objectives import Objective
 from rexjax.training.profile import Steps
-from rexjax.training.saving import Saver
+from rexjax.training.save_policy import Saver
 from rexjax.training.step import make_step
-from rexjax.training.stretch import Stretch, make_run, stretches
 
 
 class Task(NamedTuple):
@@ -86,7 +86,7 @@ def fit(
     constants = place(task.catalogue, table, mesh)
     current = _first_state(task, config, table, constants, seed, mesh)
     about = state.abstract(model, config, table, text_width=text_width, mesh=mesh), table, mesh
-    to_disk, from_disk = disk.writer(*about), disk.reader(*about)
+    to_disk, from_disk = checkpoint_layout.writer(*about), checkpoint_layout.reader(*about)
     whole = jax.jit(lambda current: state.whole(current, table, mesh))
 
     def on_host(current: state.TrainState) -> Params:
@@ -101,7 +101,7 @@ def fit(
         checkpoint.Run(folder / "checkpoints" / task.name) as run,
         _log(folder / "logs", task.name, wandb_project, config) as write,
     ):
-        if found := run.restore(disk.like(*about), best):
+        if found := run.restore(checkpoint_layout.like(*about), best):
             progress, current, best = found[0], from_disk(found[1]), found[2]
         saver, done = Saver(run, save_every), None
 

@@ -11,11 +11,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rexjax import losses
-from rexjax.config import Teacher
-from rexjax.embedding import softmax
+from rexjax.config.schema import Teacher
 from rexjax.embedding import table as tables
 from rexjax.embedding.bags import Feature
+from rexjax.losses import sampled as losses
+from rexjax.losses import sharded_softmax
 from rexjax.models.layers import normalize
 from rexjax.models.recommender import Recommender
 from rexjax.training.catalogue import Constants, draw_evenly, draw_popular
@@ -78,7 +78,7 @@ def of_teacher(recommender: Recommender, config: Teacher) -> Objective:
 
 def full_softmax(recommender: Recommender) -> Objective:
     """Cross-entropy of the next item over the whole catalogue."""
-    return _over_all_items(recommender, lambda labels, *_: softmax.one_label(labels))
+    return _over_all_items(recommender, lambda labels, *_: sharded_softmax.one_label(labels))
 
 
 def distilled(recommender: Recommender, ranking: float = 0.0, alignment: float = 0.0) -> Objective:
@@ -91,7 +91,7 @@ def distilled(recommender: Recommender, ranking: float = 0.0, alignment: float =
 
     def targets(labels, lists, table, mesh):
         rows = tables.physical(lists.items.reshape(len(labels), -1), table, mesh)
-        return softmax.mixture(labels, softmax.Targets(rows, lists.weights.reshape(rows.shape)))
+        return sharded_softmax.mixture(labels, sharded_softmax.Targets(rows, lists.weights.reshape(rows.shape)))
 
     def ranked(at: _Forward, table, mesh):
         drawn, _ = draw_evenly(at.constants, jax.random.fold_in(at.key, 2), at.lists.items.shape[-1], table)
@@ -117,7 +117,9 @@ def distilled(recommender: Recommender, ranking: float = 0.0, alignment: float =
 
 
 def _over_all_items(
-    recommender: Recommender, targets: Callable[..., softmax.Targets], beside: Callable[..., Any] = lambda *_: 0.0
+    recommender: Recommender,
+    targets: Callable[..., sharded_softmax.Targets],
+    beside: Callable[..., Any] = lambda *_: 0.0,
 ) -> Objective:
     """The mean over labels; ``targets(labels [T] as the table lies, lists, table, mesh)``; ``beside`` is added."""
 
@@ -129,7 +131,7 @@ def _over_all_items(
         wanted = targets(labels, lists, table, mesh)
         flat = users.reshape(-1, users.shape[-1])
         both = _with_prior(flat, items, constants.prior / recommender.scale)
-        total = softmax.cross_entropy(*both, wanted, constants.real, recommender.scale, mesh)
+        total = sharded_softmax.cross_entropy(*both, wanted, constants.real, recommender.scale, mesh)
         more = beside(_Forward(params, batch, lists, constants, key, items, vectors, users), table, mesh)
         return total / jnp.maximum((labels >= 0).sum(), 1) + more
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import jax
 
-from rexjax import processes
+from rexjax.runtime import processes
 
 SHOWN = 15
 """Kinds of operations in the summary."""

@@ -8,13 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from rexjax.config import Training
+from rexjax.config.schema import Training
 from rexjax.embedding import order
 from rexjax.embedding import table as tables
 from rexjax.embedding.optimizers import schedule
 from rexjax.embedding.table import Table, TableState
-from rexjax.mesh import replicated, shardings
 from rexjax.models.recommender import Params, Recommender
+from rexjax.runtime.mesh import replicated, shardings
 
 
 class TrainState(NamedTuple):

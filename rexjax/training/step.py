@@ -8,13 +8,13 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
 
-from rexjax.config import Training
+from rexjax.config.schema import Training
 from rexjax.data.batches import Batch
 from rexjax.embedding import features
 from rexjax.embedding import table as tables
 from rexjax.embedding.table import Table, TableState
-from rexjax.mesh import replicated, sharding
 from rexjax.models.recommender import Params, Recommender
+from rexjax.runtime.mesh import replicated, sharding
 from rexjax.training.catalogue import Constants, constants_shardings
 from rexjax.training.objectives import NamedRows, Objective, WholeTable
 from rexjax.training.state import TrainState, abstract, optimizer

@@ -6,7 +6,7 @@ from flax import linen as nn
 
 from rexjax.compression import prune
 from rexjax.compression.prune import magnitude_prune
-from rexjax.config import Student
+from rexjax.config.schema import Student
 from rexjax.models import recommender
 from rexjax.models.recommender import Served
 

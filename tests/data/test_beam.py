@@ -6,11 +6,11 @@ import importlib.util
 import numpy as np
 import pytest
 
-from rexjax import artifacts
-from rexjax.config import Columns, Config, Data, Shop
+from rexjax.artifacts import store
+from rexjax.config.schema import Columns, Config, Data, Shop
 from rexjax.data import histories
 from rexjax.errors import UserError
-from rexjax.stages import prepare
+from rexjax.pipeline.stages import prepare
 
 needs_beam = pytest.mark.skipif(importlib.util.find_spec("apache_beam") is None, reason="needs rexjax[beam]")
 SHOP = Data(
@@ -22,10 +22,10 @@ SHOP = Data(
 
 
 def artifact_of(folder, **settings):
-    artifacts.begin(folder, "key")
+    store.begin(folder, "key")
     metrics = prepare.run(Config(workdir="", data=dataclasses.replace(SHOP, **settings)), folder, {})
     content = metrics.pop("content")
-    return metrics, artifacts.finish(folder, "key", content=content, seconds=0, config={}, metrics=metrics)
+    return metrics, store.finish(folder, "key", content=content, seconds=0, config={}, metrics=metrics)
 
 
 @needs_beam

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from rexjax.config import Config
+from rexjax.config.schema import Config
 from rexjax.data import card, splits
 from rexjax.data.histories import Histories
 

@@ -12,11 +12,11 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 
-from rexjax import artifacts
-from rexjax.config import Columns, Config, Data, Shop
-from rexjax.data import engines, interactions, moments, sources
+from rexjax.artifacts import store
+from rexjax.config.schema import Columns, Config, Data, Shop
+from rexjax.data import engines, interactions, quantiles, sources
 from rexjax.errors import UserError
-from rexjax.stages import prepare
+from rexjax.pipeline.stages import prepare
 
 needs_spark = pytest.mark.skipif(
     importlib.util.find_spec("pyspark") is None or shutil.which("java") is None,
@@ -92,10 +92,10 @@ UNTIDY = Columns(user="who", item="sku", time="at", rating="stars", session="vis
 
 def artifact_of(engine, folder, files, **settings):
     data = Data(**{"engine": engine, "path": str(files), "strict": False, "source": "files"} | settings)
-    artifacts.begin(folder, "key")
+    store.begin(folder, "key")
     metrics = prepare.run(Config(workdir="", seed=3, data=data), folder, {})
     content = metrics.pop("content")
-    return metrics, artifacts.finish(folder, "key", content=content, seconds=0, config={}, metrics=metrics)
+    return metrics, store.finish(folder, "key", content=content, seconds=0, config={}, metrics=metrics)
 
 
 @needs_spark
@@ -180,10 +180,10 @@ def test_quantiles_are_the_same_on_either_engine(spark, duckdb, tmp_path, monkey
     rng = np.random.default_rng(0)
     times = np.append(1.7e9 + rng.random(300) * 1e7, np.repeat(1.705e9, 100))
     write(pa.table({"time": times}), tmp_path / "log.parquet")
-    monkeypatch.setattr(moments, "_FEW", 50)
-    monkeypatch.setattr(moments, "_BUCKETS", 4)
+    monkeypatch.setattr(quantiles, "_FEW", 50)
+    monkeypatch.setattr(quantiles, "_BUCKETS", 4)
     found = [
-        moments.at_shares(sources.read_file(con, tmp_path / "log.parquet"), (0.8, 0.33)) for con in (duckdb, spark)
+        quantiles.at_shares(sources.read_file(con, tmp_path / "log.parquet"), (0.8, 0.33)) for con in (duckdb, spark)
     ]
     assert found[0] == found[1]
     np.testing.assert_allclose(found[0], np.quantile(times, (0.8, 0.33)), rtol=1e-15)

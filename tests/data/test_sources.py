@@ -7,7 +7,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 
-from rexjax.config import Data, Shop
+from rexjax.config.schema import Data, Shop
 from rexjax.data import engines, sources
 from rexjax.errors import UserError
 

@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from rexjax import preemption
-from rexjax.config import Student, Teacher
+from rexjax.config.schema import Student, Teacher
 from rexjax.data import batches, splits
 from rexjax.data.histories import Histories
 from rexjax.distillation import teacher_lists
 from rexjax.errors import UserError
-from rexjax.mesh import make_mesh
 from rexjax.models import recommender
 from rexjax.models.layers import Row
+from rexjax.runtime import preemption
+from rexjax.runtime.mesh import make_mesh
 
 N, L, B, K = 25, 8, 8, 6
 MODEL = recommender.teacher(Teacher(width=8, layers=1, heads=2, dropout=0.5), L)

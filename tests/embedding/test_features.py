@@ -9,7 +9,7 @@ from rexjax.embedding.bags import Feature
 from rexjax.embedding.optimizers import Sgd
 from rexjax.embedding.table import Table
 from rexjax.errors import UserError
-from rexjax.mesh import make_mesh
+from rexjax.runtime.mesh import make_mesh
 
 V, D, B, K = 53, 4, 16, 3
 SHARED = (Feature("target"), Feature("basket", "mean"), Feature("tags", "sqrtn"), Feature("words", "sum"))

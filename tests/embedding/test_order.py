@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from rexjax.embedding import order
-from rexjax.mesh import make_mesh
+from rexjax.runtime.mesh import make_mesh
 
 
 def lying(rows: int, mesh) -> tuple[np.ndarray, jax.Array]:

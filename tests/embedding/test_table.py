@@ -11,7 +11,7 @@ from rexjax.embedding import table as tables
 from rexjax.embedding.optimizers import OPTIMIZERS, ExactAdam, LazyAdam, Sgd
 from rexjax.embedding.table import Table, TableState
 from rexjax.errors import UserError
-from rexjax.mesh import make_mesh
+from rexjax.runtime.mesh import make_mesh
 
 V, D, N, RATE = 1003, 8, 64, 0.01
 TARGET = np.random.default_rng(1).normal(size=(N, D)).astype(np.float32)

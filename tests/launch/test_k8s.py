@@ -9,11 +9,11 @@ import tyro
 import yaml
 from prometheus_client import generate_latest
 
-from rexjax import cli
+from rexjax.cli import main
 from rexjax.errors import UserError
 from rexjax.serving import run, server
 from rexjax.serving.keys import Keys
-from rexjax.serving.measures import Measures
+from rexjax.serving.metrics import Measures
 from tests.launch import schemas
 
 K8S = Path(__file__).parent.parent.parent / "launch/k8s"
@@ -65,7 +65,7 @@ def test_every_path_is_a_route(app):
 def test_flags_and_ports_are_those_of_the_command(tmp_path):
     command, *flags = CONTAINER["args"]
     assert command == "serve"
-    asked = tyro.cli(cli.Serve, args=flags)
+    asked = tyro.cli(main.Serve, args=flags)
     ports = {one["name"]: one["containerPort"] for one in CONTAINER["ports"]}
     assert ports == {"http": asked.port}
     assert POD["metadata"]["annotations"]["prometheus.io/port"] == str(asked.port)
@@ -77,7 +77,7 @@ def test_flags_and_ports_are_those_of_the_command(tmp_path):
 
 def test_what_is_read_is_mounted_read_only_and_what_is_written_is_the_replicas_own():
     _, *flags = CONTAINER["args"]
-    asked = tyro.cli(cli.Serve, args=flags)
+    asked = tyro.cli(main.Serve, args=flags)
     mounts = {Path(one["mountPath"]): one for one in CONTAINER["volumeMounts"]}
     volumes = {one["name"]: one for one in POD["spec"]["volumes"]}
     assert mounts[asked.folder]["readOnly"] and mounts[asked.keys.parent]["readOnly"]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rexjax import cli
+from rexjax.cli import main
 from rexjax.planning import plan, topology
 
 REPOSITORY = Path(__file__).parent.parent.parent
@@ -65,13 +65,13 @@ def test_rexjax_knows_the_plan_and_the_run(monkeypatch, tmp_path):
     answer = {"fits": True, "programs": {}, "topology": "", "devices": 1, "slices": 1, "mesh": {}, "items": 1}
     monkeypatch.setattr(plan, "make", lambda *given: asked.update(given=given) or answer)
     monkeypatch.chdir(REPOSITORY)
-    cli.main(shlex.split(printed.splitlines()[0])[1:])
+    main.main(shlex.split(printed.splitlines()[0])[1:])
     config, where, items = asked["given"]
     assert (config.teacher.training.epochs, where, items) == (4, topology.Topology("v5e", "4x8", 2), 500)
     started = next(line for line in printed.splitlines() if "on_worker.sh start" in line)
     command = shlex.split(next(word for word in shlex.split(started) if word.startswith("--command=")))
     assert command[1:3] == ["on_worker.sh", "start"]
-    config = cli._parse("run", ["configs/quickstart.py", *command[4:]])
+    config = main._parse("run", ["configs/quickstart.py", *command[4:]])
     assert (config.workdir, config.teacher.training.epochs) == ("bucket/runs/rexjax", 4)
 
 

@@ -9,7 +9,7 @@ import pytest
 from flax import linen as nn
 from jax.sharding import PartitionSpec as P
 
-from rexjax.config import Rows, Student, Teacher, Training
+from rexjax.config.schema import Rows, Student, Teacher, Training
 from rexjax.embedding.optimizers import RowWiseAdagrad
 from rexjax.models import layers, recommender
 from rexjax.models.layers import Row

@@ -1,6 +1,6 @@
 import pytest
 
-from rexjax.config import Config, Data, Encode, Evaluate, Shop, Student, Teacher, Training
+from rexjax.config.schema import Config, Data, Encode, Evaluate, Shop, Student, Teacher, Training
 
 
 @pytest.fixture

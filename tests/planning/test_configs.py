@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from rexjax.config import load
-from rexjax.planning.child import Request
+from rexjax.config.schema import load
+from rexjax.planning.compile_worker import Request
 from rexjax.planning.plan import Compiler
 from rexjax.planning.topology import parse
 

@@ -6,14 +6,14 @@ import sys
 import pytest
 from rich.console import Console
 
-from rexjax import cli
-from rexjax.config import Data
+from rexjax.cli import main as cli
+from rexjax.config.schema import Data
 from rexjax.errors import UserError
 from rexjax.planning import plan
 from rexjax.planning.topology import parse
 
 CONFIG = """
-from rexjax.config import *
+from rexjax.config.schema import *
 
 def get_config():
     training = Training(batch=6)

@@ -5,7 +5,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from rexjax.compression.quantize import quantize, quantize_tree
-from rexjax.config import Student
+from rexjax.config.schema import Student
 from rexjax.errors import UserError
 from rexjax.models import recommender
 from rexjax.models.recommender import Served

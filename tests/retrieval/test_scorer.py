@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from rexjax.compression.quantize import dequantize_tree, quantize_tree
-from rexjax.config import Student, Teacher
+from rexjax.config.schema import Student, Teacher
 from rexjax.models import recommender
 from rexjax.models.recommender import Served
 from rexjax.retrieval import scorer

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from rexjax.compression.quantize import quantize_rows
-from rexjax.mesh import make_mesh
 from rexjax.retrieval import sharded, topk
+from rexjax.runtime.mesh import make_mesh
 
 B, D = 5, 8
 RNG = np.random.default_rng(0)

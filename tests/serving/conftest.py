@@ -7,13 +7,13 @@ import pyarrow.parquet as pq
 import pytest
 from flax import linen as nn
 
-from rexjax import artifacts
+from rexjax.artifacts import store
+from rexjax.artifacts.hashing import as_dict
 from rexjax.compression import quantize
-from rexjax.config import Student, Teacher
+from rexjax.config.schema import Student, Teacher
 from rexjax.models import recommender
 from rexjax.retrieval import index
 from rexjax.serving import export
-from rexjax.settings import as_dict
 from rexjax.training.checkpoint import save_tree
 
 N, L, D = 12_000, 10, 16
@@ -58,7 +58,7 @@ def make_teacher(folder: Path, seed: int, length: int = L, items: int = N) -> No
 
 
 def finish(folder: Path, config: dict) -> None:
-    artifacts.finish(folder, "key", content={}, seconds=0.0, config=config, metrics={})
+    store.finish(folder, "key", content={}, seconds=0.0, config=config, metrics={})
 
 
 @pytest.fixture(scope="session")

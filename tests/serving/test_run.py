@@ -186,28 +186,28 @@ def test_a_body_that_is_too_large_is_refused_over_the_wire_however_much_of_it_co
     ],
 )
 def test_mistakes_are_said_in_one_sentence(exported, tmp_path, flags, sentence, monkeypatch, capsys):
-    from rexjax import cli
+    from rexjax.cli import main
 
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as stopped:
-        cli.main(["serve", str(exported), *flags])
+        main.main(["serve", str(exported), *flags])
     assert stopped.value.code == 2
     said = capsys.readouterr().err
     assert sentence in said and "Traceback" not in said
 
 
 def test_a_folder_that_is_no_export_is_refused_and_export_says_what_it_wrote(workdir, tmp_path, monkeypatch, capsys):
-    from rexjax import cli
+    from rexjax.cli import main
 
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit):
-        cli.main(["serve", str(tmp_path), "--port", "0"])
+        main.main(["serve", str(tmp_path), "--port", "0"])
     assert "is no finished export: make one with `rexjax export WORKDIR" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
-    cli.main(["export", str(workdir), "out"])
+    main.main(["export", str(workdir), "out"])
     assert "out: 12,000 items" in capsys.readouterr().out
     assert not json.loads(Path("out/bundle.json").read_text())["compared"]
-    cli.main(["export", str(workdir), "out", "--compare"])
+    main.main(["export", str(workdir), "out", "--compare"])
     assert set(json.loads(Path("out/bundle.json").read_text())["compared"]) == {"teacher", "student"}
 
 

@@ -7,14 +7,14 @@ import jax
 import numpy as np
 import pytest
 
-from rexjax import preemption
-from rexjax.config import Student, Training
+from rexjax.config.schema import Student, Training
 from rexjax.data import batches, splits
 from rexjax.data.histories import Histories
 from rexjax.errors import UserError
-from rexjax.mesh import make_mesh
 from rexjax.models import recommender
-from rexjax.training import loop, objectives, stretch
+from rexjax.runtime import preemption
+from rexjax.runtime.mesh import make_mesh
+from rexjax.training import loop, multi_step, objectives
 from rexjax.training.catalogue import Catalogue
 
 N, W, L, B = 20, 4, 6, 8
@@ -110,7 +110,7 @@ def test_a_resumed_run_is_a_straight_run(tmp_path, cut):
 @pytest.mark.parametrize("how, lost", [("signal", 0), ("kill", 1)])
 def test_a_run_that_ends_within_an_epoch_goes_on_within_it(tmp_path, monkeypatch, how, lost):
     """Struck while the second step is under way: a signal lets it end and be saved."""
-    monkeypatch.setattr(stretch, "STEPS", 1)
+    monkeypatch.setattr(multi_step, "STEPS", 1)
     straight, asked = fit(tmp_path / "straight", of_params), []
 
     def struck(number: int, first: int):

@@ -4,9 +4,9 @@ import jax
 import numpy as np
 import pytest
 
-from rexjax.config import Student
-from rexjax.mesh import make_mesh
+from rexjax.config.schema import Student
 from rexjax.models import recommender
+from rexjax.runtime.mesh import make_mesh
 from rexjax.training import objectives, state
 from rexjax.training.catalogue import place
 from tests.training.walks import CONFIG, MODELS, A, L, N, W, catalogue, stream

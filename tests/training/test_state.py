@@ -3,10 +3,10 @@ import numpy as np
 import optax
 import pytest
 
-from rexjax.config import Student, Teacher, Training
+from rexjax.config.schema import Student, Teacher, Training
 from rexjax.embedding import order
-from rexjax.mesh import make_mesh
 from rexjax.models import recommender
+from rexjax.runtime.mesh import make_mesh
 from rexjax.training import state
 
 N, W, L = 30, 4, 6

@@ -9,8 +9,8 @@ from jax.sharding import PartitionSpec as P
 
 from rexjax.embedding import order
 from rexjax.evaluation import ranking, requests
-from rexjax.mesh import make_mesh
 from rexjax.models import recommender
+from rexjax.runtime.mesh import make_mesh
 from rexjax.training import catalogue as catalogues
 from rexjax.training import objectives, state, step
 from rexjax.training.catalogue import place

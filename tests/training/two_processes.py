@@ -12,14 +12,14 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from rexjax import preemption, processes
-from rexjax.config import Config, Data, Teacher, Training
+from rexjax.config.schema import Config, Data, Teacher, Training
 from rexjax.data import splits
 from rexjax.data.histories import Histories
-from rexjax.mesh import local_rows, make_mesh, place_batches
 from rexjax.models import recommender
-from rexjax.stages import inputs
-from rexjax.training import loop, objectives, saving
+from rexjax.pipeline.stages import inputs
+from rexjax.runtime import preemption, processes
+from rexjax.runtime.mesh import local_rows, make_mesh, place_batches
+from rexjax.training import loop, objectives, save_policy
 
 N, W, L, B, STEPS = 50, 8, 12, 16, 20
 TRAINING = Training(epochs=STEPS, batch=B, learning_rate=3e-3, warmup=5, validate_every=10, patience=9)
@@ -46,7 +46,7 @@ def train(folder: Path, mesh: jax.sharding.Mesh, *, end: str) -> loop.Fitted:
 
     def epoch(number: int, first: int):
         asked.append((number, first))
-        saving.SECONDS, saving.SHARE = 0 if len(asked) == 10 else 1e9, np.inf
+        save_policy.SECONDS, save_policy.SHARE = 0 if len(asked) == 10 else 1e9, np.inf
         if len(asked) == 13:
             if end == "kill":
                 raise KeyboardInterrupt

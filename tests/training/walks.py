@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from rexjax.config import Student, Teacher, Training
+from rexjax.config.schema import Student, Teacher, Training
 from rexjax.data import batches, splits
 from rexjax.data.histories import Histories
 from rexjax.models import recommender

@@ -1,0 +1,49 @@
+"""Settings as plain values: checked, hashed, compared and read back (``rexjax.config.schema`` declares them)."""
+
+import dataclasses
+import typing
+from typing import Any, Literal
+
+from rexjax.errors import UserError
+
+
+def check(config: Any, prefix: str = "") -> None:
+    """Compares each value in a dataclass with its annotation; UserError names the first key that does not fit."""
+    hints = typing.get_type_hints(type(config))
+    for f in dataclasses.fields(config):
+        value, hint, name = getattr(config, f.name), hints[f.name], prefix + f.name
+        if dataclasses.is_dataclass(hint):
+            if not isinstance(value, hint):
+                raise UserError(f"config key {name} must be a {hint.__name__}, not {value!r}")
+            check(value, name + ".")
+        elif not _fits(value, hint):
+            raise UserError(f"config key {name} is {value!r}, which is not {_spell(hint)}")
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    origin = typing.get_origin(hint)
+    if origin is Literal:
+        return value in typing.get_args(hint)
+    if origin is tuple:
+        return isinstance(value, tuple) and all(_fits(v, typing.get_args(hint)[0]) for v in value)
+    if hint is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, hint)
+
+
+def _spell(hint: Any) -> str:
+    if typing.get_origin(hint) is Literal:
+        return "one of " + ", ".join(map(str, typing.get_args(hint)))
+    return getattr(hint, "__name__", str(hint)) if typing.get_origin(hint) is None else str(hint)
+
+
+def from_dict(kind: type, values: dict[str, Any]) -> Any:
+    """The inverse of ``as_dict`` for the dataclass ``kind``."""
+    hints, found = typing.get_type_hints(kind), {}
+    for name, value in values.items():
+        if dataclasses.is_dataclass(hints[name]):
+            value = from_dict(hints[name], value)
+        found[name] = tuple(value) if isinstance(value, list) else value
+    return kind(**found)

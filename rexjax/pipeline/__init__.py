@@ -1,0 +1,1 @@
+"""Stages in order, and what is built from them: sweep, budget, catalogue changes."""

@@ -1,0 +1,210 @@
+"""The best student that a budget allows, or the cheapest that is good enough: chosen on validation alone.
+
+A budget bounds what an answer costs: for each number of bits the widest student that meets it is trained on (stage
+compress), and the best of them kept. Or it bounds quality: points are tried from the smallest, and the first one that
+keeps the asked share of the teacher's NDCG@10 is taken.
+"""
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from rexjax.artifacts import hashing, lock, store
+from rexjax.artifacts.store import Artifact
+from rexjax.compression.variants import Point, parse
+from rexjax.config.schema import Config
+from rexjax.errors import UserError
+from rexjax.pipeline import runner
+
+_BUDGET = re.compile(r"(bytes_per_item|flops|p50_ms)<?=([\d.]+)|(quality)>?=([\d.]+)")
+_SHARES = (1, 3 / 4, 1 / 2, 1 / 3, 1 / 4, 1 / 6, 1 / 8, 1 / 12, 1 / 16)
+"""Of the student's width, where a width cannot be computed from the budget."""
+
+
+class Budget(NamedTuple):
+    """``measure`` is at most ``bound``; quality, a share of the teacher's validation NDCG@10, at least."""
+
+    measure: str
+    bound: float
+
+
+class Tried(NamedTuple):
+    """One point, trained and measured."""
+
+    name: str
+    ndcg: float
+    """On validation, NDCG@10."""
+    quality: float
+    """Its share of the teacher's."""
+    bytes_per_item: float
+    flops: float
+    """Of encoding a user, as the compiler counts them."""
+    p50_ms: float
+    """Of a request for ten items, one at a time."""
+
+
+def read(text: str) -> Budget:
+    """``bytes_per_item=32``, ``flops=50000``, ``p50_ms=0.2`` or ``quality>=0.98``.
+
+    Raises:
+        UserError: it is none of these.
+    """
+    found = _BUDGET.fullmatch(text.replace(" ", ""))
+    try:
+        measure, bound = [part for part in found.groups() if part]  # type: ignore[union-attr]
+        return Budget(measure, float(bound))
+    except (AttributeError, ValueError):
+        kinds = "bytes_per_item=32, flops=50000, p50_ms=0.2 or quality>=0.98"
+        raise UserError(f"--budget {text!r} is none of {kinds}") from None
+
+
+def run(config: Config, budget: Budget, say: Callable[[str], None]) -> tuple[Tried, list[Tried]]:
+    """Tries points below ``config.workdir``/budget; the chosen one and all that were trained.
+
+    The stages up to distill must have finished. ``budget.json`` holds what was tried.
+
+    Raises:
+        UserError: no point meets the budget; the nearest is named.
+    """
+    with lock.of(Path(config.workdir)):
+        return _search(config, budget, say)
+
+
+def _search(config: Config, budget: Budget, say: Callable[[str], None]) -> tuple[Tried, list[Tried]]:
+    workdir = Path(config.workdir)
+    found = {name: store.read(workdir / name) for name in ("prepare", "encode", "teacher", "distill")}
+    trial = trials(config, workdir / "budget", found, say)
+    tried = []
+    for point in candidates(config, budget, trial.cost):
+        tried.append(trial.train(point))
+        if budget.measure == "quality" and tried[-1].quality >= budget.bound:
+            break
+    meeting = [one for one in tried if _meets(one, budget)]
+    store.write_json(workdir / "budget.json", {"budget": budget._asdict(), "tried": [t._asdict() for t in tried]})
+    if not meeting:
+        _refuse(budget, tried or [trial.cost(_all_points(config)[0])])
+    return max(meeting, key=lambda one: one.ndcg), tried
+
+
+def candidates(config: Config, budget: Budget, cost: Callable[[Point], Tried]) -> list[Point]:
+    """Points worth training: all, the smallest first, for a bound on quality; else each bits' widest that fits."""
+    points = _all_points(config)
+    if budget.measure == "quality":
+        return points
+    if budget.measure == "bytes_per_item":
+        points = sorted({*points, *_exact(config, budget.bound)}, key=lambda point: point.item_bytes)
+        # where float32 rows must be narrowed, int8 ones are four times as wide, and dimensions are worth more than bits
+        points = [point for point in points if point.bits < 32 or point.width == config.student.width]
+    fitting = {}
+    for point in points:
+        if _meets(cost(point), budget):
+            fitting[point.bits] = point  # they come from the narrowest
+    return list(fitting.values())
+
+
+def _all_points(config: Config) -> list[Point]:
+    width = config.student.width
+    shares = _SHARES if config.student.encoder == "pooled" else (1,)
+    widths = {max(2, int(width * share) // 2 * 2) for share in shares} if width > 1 else {1}
+    found = [_point(own, bits, width) for own in widths for bits in (32, 8, 4) if bits != 4 or own % 2 == 0]
+    return sorted(found, key=lambda point: (point.item_bytes, point.bits))
+
+
+def _exact(config: Config, bound: float) -> list[Point]:
+    """The widest of each number of bits, to the byte."""
+    width = config.student.width
+    if config.student.encoder != "pooled":
+        return []
+    scale = parse("int8", width).item_bytes - width
+    spare = {32: bound, 8: bound - scale, 4: bound - scale}
+    widths = {bits: min(width, int(left * 8 // bits)) // (2 if bits == 4 else 1) for bits, left in spare.items()}
+    widths[4] *= 2
+    return [_point(own, bits, width) for bits, own in widths.items() if own >= 1]
+
+
+def _point(own: int, bits: int, width: int) -> Point:
+    parts = [f"w{own}"] * (own < width or bits == 32) + [f"int{bits}"] * (bits < 32)
+    return parse("_".join(parts), width)
+
+
+def _meets(tried: Tried, budget: Budget) -> bool:
+    value = getattr(tried, budget.measure)
+    return value >= budget.bound if budget.measure == "quality" else value <= budget.bound
+
+
+def _refuse(budget: Budget, tried: list[Tried]) -> None:
+    best = max if budget.measure == "quality" else min
+    near = best(tried, key=lambda one: getattr(one, budget.measure))
+    sign = ">=" if budget.measure == "quality" else "="
+    raise UserError(
+        f"no student meets --budget {budget.measure}{sign}{budget.bound:g}: the nearest is {near.name} with "
+        f"{budget.measure} {getattr(near, budget.measure):.4g}"
+    )
+
+
+class Trials(NamedTuple):
+    """What can be known of a point."""
+
+    cost: Callable[[Point], Tried]
+    """Of an untrained point: what it costs does not depend on its numbers (NDCG 0)."""
+    train: Callable[[Point], Tried]
+    model: Callable[[Point], Any]
+    """The float32 student of a point that was trained."""
+
+
+def trials(config: Config, folder: Path, found: dict[str, Artifact], say: Callable[[str], None]) -> Trials:
+    """Points of the student in ``found``; what was trained is kept in ``folder`` and not trained again."""
+    from rexjax.compression import variants
+    from rexjax.models import recommender
+    from rexjax.pipeline.stages import compress, evaluate, inputs
+    from rexjax.retrieval import scorer
+    from rexjax.retrieval.index import flatten
+    from rexjax.training.checkpoint import save_tree
+
+    log = inputs.prepared(found["prepare"])
+    student = inputs.served(found["distill"].folder / "student")
+    asked = evaluate.requests_of(log, "valid", config)
+    teacher = recommender.teacher(config.teacher, config.data.length)
+    teacher = scorer.model(teacher, inputs.served(found["teacher"].folder / "model"))
+    ndcg = lambda name, model: evaluate.rank(name, model, asked, (10,)).means["ndcg@10"]  # noqa: E731
+    best = ndcg("teacher", teacher)
+
+    def measured(point: Point, small: Any, quality: Callable[[Any], float]) -> Tried:
+        own = replace(config.student, width=point.width)
+        model = scorer.model(recommender.student(own, config.data.length), variants.quantized(small, point))
+        cost, found = evaluate.cost_of(model, config, log.items), quality(model)
+        return Tried(point.name, found, found / best, point.item_bytes, cost["flops_user_encoding"], cost["p50_ms"])
+
+    def cost(point: Point) -> Tried:
+        return measured(point, variants.narrowed(student, point, config.student.encoder), lambda model: 0.0)
+
+    decides = [found["distill"].hash, hashing.as_dict(config.compress.training), config.compress.dropout]
+
+    def train(point: Point) -> Tried:
+        known = folder / f"{point.name} {hashing.digest([*decides, compress.list_weight(config, point), point])}.json"
+        if known.exists():
+            return Tried(**json.loads(known.read_text()))
+        small, place = variants.narrowed(student, point, config.student.encoder), folder / point.name
+        if compress.needs_training(point, config):
+            place.mkdir(parents=True, exist_ok=True)
+            small, _ = compress.train(config, point, small, place, found)
+            shutil.rmtree(place)
+        save_tree(place, flatten(small))
+        tried = measured(point, small, lambda model: ndcg(point.name, model))
+        store.write_json(known, tried._asdict())
+        say(f"{tried.name}: NDCG@10 {tried.ndcg:.4f}, {tried.quality:.1%} of the teacher's, on validation")
+        return tried
+
+    return Trials(cost, train, lambda point: inputs.served(folder / point.name))
+
+
+def keep(config: Config, name: str, say: Callable[[str], None]) -> Config:
+    """Makes the chosen point an artifact and the index of it; the config with it."""
+    names = (*(point for point in config.compress.points if point != name), name)
+    chosen = replace(config, compress=replace(config.compress, points=names, served=name))
+    runner.run(chosen, ("compress", "index"), update=True, say=say)
+    return chosen

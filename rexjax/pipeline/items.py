@@ -1,0 +1,212 @@
+"""Items are put into the index of a finished workdir and taken out of it; nothing is trained."""
+
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import tyro
+
+from rexjax.artifacts import hashing, lock, store
+from rexjax.artifacts.store import Artifact
+from rexjax.config import values
+from rexjax.config.schema import Data, Encode
+from rexjax.data import engines, interactions, sources
+from rexjax.encoders import loading, text
+from rexjax.encoders.loading import TextModel
+from rexjax.errors import UserError
+from rexjax.evaluation.cost import tree_bytes
+from rexjax.retrieval import index_updates
+from rexjax.retrieval.index_updates import Contents, TextMap
+
+_TABLES = (".csv", ".gz", ".tsv", ".parquet")
+_ZEROS = r"^0+(\d+)$", r"\1"  # 007 is 7 where all ids of the log are numbers
+
+
+@dataclass(frozen=True)
+class Change:
+    """Puts items into the index of a finished workdir by what their text says, and takes items out, without training.
+
+    `rexjax export` into the folder that a server reads swaps the new index in. The log stays as it is: a run that makes
+    the index anew makes it without these changes.
+    """
+
+    workdir: tyro.conf.Positional[Path]
+    """Where `rexjax run` left its artifacts."""
+    put: Path | None = None
+    """CSV or Parquet with the columns of the log's items file: ids that the index has are replaced, others added."""
+    remove: Path | None = None
+    """The ids to take out, one a line; or CSV or Parquet with the column of ids."""
+
+
+def run(change: Change, say: Callable[[str], None]) -> Artifact:
+    """Publishes the index with its changes in the place of the one before, which is whole until then.
+
+    Raises:
+        UserError: nothing is to change, a file does not fit, or new texts cannot be read.
+    """
+    if not (change.put or change.remove):
+        raise UserError("nothing is to change: pass --put FILE, --remove FILE or both")
+    store.read(change.workdir / "index")  # before a lock is left in a folder that is no workdir
+    with lock.of(change.workdir):
+        return _change(change, say)
+
+
+def _change(change: Change, say: Callable[[str], None]) -> Artifact:
+    started, folder = time.monotonic(), change.workdir / "index"
+    before, prepare = (store.read(change.workdir / stage) for stage in ("index", "prepare"))
+    data = values.from_dict(Data, prepare.manifest["config"]["data"])
+    numbers = _ids_are_numbers(prepare.folder)
+    new = _new(change.put, data, numbers) if change.put else {"item_id": []}
+    gone = _gone(change.remove, data, numbers) if change.remove else []
+    old = index_updates.read(folder)
+    known = set(old.items["item_id"])
+    _check(change, known, new["item_id"], gone)
+    model = text_model(change.workdir) if change.put else None
+
+    work, files = store.unfinished(folder), [path for path in (change.put, change.remove) if path]
+    store.begin(work, hashing.digest([before.hash, *map(hashing.file_hash, files)]))
+    found, text_map = index_updates.remove(old, set(gone)), index_updates.read_map(folder)
+    if model:
+        text_map, rows = _rows(model, old, text_map, new["text"], before, work / "shards", say)
+        found = index_updates.put(found, new, rows)
+        shutil.rmtree(work / "shards")
+    version = index_updates.write(work, found, text_map, folder)
+    store.finish(
+        work,
+        before.manifest["key"],  # a run of the stage with the same config keeps this index
+        content={},
+        seconds=time.monotonic() - started,
+        config=before.manifest["config"],
+        metrics=before.metrics | {"items": len(found.popularity), "bytes": tree_bytes(found.served)},
+    )
+    store.publish(folder)
+    replaced = sum(item in known for item in new["item_id"])
+    counts = f"{len(new['item_id']) - replaced} items added, {replaced} replaced, {_removed(gone, known)}"
+    say(f"{folder}: {counts}; {len(found.popularity)} items, version {version}")
+    return store.read(folder)
+
+
+def _check(change: Change, known: set[str], new: list[str], gone: list[str]) -> None:
+    if change.remove and not known & set(gone):
+        raise UserError(f"none of the {len(gone)} ids in {change.remove} is in the index (such as {gone[0]!r})")
+    if both := set(new) & set(gone):
+        raise UserError(f"{len(both)} ids are in both {change.put} and {change.remove} (such as {min(both)!r})")
+    if not new and known <= set(gone):
+        raise UserError(f"{change.remove} names all {len(known)} items: an index needs one at least")
+
+
+def _removed(gone: list[str], known: set[str]) -> str:
+    unknown = [item for item in gone if item not in known]
+    note = f" ({len(unknown)} more were not there, such as {unknown[0]!r})" if unknown else ""
+    return f"{len(gone) - len(unknown)} removed{note}"
+
+
+# --- rows from texts --------------------------------------------------------------------------------------------------
+
+
+def _rows(
+    model: TextModel,
+    old: Contents,
+    text_map: TextMap | None,
+    texts: list[str],
+    index: Artifact,
+    folder: Path,
+    say: Callable[[str], None],
+) -> tuple[TextMap, np.ndarray]:
+    """The map from texts to rows, fitted here unless the index holds one, and the rows of ``texts``: float32 [M, D]."""
+    encoder = hashing.digest(text.identity(model))
+    if text_map is None:
+        learners = index_updates.learners(old)
+        if len(learners) < 2:
+            raise UserError(
+                f"{len(learners)} of the {len(old.popularity)} items have a text: no map can be fitted on them"
+            )
+        known = text.encode_texts(model, [old.items["text"][item] for item in learners], folder / "known", mesh=None)
+        text_map = index_updates.fit_map(known, index_updates.rows_of(old, learners))
+        text_map = text_map._replace(about=text_map.about | {"index": index.hash, "encoder": encoder})
+        about = text_map.about
+        say(
+            f"from text to rows: learnt from {about['items']} items; a linear function explains "
+            f"{about['explained']:.0%} of their variance"
+        )
+    if text_map.about["encoder"] != encoder:
+        raise UserError(
+            f"{index.folder} reads texts by another model than {model.name} (--encode.model): put that one back, or "
+            "remove the index and make it anew with `rexjax index CONFIG`"
+        )
+    return text_map, index_updates.predict(text_map, text.encode_texts(model, texts, folder / "new", mesh=None))
+
+
+def text_model(workdir: Path) -> TextModel:
+    """What reads the texts of ``workdir``.
+
+    Raises:
+        UserError: nothing does; its vectors came from a file.
+    """
+    encode = values.from_dict(Encode, store.read(workdir / "encode").manifest["config"]["encode"])
+    if encode.vectors:
+        raise UserError(
+            f"the text vectors of {workdir} came from a file (--encode.vectors), so that no new text can be read: "
+            "encode by a model, --encode.model, or add the items to the log and run the pipeline again"
+        )
+    return loading.load_model(Path(encode.model) if encode.model else loading.default_model_folder())
+
+
+# --- files ------------------------------------------------------------------------------------------------------------
+
+
+def _new(path: Path, data: Data, numbers: bool) -> dict[str, list[str]]:
+    """Columns item_id, title, text and, where the log has one, category."""
+    if not data.text:
+        raise UserError(
+            "a new item's row comes from its text, and this log has none (--data.text names no column): name one, or "
+            "add the items to the log and run the pipeline again"
+        )
+    found = _catalogue(path, data, numbers)
+    if not found["item_id"]:
+        raise UserError(f"{path} has no item: it needs a row for each")
+    silent = [item for item, said in zip(found["item_id"], found["text"], strict=True) if not said]
+    if silent:
+        raise UserError(
+            f"{len(silent)} items of {path} are without text (such as {silent[0]!r}), and a new item's row comes from "
+            f"it: fill in {' or '.join(data.text)}"
+        )
+    return found
+
+
+def _gone(path: Path, data: Data, numbers: bool) -> list[str]:
+    if path.suffix in _TABLES or path.is_dir():
+        ids = _catalogue(path, replace(data, text=(), columns=replace(data.columns, category="")), numbers)["item_id"]
+    else:
+        try:
+            lines = [line.strip() for line in path.read_text().splitlines()]
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"{path} cannot be read as a list of ids ({error}): write one a line") from error
+        ids = list(dict.fromkeys(re.sub(*_ZEROS, line) if numbers else line for line in lines if line))
+    if not ids:
+        raise UserError(f"{path} has no id: it needs one a line")
+    return ids
+
+
+def _catalogue(path: Path, data: Data, numbers: bool) -> dict[str, Any]:
+    """A file as stage prepare would read it, in the order of its lines; ids are strings, as the index has them."""
+    with tempfile.TemporaryDirectory() as scratch:
+        with engines.opened("duckdb", Path(scratch)) as con, interactions.reading(f"file {path}"):
+            table, name = sources.read_file(con, path, all_varchar=True), data.columns.item
+            if numbers and name in table.columns:
+                table = table.mutate(**{name: table[name].cast("string").re_replace(*_ZEROS)})
+            rows = interactions.catalogue(table, replace(data, items=str(path))).order_by("row")
+            found = con.to_pyarrow(rows.mutate(item_id=rows.item.cast("string")).drop("item", "row"))
+        return found.to_pydict()
+
+
+def _ids_are_numbers(prepare: Path) -> bool:
+    return pa.types.is_integer(pq.read_schema(prepare / "items.parquet").field("item_id").type)

@@ -1,0 +1,106 @@
+"""Stage 2, encode: item text becomes vectors, reduced to a small width."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jax.sharding import Mesh
+
+from rexjax.artifacts.store import Artifact
+from rexjax.config.schema import Config, Encode
+from rexjax.encoders import loading, reduce, text
+from rexjax.encoders.loading import TextModel
+from rexjax.encoders.tfidf import encode_words
+from rexjax.errors import UserError
+from rexjax.pipeline.stages import inputs
+from rexjax.runtime.mesh import make_mesh
+
+
+def run(config: Config, folder: Path, artifacts: dict[str, Artifact]) -> dict[str, Any]:
+    """Writes ``vectors.npy`` (float32 [N, W]) into ``folder``: the text's columns first, then the words', then more.
+
+    Returns:
+        For each part by its name: provenance (model, pooling, hashes), width, explained variance, items without.
+        Without text columns the text has width 0.
+    """
+    settings = config.encode
+    items = inputs.titles(artifacts["prepare"])
+    parts = {"text": _text(config, items, folder, artifacts)} if config.data.text else {}
+    if settings.words:
+        parts["words"] = _words(config, items)
+    for name, path in settings.more_files().items():
+        raw, provenance = _precomputed(path, items["row"], artifacts["prepare"])
+        parts[name] = raw / np.maximum(np.linalg.norm(raw, axis=1, keepdims=True), 1e-12), provenance
+    reduced, metrics = [np.zeros((len(items["text"]), 0), np.float32)], {"text": {"width": 0}}
+    for name, (raw, provenance) in parts.items():
+        raw = np.asarray(raw, np.float32)
+        reduction = reduce.fit(raw, *_reduction(name, raw.shape[1], settings))
+        reduced.append(np.asarray(reduce.apply(reduction, raw)))
+        metrics[name] = {
+            "provenance": provenance,
+            "width": reduced[-1].shape[1],
+            "explained_variance": float(reduction.explained),
+            "items_without": int((~np.any(raw, axis=1)).sum()),
+        }
+    np.save(folder / "vectors.npy", np.concatenate(reduced, 1))
+    shutil.rmtree(_shards(folder), ignore_errors=True)
+    return {"reduction": settings.reduction, "parts": metrics}
+
+
+def fill(config: Config, folder: Path, artifacts: dict[str, Artifact]) -> int:
+    """A worker's part of ``run``: encodes texts beside other workers until all shards are there; how many texts.
+
+    Raises:
+        UserError: the config takes its vectors from a file, or has no text.
+    """
+    if config.encode.vectors or not config.data.text:
+        raise UserError("there is nothing to encode: the config has --encode.vectors, or no --data.text")
+    texts = inputs.titles(artifacts["prepare"])["text"]
+    text.fill(_model(config), texts, _shards(folder), mesh=_mesh(config))
+    return len(texts)
+
+
+def _shards(folder: Path) -> Path:
+    """Beside the stage's folder, which is emptied when a run begins: each shard says itself what it was made from."""
+    return folder.with_name(f"{folder.name}-shards")
+
+
+def _model(config: Config) -> TextModel:
+    return loading.load_model(Path(config.encode.model) if config.encode.model else loading.default_model_folder())
+
+
+def _mesh(config: Config) -> Mesh:
+    return make_mesh(config.mesh.data, config.mesh.model)
+
+
+def _text(
+    config: Config, items: dict[str, list[Any]], folder: Path, artifacts: dict[str, Artifact]
+) -> tuple[np.ndarray, dict[str, Any]]:
+    """float32 [N, W] before reduction, and where it is from."""
+    if config.encode.vectors:
+        return _precomputed(Path(config.encode.vectors), items["row"], artifacts["prepare"])
+    model = _model(config)
+    vectors = text.encode_texts(model, items["text"], _shards(folder), mesh=_mesh(config))
+    return vectors, text.provenance(model, items["text"])
+
+
+def _words(config: Config, items: dict[str, list[Any]]) -> tuple[np.ndarray, dict[str, Any]]:
+    if not config.data.text:
+        raise UserError("--encode.words needs the items' text, and --data.text names no column")
+    return encode_words(items["text"], config.encode.words)
+
+
+def _reduction(name: str, width: int, settings: Encode) -> tuple[int, str]:
+    """Width and method: the text decides the setting, more parts follow it as far as they can, words are reduced."""
+    if name == "words" or settings.reduction == "none" and name != "text":
+        return width, "none"
+    return settings.width if name == "text" else min(width, settings.width), settings.reduction
+
+
+def _precomputed(path: Path, rows: list[int], prepare: Artifact) -> tuple[np.ndarray, dict[str, Any]]:
+    """Vectors by line of the items file, brought into the order of dense ids."""
+    if prepare.metrics["catalogue_rows"] is None:
+        raise UserError(f"{path.name} has a row per line of the items file, and this log has none: see --data.items")
+    vectors = text.read_vectors(path, prepare.metrics["catalogue_rows"])
+    return np.asarray(vectors[np.asarray(rows)], np.float32), {"vectors": path.name, "shape": list(vectors.shape)}

@@ -1,0 +1,96 @@
+"""Stage 1, prepare: a raw log becomes packed histories, columnar items and a data card."""
+
+import hashlib
+import json
+import shutil
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import ibis
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from ibis.expr.types import Table
+
+from rexjax.artifacts.store import Artifact
+from rexjax.config.schema import Config
+from rexjax.data import card, engines, histories, interactions, quantiles, sources
+from rexjax.data import packing as packings
+from rexjax.data.interactions import Clean
+from rexjax.data.packing import Packing
+from rexjax.errors import UserError
+from rexjax.runtime.progress import track
+
+
+def run(config: Config, folder: Path, inputs: dict[str, Artifact]) -> dict[str, Any]:
+    """Writes ``histories/`` (ArrayRecord), ``items.parquet`` and ``users.parquet`` into ``folder``.
+
+    Returns:
+        The data card: users, items, interactions, density, time span, the cleaning steps, cold targets.
+    """
+    data, scratch = config.data, folder / "scratch"
+    if data.split == "last_session" and not data.columns.session:
+        raise UserError("--data.split last_session needs to know the session's column: pass --data.columns.session")
+    if data.min_rating and not data.columns.rating:
+        raise UserError("--data.min-rating needs to know the rating's column: pass --data.columns.rating")
+    try:
+        with engines.opened(data.engine, scratch / "engine") as con:
+            log, items = sources.read(data, config.seed, con, scratch)
+            rows = None if items is None else engines.count(items)
+            kept = interactions.clean(log, items, data)
+            tables = {f"{name}.parquet": table for name, table in (("items", kept.items), ("users", kept.users))}
+            content = {name: _write_table(table, folder / name, scratch) for name, table in tables.items()}
+            _write_histories(folder, kept, config, scratch / "sorted")
+            span = engines.fetch(kept.times.agg(first=ibis._.time.min(), last=ibis._.time.max())).to_pylist()[0]
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return card.describe(histories.each(folder), kept.steps, span, config) | {
+        "content": content | {"histories": histories.digest(histories.each(folder))},
+        "items_without_interactions": kept.unused,
+        "items_without_text": pq.read_table(folder / "items.parquet", columns=["text"])["text"].to_pylist().count(""),
+        "catalogue_rows": rows,
+    }
+
+
+def _write_table(table: Table, path: Path, scratch: Path) -> str:
+    """Writes it in its order, and digests its values, not the file: engines cut a table into pages as they like."""
+    schema = table.schema().to_pyarrow()
+    found = hashlib.sha256(json.dumps(schema.names).encode())
+    with pq.ParquetWriter(path, schema) as file:
+        for batch in engines.stream(table, scratch / path.stem):
+            rows = pa.Table.from_batches([batch]).cast(schema)
+            file.write_table(rows)
+            for row in zip(*(column.to_pylist() for column in rows.columns), strict=True):
+                found.update(json.dumps(row).encode())
+    return found.hexdigest()
+
+
+def _write_histories(folder: Path, kept: Clean, config: Config, scratch: Path) -> None:
+    packing = _packing(kept, config)
+    users = kept.steps[-1]["users"]
+    shutil.rmtree(folder / "histories", ignore_errors=True)
+    if not config.data.beam:
+        records = packings.records(engines.stream(kept.log, scratch), packing)
+        total = -(-users // histories.USERS_PER_RECORD)
+        histories.write(folder, track(records, "packing histories", total))
+        return
+    if find_spec("apache_beam") is None:
+        raise UserError("--data.beam needs Apache Beam, which is not installed: pip install 'rexjax[beam]'")
+    from rexjax.data import beam
+
+    options = beam.options(config.data.beam)
+    engines.store(kept.log, scratch)
+    histories.write(folder, beam.Records(scratch.resolve(), users, packing), beam_options=options)
+
+
+def _packing(kept: Clean, config: Config) -> Packing:
+    data, items = config.data, kept.steps[-1]["items"]
+    if data.split == "global_time":
+        cuts = quantiles.at_shares(kept.times, (1 - 2 * data.holdout, 1 - data.holdout))
+        return Packing(data.split, cuts=tuple(cuts))
+    if data.split == "cold_items":
+        cold = np.zeros(items, bool)
+        cold[np.random.default_rng(config.seed).permutation(items)[: round(data.holdout * items)]] = True
+        return Packing(data.split, cold=cold)
+    return Packing(data.split)

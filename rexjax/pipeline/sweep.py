@@ -1,0 +1,249 @@
+"""A search for hyper-parameters, on validation alone, of the teacher, of its student, or of the student's control.
+
+One change at a time, from a fixed list, is tried on the best model so far and kept if validation NDCG@10 is better
+(coordinate ascent). Teachers start small and grow while that pays: small models are cheap, so that what depends little
+on size is settled early. What a student costs to serve is the config's choice and stays; only how it is trained is
+searched. Every trial is a training run like any other: killed, it goes on where it was, and finished ones are not run
+again.
+"""
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from rexjax.artifacts import hashing, lock, store
+from rexjax.config.schema import Config, Student, Teacher
+from rexjax.errors import UserError
+from rexjax.pipeline import runner
+
+WIDTH, LAYERS = 32, 1
+"""Of the first teacher, at most."""
+
+
+class Trial(NamedTuple):
+    """One model, trained."""
+
+    change: str
+    """What was changed about the best one before it."""
+    settings: dict[str, Any]
+    """The keys of config.teacher or config.student."""
+    ndcg: float
+    """On validation, NDCG@10 of the best epoch; 0 where training failed."""
+    seconds: float
+    kept: bool
+    """It was the best so far."""
+
+
+def run(
+    config: Config, trials: int, say: Callable[[str], None], of: str = "teacher", *, update: bool = False
+) -> list[Trial]:
+    """Runs ``trials`` of them, or fewer where no change is left, below ``config.workdir``/sweep/``of``.
+
+    Writes ``trials.jsonl``, ``best.json`` (the model's keys) and ``sweep.png``. Called again with more trials it goes
+    on; whatever the number, the same config gives the same sequence.
+
+    Args:
+        config: what to start from; a student's teacher is the config's own.
+        trials: how many.
+        say: where lines of progress go.
+        of: one of ``MODELS``.
+        update: a workdir of another config is brought up to date, and not refused.
+
+    Raises:
+        UserError: fewer than one trial; a workdir of another config; what a stage refuses.
+    """
+    if trials < 1:
+        raise UserError(f"--trials {trials}: a sweep has 1 trial or more")
+    with lock.of(Path(config.workdir)):
+        return _search(config, trials, say, of, update)
+
+
+def _search(config: Config, trials: int, say: Callable[[str], None], of: str, update: bool) -> list[Trial]:
+    stages = ("prepare", "encode") if of == "teacher" else ("prepare", "encode", "teacher")
+    inputs = {made.stage: made.artifact for made in runner.run(config, stages, update=update, say=say)}
+    folder = Path(config.workdir) / "sweep" / of
+    folder.mkdir(parents=True, exist_ok=True)
+    known = _read(folder / "trials.jsonl")
+    found: list[Trial] = []
+    best = None
+    waiting = iter([_start(config, of)])
+    tried = set()
+    while len(found) < trials:
+        change, model = next(waiting, ("", None))
+        if model is None:
+            break
+        key = trial_key(config, model, inputs)
+        if key in tried:
+            continue
+        tried.add(key)
+        if key not in known:
+            known[key] = _train(config, model, of, folder / key, inputs, first=best is None, say=say)
+            with (folder / "trials.jsonl").open("a") as file:
+                file.write(json.dumps({"key": key} | known[key]) + "\n")
+        kept = best is None or known[key]["ndcg"] > best.ndcg
+        trial = Trial(change, hashing.as_dict(model), known[key]["ndcg"], known[key]["seconds"], kept)
+        found.append(trial)
+        say(f"trial {len(found)}, {change}: NDCG@10 {trial.ndcg:.4f} in {trial.seconds:.0f} s" + " *" * kept)
+        if kept:
+            best, waiting = trial, MODELS[of](model, change)
+    shutil.rmtree(folder / "lists", ignore_errors=True)
+    store.write_json(folder / "best.json", best.settings)
+    picture(folder / "sweep.png", found)
+    return found
+
+
+def _start(config: Config, of: str) -> tuple[str, Teacher | Student]:
+    if of == "teacher":
+        return "start small", replace(config.teacher, width=min(WIDTH, config.teacher.width), layers=LAYERS)
+    return "as it is", config.student
+
+
+def of_teacher(teacher: Teacher, last: str = "") -> Iterator[tuple[str, Teacher]]:
+    """What to try next on ``teacher``, growth first; what was changed ``last`` is tried again before anything else."""
+    listed = {
+        "wider": {"width": 2 * teacher.width},
+        "deeper": {"layers": teacher.layers + 1},
+        **_training(teacher),
+        "gated blocks": {"blocks": ("gated",)},
+        "HSTU blocks": {"blocks": ("hstu",)},
+        "cosine": {"temperature": 0.07},
+        "colder": {"temperature": 0.7 * teacher.temperature},
+        "dot product": {"temperature": 0.0},
+        "gated items": {"fusion": "gated"},
+        "fine-tuned text": {"fusion": "tuned"},
+        "more heads": {"heads": 2 * teacher.heads},
+        "one head": {"heads": 1},
+    }
+    return (pair for pair in _each(teacher, listed, last) if pair[1].width % pair[1].heads == 0)
+
+
+def of_student(student: Student, last: str = "") -> Iterator[tuple[str, Student]]:
+    """What to try next on what ``student`` is taught, and how."""
+    weight = lambda share: tuple(min(max(round(value + share, 2), 0.0), 1.0) for value in student.list_weight)  # noqa: E731
+    listed = {
+        "another round": {"rounds": student.rounds + 1},
+        "more alike": {"alignment_weight": 2 * student.alignment_weight or 1.0},
+        "softer lists": {"list_temperature": tuple(1.4 * value for value in student.list_temperature)},
+        "sharper lists": {"list_temperature": tuple(value / 1.4 for value in student.list_temperature)},
+        "more teacher": {"list_weight": weight(0.1)},
+        "more label": {"list_weight": weight(-0.2)},
+        "longer lists": {"list_length": 2 * student.list_length},
+        "more order": {"ranking_weight": 2 * student.ranking_weight or 0.1},
+        **_alone(student),
+    }
+    return _each(student, listed, last)
+
+
+def of_control(control: Student, last: str = "") -> Iterator[tuple[str, Student]]:
+    """What to try next on a student without teacher."""
+    decay = control.training.weight_decay
+    listed = _alone(control) | {
+        "more decay": {"training": replace(control.training, weight_decay=4 * decay or 0.01)},
+        "longer": {"training": replace(control.training, epochs=round(1.5 * control.training.epochs))},
+    }
+    return _each(control, listed, last)
+
+
+MODELS = {"teacher": of_teacher, "student": of_student, "control": of_control}
+"""What can be searched for, and what is tried on it."""
+
+
+def _alone(student: Student) -> dict[str, dict[str, Any]]:
+    listed = {
+        "warmer": {"temperature": 1.4 * student.temperature},
+        "colder": {"temperature": student.temperature / 1.4},
+        "less popular": {"prior": round(student.prior + 0.2, 2)},
+    }
+    return listed | _training(student)
+
+
+def _training(model: Teacher | Student) -> dict[str, dict[str, Any]]:
+    rate = lambda factor: replace(model.training, learning_rate=model.training.learning_rate * factor)  # noqa: E731
+    return {
+        "more dropout": {"dropout": min(round(model.dropout + 0.1, 2), 0.8)},
+        "less dropout": {"dropout": max(round(model.dropout - 0.1, 2), 0.0)},
+        "faster": {"training": rate(2.0)},
+        "slower": {"training": rate(0.5)},
+    }
+
+
+def _each(model: Any, listed: dict[str, dict[str, Any]], last: str) -> Iterator[tuple[str, Any]]:
+    for name in sorted(listed, key=lambda name: name != last):
+        yield name, replace(model, **listed[name])
+
+
+def _train(
+    config: Config,
+    model: Teacher | Student,
+    of: str,
+    folder: Path,
+    inputs: dict[str, store.Artifact],
+    *,
+    first: bool,
+    say: Callable[[str], None],
+) -> dict[str, float]:
+    """A change that fails (its loss became NaN, its heads do not fit the mesh) is worth nothing; the first may not."""
+    from rexjax.distillation import teacher_lists
+    from rexjax.pipeline.stages import distill, teacher
+
+    started = time.monotonic()
+    folder.mkdir(exist_ok=True)
+    try:
+        if of == "teacher":
+            ndcg = teacher.run(replace(config, teacher=model), folder, inputs)["valid_ndcg@10"]
+        else:
+            store = folder.parent / "lists" / inputs["teacher"].hash
+            teacher_lists.share(folder, store, model, config.seed)
+            ndcg = distill.run(replace(config, student=model), folder, inputs, (of,))[of]["valid_ndcg@10"]
+    except UserError as error:
+        if first:
+            raise
+        say(f"failed: {error}")
+        ndcg = 0.0
+    shutil.rmtree(folder)
+    return {"ndcg": ndcg, "seconds": time.monotonic() - started}
+
+
+def trial_key(config: Config, model: Teacher | Student, inputs: dict[str, store.Artifact]) -> str:
+    """Of all that decides how a model is trained: a folder of this name is this model's."""
+    parts = {type(model).__name__.lower(): hashing.as_dict(model), "seed": config.seed, "length": config.data.length}
+    return hashing.digest(parts | {"inputs": [inputs[name].hash for name in sorted(inputs)]})
+
+
+def _read(path: Path) -> dict[str, dict[str, float]]:
+    """Finished trials by key; the last line may have been cut off by a kill."""
+    known = {}
+    for line in path.read_text().splitlines() if path.exists() else []:
+        try:
+            trial = json.loads(line)
+        except json.JSONDecodeError:
+            continue
+        known[trial.pop("key")] = trial
+    return known
+
+
+def picture(path: Path, trials: list[Trial]) -> None:
+    """NDCG@10 of each trial against the time spent until then, and the best so far."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    axes = figure.subplots()
+    minutes, spent, best = [], 0.0, []
+    for trial in trials:
+        spent += trial.seconds / 60
+        minutes.append(spent)
+        best.append(max(trial.ndcg, best[-1] if best else 0.0))
+    axes.step(minutes, best, where="post", color="tab:blue", label="best so far")
+    for kept, marker in ((True, "o"), (False, "x")):
+        chosen = [(x, trial.ndcg) for x, trial in zip(minutes, trials, strict=True) if trial.kept == kept]
+        axes.plot(*zip(*chosen, strict=True) if chosen else ([], []), marker, color="tab:blue" if kept else "grey")
+    for x, trial in zip(minutes, trials, strict=True):
+        axes.annotate(trial.change, (x, trial.ndcg), fontsize=7, rotation=30, xytext=(3, 3), textcoords="offset points")
+    axes.set_xlabel("minutes of training")
+    axes.set_ylabel("validation NDCG@10")
+    axes.legend(loc="lower right")
+    figure.savefig(path, dpi=150)

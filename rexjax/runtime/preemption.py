@@ -1,0 +1,85 @@
+"""Preemption: a signal asks a run to stop; it stops where nothing is lost, on all processes alike.
+
+SIGTERM, and SIGINT once, raise ``Preempted`` where that loses nothing. Where it would (``held``: a step under way, or
+other processes that would wait for this one for ever), the run is asked, and looks now and then whether it was.
+"""
+
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator
+from types import FrameType
+
+from rexjax.runtime import processes
+
+
+class Preempted(BaseException):
+    """The run was asked to stop and has; like KeyboardInterrupt it is no error that anyone may handle in passing."""
+
+
+class _State:
+    asked = False
+    held = 0
+
+
+_state = _State()
+
+
+@contextlib.contextmanager
+def watched() -> Iterator[None]:
+    """Within, SIGTERM and SIGINT ask this process to stop; a second SIGINT ends it at once.
+
+    Outside the main thread, which alone may say what signals do, it does nothing.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    _state.asked = False
+    before = {number: signal.signal(number, _ask) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        _state.asked = False
+
+
+def _ask(number: int, frame: FrameType | None) -> None:
+    if number == signal.SIGINT and _state.asked:
+        raise KeyboardInterrupt
+    _state.asked = True
+    if not _state.held:
+        raise Preempted
+
+
+@contextlib.contextmanager
+def held() -> Iterator[None]:
+    """Within, a signal asks and does not raise: whoever holds looks at ``asked`` or calls ``stop_if_asked``."""
+    _state.held += 1
+    try:
+        yield
+    finally:
+        _state.held -= 1
+
+
+@contextlib.contextmanager
+def at_once() -> Iterator[None]:
+    """Within, though others hold, a signal raises: for work of this process alone that starts again where it was."""
+    held, _state.held = _state.held, 0
+    try:
+        if _state.asked:
+            raise Preempted
+        yield
+    finally:
+        _state.held = held
+
+
+def asked() -> bool:
+    """Whether this process was asked to stop."""
+    return _state.asked
+
+
+def stop_if_asked() -> None:
+    """Raises ``Preempted`` on all processes if any of them was asked; all must call it."""
+    if not processes.everywhere(not _state.asked):
+        raise Preempted

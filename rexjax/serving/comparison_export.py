@@ -1,0 +1,77 @@
+"""The models that an index came from, exported beside it to be compared: the teacher, and the student in float32."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import safetensors.numpy
+from jax import export as exports
+
+from rexjax.artifacts import store
+from rexjax.config import values
+from rexjax.config.schema import Student, Teacher
+from rexjax.errors import UserError
+from rexjax.models import recommender
+from rexjax.retrieval import scorer
+from rexjax.retrieval.index import Index, flatten, unflatten
+from rexjax.retrieval.rows import count
+from rexjax.retrieval.scorer import Scorer
+from rexjax.serving.comparison import MOST
+from rexjax.training.checkpoint import restore_tree
+
+
+def read(workdir: Path, index: Index) -> dict[str, Scorer]:
+    """Teacher and student of the workdir that ``index`` was made in, by name.
+
+    Raises:
+        UserError: they are not there, damaged, or of other items than the index.
+    """
+    try:
+        teacher, distilled = (store.read(workdir / stage) for stage in ("teacher", "distill"))
+        saved = restore_tree(teacher.folder / "model"), restore_tree(distilled.folder / "student")
+    except UserError as error:
+        raise UserError(f"--compare needs the workdir's teacher and student: {error}") from error
+    if index.version > 1:
+        raise UserError(
+            f"--compare: the index in {workdir} has been changed by `rexjax items`, and teacher and student know the "
+            "log's items alone: export it without, or remove the index and make it anew with `rexjax index CONFIG`"
+        )
+    lengths = {artifact.manifest["config"]["data.length"] for artifact in (teacher, distilled)}
+    served = [unflatten(leaves) for leaves in saved]
+    if lengths != {index.length} or {count(one.items) for one in served} != {len(index.titles)}:
+        raise UserError(
+            f"--compare: teacher and student in {workdir} are of other items or histories than its index, of "
+            f"{len(index.titles)} items and histories of {index.length}: run `rexjax run CONFIG` first"
+        )
+    settings_of = lambda kind, artifact, key: values.from_dict(kind, artifact.manifest["config"][key])  # noqa: E731
+    models = {
+        "teacher": recommender.teacher(settings_of(Teacher, teacher, "teacher"), index.length),
+        "student": recommender.student(settings_of(Student, distilled, "student"), index.length),
+    }
+    return {name: scorer.model(model, one) for (name, model), one in zip(models.items(), served, strict=True)}
+
+
+def write(models: dict[str, Scorer], length: int, place: Path, platforms: Sequence[str]) -> dict[str, int]:
+    """Writes ``NAME.program`` and ``NAME.safetensors`` of each into ``place``, for histories of ``length``.
+
+    Returns:
+        The bytes that each must have resident.
+    """
+    found = {}
+    for name, model in models.items():
+        weights = flatten(model.served)
+        (place / f"{name}.program").write_bytes(_export(model, weights, length, platforms).serialize())
+        safetensors.numpy.save_file(weights, place / f"{name}.safetensors")
+        found[name] = sum(leaf.nbytes for leaf in weights.values())
+    return found
+
+
+def _export(model: Scorer, weights: dict[str, Any], length: int, platforms: Sequence[str]) -> exports.Exported:
+    """(weights, histories int32 [1, L], exclude int32 [1, L]) → scores float32 [1, K] and ids int32 [1, K]."""
+    answer = scorer.answer(model, min(MOST, count(model.served.items)))
+    run = jax.jit(lambda weights, *asked: answer(unflatten(weights), *asked))
+    abstract = {name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for name, leaf in weights.items()}
+    one = jax.ShapeDtypeStruct((1, length), jnp.int32)
+    return exports.export(run, platforms=platforms)(abstract, one, one)

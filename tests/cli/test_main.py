@@ -1,0 +1,400 @@
+import hashlib
+import json
+import os
+import re
+import shutil
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from rexjax.cli import main as cli
+from rexjax.pipeline import runner
+
+STAGES = tuple(runner.BY_NAME)
+CONFIG = """
+from rexjax.config.schema import *
+
+def get_config():
+    training = Training(epochs=1, batch=4, warmup=2, validate_users=64)
+    shop = Shop(users=60, items=40, interactions=600, days=30)
+    return Config(
+        workdir={workdir!r},
+        data=Data(shop=shop, min_user_events=1, min_item_events=1, length=8, strict=False),
+        encode=Encode(vectors={vectors!r}, width=8),
+        teacher=Teacher(width=8, layers=1, training=training),
+        student=Student(width=8, kernels=2, hidden=8, list_length=5, training=training),
+        evaluate=Evaluate(resamples=50, latency_repeats=5),
+        mesh=Mesh(data=1),
+    )
+"""
+
+
+def main(*arguments):
+    """Runs the command line in this process; returns the exit code."""
+    try:
+        cli.main([str(argument) for argument in arguments])
+    except SystemExit as stop:
+        return stop.code
+    return 0
+
+
+@pytest.fixture(autouse=True)
+def wide(monkeypatch):
+    monkeypatch.setattr(cli, "out", Console(width=300))
+    monkeypatch.setattr(cli, "err", Console(width=300, stderr=True))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """Config and workdir of one whole run; tests must leave them as they are."""
+    folder = tmp_path_factory.mktemp("cli")
+    os.environ.setdefault("XDG_CACHE_HOME", str(folder / "cache"))
+    np.save(folder / "vectors.npy", np.random.default_rng(0).normal(size=(40, 16)).astype(np.float32))
+    config, workdir = folder / "tiny.py", folder / "workdir"
+    config.write_text(CONFIG.format(workdir=str(workdir), vectors=str(folder / "vectors.npy")))
+    assert main("run", config) == 0
+    return config, workdir
+
+
+@pytest.fixture
+def copy(finished, tmp_path):
+    """The same, to be damaged."""
+    shutil.copytree(finished[1], tmp_path / "copy")
+    return finished[0], tmp_path / "copy"
+
+
+def state(folder):
+    """Every file below a folder with its hash."""
+    return {str(p): hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def refused(capsys, *arguments):
+    """Asserts one sentence on standard error and exit code 2; returns it."""
+    capsys.readouterr()
+    assert main(*arguments) == 2
+    err = capsys.readouterr().err
+    assert "Traceback" not in err
+    assert err.startswith("rexjax: ") and err.count("\n") == 1, err
+    return err
+
+
+# --- A whole run ------------------------------------------------------------------------------------------------------
+
+
+def test_a_run_leaves_seven_artifacts_the_figures_and_a_report(finished):
+    _, workdir = finished
+    assert all((workdir / stage / "manifest.json").exists() for stage in STAGES)
+    found = json.loads((workdir / "metrics.json").read_text())
+    assert found.keys() >= {"config_hash", "dataset", "models"}
+    assert found["dataset"] | {"users": 60, "items": 40} == found["dataset"]
+    assert found["models"].keys() >= {
+        *("popularity", "text_cosine", "teacher", "student", "student_control"),
+        *("student_int8", "student_int4", "student_sparse50"),
+    }
+    for name, model in found["models"].items():
+        for part in ("valid", "test"):
+            values = {m: model["quality"][part][m] for m in ("ndcg@10", "hit_rate@10", "recall@10", "mrr@10", "ndcg@1")}
+            assert all(0 <= value <= 1 for value in values.values()), (name, values)
+        cost = {"parameters", "bytes_resident", "bytes_per_item", "flops_per_request", "flops_user_encoding"}
+        cost |= {"p50_ms", "p99_ms", "users_per_second"}
+        assert model["cost"].keys() >= cost
+        assert all(model["cost"][key] >= 0 for key in cost)
+    # the student is small, and smaller in int8
+    size = {name: model["cost"]["bytes_resident"] for name, model in found["models"].items()}
+    assert size["student_int8"] < size["student"] < size["teacher"]
+
+
+def test_the_report_stands_alone(finished):
+    html = (finished[1] / "report.html").read_text()
+    assert "student_int8" in html
+    assert not re.search(r"""(?:src|href)\s*=\s*["']?\s*(?:https?:)?//""", html)
+    assert not re.search(r"@import|url\(\s*['\"]?(?:https?:)?//", html)
+
+
+def test_a_second_run_skips_everything_and_says_so(finished, capsys):
+    config, workdir = finished
+    artifacts = {stage: state(workdir / stage) for stage in STAGES}
+    assert main("run", config) == 0
+    lines = capsys.readouterr().out.splitlines()
+    skipped = [line.split(":")[0] for line in lines if "unchanged, skipped" in line]
+    assert skipped == list(STAGES)
+    assert {stage: state(workdir / stage) for stage in STAGES} == artifacts
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_one_stage_can_be_asked_for(finished, capsys, stage):
+    assert main(stage, finished[0]) == 0
+    assert f"{stage}: unchanged, skipped" in capsys.readouterr().out
+
+
+# --- recommend ----------------------------------------------------------------------------------------------------
+
+
+def rows(text):
+    """(rank, item, title, score) of the printed table."""
+    cells = [[cell.strip() for cell in line.split("│")[1:-1]] for line in text.splitlines() if line.startswith("│")]
+    return [(int(rank), item, title, score) for rank, item, title, score in cells]
+
+
+def test_recommend_prints_titles_and_scores(finished, capsys):
+    import pyarrow.parquet as pq
+
+    _, workdir = finished
+    items = pq.read_table(workdir / "index" / "items.parquet").to_pydict()
+    titles = dict(zip(items["item_id"], items["title"], strict=True))
+    bought = list(titles)[:3]
+    capsys.readouterr()
+    # by id, and by title in capitals
+    for history in (",".join(bought), ";".join(titles[item].upper() for item in bought)):
+        assert main("recommend", workdir, "--history", history, "--k", 5) == 0
+        found = rows(capsys.readouterr().out)
+        assert [rank for rank, *_ in found] == [1, 2, 3, 4, 5]
+        assert all(titles[item] == title for _, item, title, _ in found)
+        assert not {item for _, item, *_ in found} & set(bought)
+        scores = [float(score) for *_, score in found]
+        assert scores == sorted(scores, reverse=True)
+
+
+def test_an_empty_history_falls_back_to_popularity(finished, capsys):
+    import pyarrow.parquet as pq
+
+    _, workdir = finished
+    popularity = np.load(workdir / "index" / "popularity.npy")
+    ids = pq.read_table(workdir / "index" / "items.parquet")["item_id"].to_pylist()
+    capsys.readouterr()
+    assert main("recommend", workdir, "--k", 4) == 0
+    out = capsys.readouterr().out
+    assert "Most popular" in out
+    counts = [popularity[ids.index(item)] for _, item, *_ in rows(out)]
+    assert counts == sorted(popularity, reverse=True)[:4]
+
+
+def test_an_unknown_item_among_known_ones_is_left_out_and_named(finished, capsys):
+    assert main("recommend", finished[1], "--history", "sku-00001, sku-99999", "--k", 3) == 0
+    said = capsys.readouterr()
+    assert "not in the catalogue, left out: sku-99999" in said.err
+    assert len(rows(said.out)) == 3
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--history", "sku-99999, nothing"), "no item of --history is in the catalogue .*'sku-99999', 'nothing'"),
+        (("--k", "41"), "--k 41: this catalogue has 40 items.* 1 … 40"),
+        (("--history", "sku-00001", "--k", "40"), "--k 40: this catalogue has 39 items"),
+        (("--k", "0"), "--k 0: .* 1 … 40"),
+    ],
+)
+def test_a_request_that_cannot_be_answered_is_refused(finished, capsys, options, words):
+    before = state(finished[1])
+    assert re.search(words, refused(capsys, "recommend", finished[1], *options))
+    assert state(finished[1]) == before
+
+
+def test_recommend_from_a_workdir_without_an_index_is_refused(tmp_path, capsys):
+    assert "stage 'index' has not finished" in refused(capsys, "recommend", tmp_path)
+
+
+def test_items_are_taken_out_and_a_run_leaves_it_so(copy, tmp_path, capsys):
+    config, workdir = copy
+    (tmp_path / "gone.txt").write_text("sku-00001\nsku-99999\n")
+    assert main("items", workdir, "--remove", tmp_path / "gone.txt") == 0
+    said = capsys.readouterr().out
+    assert "0 items added, 0 replaced, 1 removed (1 more were not there, such as 'sku-99999'); 39 items" in said
+    assert "this catalogue has 39 items" in refused(capsys, "recommend", workdir, "--k", 40)
+    assert main("index", config, "--workdir", workdir) == 0
+    assert "index: unchanged, skipped" in capsys.readouterr().out
+    assert "'sku-00001'" in refused(capsys, "recommend", workdir, "--history", "sku-00001")
+
+
+def test_items_that_cannot_be_put_in_are_refused(copy, tmp_path, capsys):
+    before = state(copy[1])
+    (tmp_path / "new.csv").write_text("item_id,title\nnew,A chair\n")
+    assert "nothing is to change" in refused(capsys, "items", copy[1])
+    assert "came from a file (--encode.vectors)" in refused(capsys, "items", copy[1], "--put", tmp_path / "new.csv")
+    assert state(copy[1]) == before
+
+
+# --- Mistakes that cost nothing ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (("--student.width", "16"), r"belongs to another config \(student.width: 8 -> 16\).*--update"),
+        (("--evaluate.k", "1", "41", "--update"), "--evaluate.k 41 is larger than the catalogue of 40 items"),
+        (("--student.list-length", "41", "--update"), "list-length 41 is l.*er than the catalogue of 40 items"),
+        (("--encode.vectors", "nowhere.npy", "--update"), "no file nowhere.npy"),
+    ],
+)
+def test_a_wrong_flag_on_a_finished_workdir_is_refused(copy, capsys, flags, words):
+    config, workdir = copy
+    prepared = state(workdir / "prepare")
+    before = state(workdir)
+    assert re.search(words, refused(capsys, "run", config, "--workdir", workdir, *flags))
+    assert state(workdir / "prepare") == prepared
+    if "--update" not in flags:
+        assert state(workdir) == before
+    # with the flag put right, the stages before the refused one are still there
+    assert main("prepare", config, "--workdir", workdir, "--update") == 0
+    assert "prepare: unchanged, skipped" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [("--no-such-key", "1"), ("--student.widht", "16"), ("--student.width", "wide"), ("--data.split", "random")],
+)
+def test_flags_that_tyro_refuses_exit_with_2(finished, capsys, flags):
+    before = state(finished[1])
+    assert main("run", finished[0], *flags) == 2
+    assert flags[0].strip("-") in capsys.readouterr().err
+    assert state(finished[1]) == before
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("Config(workdir='w', sead=1)", "sead"),
+        ("Config(workdir='w', seed='one')", "config key seed is 'one', which is not int"),
+        (None, "no config file"),
+    ],
+)
+def test_config_files_that_are_wrong_are_refused(tmp_path, capsys, content, words):
+    path = tmp_path / "wrong.py"
+    if content:
+        path.write_text(f"from rexjax.config.schema import *\ndef get_config(): return {content}")
+    assert words in refused(capsys, "run", path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("trian", "x.py"), "no command 'trian'"),
+        (("run",), "name a config"),
+        (("teacher", "--seed", "1"), "name a config"),
+    ],
+)
+def test_commands_that_are_wrong_are_refused(capsys, arguments, words):
+    assert words in refused(capsys, *arguments)
+
+
+# --- Mistakes in the data ---------------------------------------------------------------------------------------------
+
+GOOD = [f"u{u},i{(u + t) % 6},{t}" for u in range(6) for t in range(4)]
+TITLES = [f"i{n},Thing {n}" for n in range(6)]
+HEADS = ("user_id,item_id,timestamp", "item_id,title")
+
+
+def shop_files(folder, log=GOOD, items=TITLES, heads=HEADS):
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, head, lines in (("interactions", heads[0], log), ("items", heads[1], items)):
+        if lines is not None:
+            (folder / f"{name}.csv").write_text("\n".join([head, *lines]) + "\n" if head else "")
+
+
+def prepare(config, folder, *flags):
+    core = ("--data.min-user-events", 1, "--data.min-item-events", 1)
+    source = ("--data.source", "files", "--data.path", folder / "files", "--workdir", folder / "workdir")
+    return ("prepare", config, *source, *core, "--data.strict", *flags)
+
+
+BAD = [
+    ({"log": None}, "no file interactions in "),
+    ({"items": None}, "no file items in "),
+    ({"heads": ("user,item_id,timestamp", HEADS[1])}, "the log has no column 'user_id'"),
+    ({"heads": (HEADS[0], "item_id,name")}, "items has no column 'title'"),
+    ({"heads": ("", HEADS[1])}, "the log has no column 'user_id'"),
+    ({"log": []}, "the log is empty"),
+    ({"log": [*GOOD, "u1,i5,soon"]}, "column 'timestamp' of the log holds 'soon' in row 25, which is no time"),
+    ({"log": [*GOOD * 1000, "u1,i5,soon"]}, "soon"),
+    ({"log": [f"u{n},i{n},{n}" for n in range(6)]}, "no user is left to test on .*leave_one_out needs 3"),
+    (
+        {"log": [f"u{n},i{(n + t) % 6},{t}" for n in range(6) for t in range(3)]},
+        "no user has two interactions",
+    ),
+    ({"items": TITLES[1:]}, "1 items are in the log only.*'i0'.*--data.no-strict"),
+    ({"items": [*TITLES, "i9,Never sold"]}, "1 items are in the items file only.*'i9'.*--data.no-strict"),
+    ({"items": ["i0,", *TITLES[1:]]}, "1 items are without text.*'i0'.*--data.no-strict"),
+]
+
+
+def test_a_sweep_prints_its_trials_and_names_the_best(copy, capsys):
+    sweep = ("sweep", copy[0], "--workdir", copy[1], "--trials")
+    assert main(*sweep, "1") == 0
+    said = capsys.readouterr().out
+    assert all(part in said for part in ("prepare: unchanged, skipped", "start small", f"{copy[1]}/sweep/teacher/best"))
+    assert "--trials 0" in refused(capsys, *sweep, "0")
+    assert "pass --update" in refused(capsys, *sweep, "1", "--seed", "2")
+    assert main(*sweep, "1", "--seed", "2", "--update") == 0
+
+
+@pytest.mark.parametrize(("files", "words"), BAD)
+def test_bad_files_are_refused_and_once_mended_accepted(finished, tmp_path, capsys, files, words):
+    shop_files(tmp_path / "files", **files)
+    assert re.search(words, refused(capsys, *prepare(finished[0], tmp_path)))
+    shop_files(tmp_path / "files")
+    assert main(*prepare(finished[0], tmp_path)) == 0
+
+
+def card(folder):
+    return json.loads((folder / "workdir" / "prepare" / "manifest.json").read_text())["metrics"]
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({"items": TITLES[1:]}, {"items": 5, "interactions": 20, "items_without_interactions": 0}),
+        ({"items": [*TITLES, "i9,Never sold"]}, {"items": 6, "catalogue_rows": 7, "items_without_interactions": 1}),
+        ({"items": ["i0,", *TITLES[1:]]}, {"items": 6, "items_without_text": 1}),
+        (
+            {"log": [*GOOD, "once,i3,9", "twice,i3,9", "twice,i4,10"]},
+            {"users": 8, "users_without_test": 2, "test_users": 6},
+        ),
+    ],
+)
+def test_without_strict_the_data_card_counts_what_does_not_fit(finished, tmp_path, files, expected):
+    shop_files(tmp_path / "files", **files)
+    assert main(*prepare(finished[0], tmp_path, "--data.no-strict")) == 0
+    assert card(tmp_path) | expected == card(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (("--data.split", "last_session"), "pass --data.columns.session"),
+        (("--data.min-rating", "3"), "pass --data.columns.rating"),
+        (("--data.min-user-events", "9"), "cleaning removed every interaction"),
+        (("--data.source", "tfds", "--data.builder", "no_such_set"), "TFDS builder 'no_such_set' cannot be prepared"),
+    ],
+)
+def test_settings_that_the_log_cannot_meet_are_refused(finished, tmp_path, capsys, flags, words):
+    shop_files(tmp_path / "files")
+    assert words in refused(capsys, *prepare(finished[0], tmp_path, *flags))
+
+
+# --- Damage -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda f: (f / "manifest.json").unlink(), "stage 'index' has not finished"),
+        (lambda f: os.truncate(f / "rows.npy", 100), "rows.npy is damaged"),
+        (lambda f: (f / "popularity.npy").unlink(), "popularity.npy is missing"),
+        (lambda f: (f / "index.json").write_text((f / "index.json").read_text().replace("8", "9", 1)), "is damaged"),
+    ],
+)
+def test_a_damaged_index_is_refused_and_made_again(copy, capsys, damage, words):
+    config, workdir = copy
+    damage(workdir / "index")
+    assert words in refused(capsys, "recommend", workdir)
+    assert main("index", config, "--workdir", workdir) == 0
+    assert main("recommend", workdir) == 0
+
+
+def test_an_earlier_stage_that_is_damaged_is_named(copy, capsys):
+    config, workdir = copy
+    os.truncate(workdir / "encode" / "vectors.npy", 50)
+    assert "vectors.npy is damaged" in refused(capsys, "teacher", config, "--workdir", workdir)
+    assert (workdir / "teacher" / "manifest.json").exists()

@@ -1,0 +1,52 @@
+import math
+
+import numpy as np
+import pytest
+
+from rexjax.encoders.tfidf import encode_words
+from rexjax.errors import UserError
+
+TEXTS = [
+    "OPI red polish",
+    "opi pink polish polish",
+    "red lip stick",
+    "pink lip stick",
+    "",
+    "unique",
+    "opi lip red-pink",
+]
+WORDS = ["opi", "red", "polish", "pink", "lip", "stick"]  # those of at least two texts
+
+
+def by_hand() -> np.ndarray:
+    """TF-IDF [N, words] in float64, written out."""
+    found = np.zeros((len(TEXTS), len(WORDS)))
+    tokens = [text.lower().replace("-", " ").split() for text in TEXTS]
+    for row, words in enumerate(tokens):
+        for column, word in enumerate(WORDS):
+            if word in words:
+                shared = sum(word in other for other in tokens)
+                found[row, column] = (1 + math.log(words.count(word))) * math.log(len(TEXTS) / shared)
+    return found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12)
+
+
+@pytest.mark.parametrize("width", [1, 3, 5])
+def test_inner_products_are_the_best_of_rank_width(width):
+    vectors, about = encode_words(TEXTS, width)
+    assert vectors.shape == (len(TEXTS), width) and vectors.dtype == np.float32
+    left, values, right = np.linalg.svd(by_hand(), full_matrices=False)
+    best = (left[:, :width] * values[:width]) @ right[:width]
+    np.testing.assert_allclose(vectors @ vectors.T, best @ best.T, atol=1e-5)
+    assert about["words"] == len(WORDS)
+    np.testing.assert_allclose(about["explained"], (values[:width] ** 2).sum() / (values**2).sum(), rtol=1e-5)
+
+
+def test_a_text_that_shares_no_word_is_zero_and_runs_agree():
+    vectors, _ = encode_words(TEXTS, 3)
+    np.testing.assert_array_equal(vectors[4:6], 0)
+    np.testing.assert_array_equal(vectors, encode_words(TEXTS, 3)[0])
+
+
+def test_more_directions_than_words_are_refused():
+    with pytest.raises(UserError, match="--encode.words 6: 7 texts share 6 words, so it must be below 6"):
+        encode_words(TEXTS, 6)

@@ -1,0 +1,239 @@
+import dataclasses
+import json
+import operator
+import os
+import signal
+import types
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rexjax.artifacts import lock
+from rexjax.config.schema import Compress, Config, Data, Encode, Evaluate, Mesh, Shop, Student, Teacher
+from rexjax.errors import UserError
+from rexjax.pipeline import runner
+from rexjax.runtime import preemption
+
+STAGES = tuple(runner.BY_NAME)
+
+
+@pytest.fixture
+def config(tmp_path):
+    np.save(tmp_path / "vectors.npy", np.zeros((2, 2), np.float32))
+    return Config(workdir=str(tmp_path / "workdir"), encode=Encode(vectors=str(tmp_path / "vectors.npy")))
+
+
+@pytest.fixture
+def ran(monkeypatch):
+    """Every stage writes the part of the config that it depends on; the names of those that ran are collected."""
+    names = []
+
+    def module(path):
+        name = path.removeprefix("rexjax.pipeline.stages.")
+
+        def run(config, folder, inputs):
+            names.append(name)
+            assert inputs.keys() == set(runner.BY_NAME[name].needs)
+            part = [str(operator.attrgetter(key)(config)) for key in runner.BY_NAME[name].keys]
+            if name == "encode":
+                part.append(str(np.load(config.encode.vectors)))
+            (folder / "result.txt").write_text("\n".join(part + [inputs[need].hash for need in inputs]))
+            return {"said": name}
+
+        return types.SimpleNamespace(run=run)
+
+    monkeypatch.setattr(runner, "import_module", module)
+    return names
+
+
+def run(config, stages=STAGES, *, update=False):
+    said = []
+    return runner.run(config, stages, update=update, say=said.append), said
+
+
+def test_stages_run_in_order_and_then_are_skipped(config, ran):
+    first, _ = run(config)
+    assert ran == list(STAGES)
+    second, said = run(config)
+    assert ran == list(STAGES)
+    assert all(outcome.skipped for outcome in second) and not any(outcome.skipped for outcome in first)
+    assert [o.artifact.hash for o in first] == [o.artifact.hash for o in second]
+    assert ["unchanged, skipped" in line for line in said] == [True] * 7
+
+
+@pytest.mark.parametrize(
+    ("change", "again"),
+    [
+        ({"seed": 1}, STAGES),
+        ({"data": Data(length=7)}, STAGES),
+        ({"teacher": Teacher(layers=1)}, ("teacher", "distill", "compress", "index", "evaluate")),
+        ({"student": Student(width=8)}, ("distill", "compress", "index", "evaluate")),
+        ({"compress": Compress(points=("int8",))}, ("compress", "index", "evaluate")),
+        ({"mesh": Mesh(data=1), "wandb": "project"}, ()),
+    ],
+)
+def test_another_config_is_refused_and_with_update_only_what_it_affects_is_made_again(config, ran, change, again):
+    run(config)
+    ran.clear()
+    changed = dataclasses.replace(config, **change)
+    if again:
+        with pytest.raises(UserError, match="belongs to another config"):
+            run(changed)
+        assert ran == []
+    outcomes, _ = run(changed, update=True)
+    assert ran == list(again)
+    assert [o.stage for o in outcomes if o.skipped] == [name for name in STAGES if name not in again]
+
+
+def test_evaluation_settings_leave_data_and_vectors_alone(config, ran):
+    run(config)
+    ran.clear()
+    run(dataclasses.replace(config, evaluate=Evaluate(resamples=10)), update=True)
+    assert ran == ["evaluate"]
+    run(dataclasses.replace(config, evaluate=Evaluate(exclude_seen=False)), update=True)
+    assert not {"prepare", "encode"} & set(ran)
+
+
+def test_a_stage_that_fails_leaves_its_older_artifact_whole(config, ran, monkeypatch):
+    first, _ = run(config)
+    works = runner.import_module
+
+    def refuse(config, folder, inputs):
+        raise UserError("no")
+
+    fails = types.SimpleNamespace(run=refuse)
+    monkeypatch.setattr(runner, "import_module", lambda path: fails if path.endswith("teacher") else works(path))
+    with pytest.raises(UserError, match="no"):
+        run(dataclasses.replace(config, teacher=Teacher(layers=1)), update=True)
+    again, _ = run(config, update=True)
+    assert all(outcome.skipped for outcome in again)
+    assert [o.artifact.hash for o in first] == [o.artifact.hash for o in again]
+
+
+def test_a_run_killed_before_its_work_was_published_publishes_it_later(config, ran, monkeypatch):
+    monkeypatch.setattr(runner.artifacts, "publish", lambda folder: None)
+    run(config, ("prepare",))
+    monkeypatch.undo()
+    outcomes, _ = run(config, ("prepare",))
+    assert outcomes[0].skipped and outcomes[0].artifact.folder.name == "prepare"
+
+
+@pytest.mark.parametrize("changed", ["vectors.npy", "image.npy"])
+def test_a_file_outside_that_changed_is_read_again(config, ran, tmp_path, changed):
+    image = tmp_path / "image.npy"
+    np.save(image, np.zeros((2, 2), np.float32))
+    config = dataclasses.replace(config, encode=dataclasses.replace(config.encode, more=(f"image={image}",)))
+    run(config)
+    ran.clear()
+    np.save(tmp_path / changed, np.ones((2, 2), np.float32))
+    run(config)
+    assert ran[0] == "encode"
+
+
+@pytest.mark.parametrize("damage", ["truncate", "remove", "manifest"])
+def test_a_damaged_artifact_is_made_again_and_the_rest_is_kept(config, ran, tmp_path, damage):
+    run(config)
+    ran.clear()
+    folder = tmp_path / "workdir" / "teacher"
+    if damage == "truncate":
+        (folder / "result.txt").write_text("")
+    elif damage == "remove":
+        (folder / "result.txt").unlink()
+    else:
+        (folder / "manifest.json").write_text("{")
+    run(config)
+    assert ran == ["teacher"]  # the same result: what follows from it is unchanged
+
+
+def test_a_stage_that_was_cut_off_finds_what_it_left(config, monkeypatch, tmp_path):
+    found = []
+
+    def stage(config, folder, inputs):
+        found.append((folder / "checkpoint").exists())
+        (folder / "checkpoint").write_text("half")
+        if len(found) == 1:
+            raise KeyboardInterrupt
+        return {}
+
+    monkeypatch.setattr(runner, "import_module", lambda _: types.SimpleNamespace(run=stage))
+    with pytest.raises(KeyboardInterrupt):
+        run(config, ("prepare",))
+    assert not (tmp_path / "workdir" / "prepare" / "manifest.json").exists()
+    run(config, ("prepare",))
+    run(dataclasses.replace(config, seed=1), ("prepare",), update=True)
+    assert found == [False, True, False]
+
+
+@pytest.mark.parametrize("name, finished", [("prepare", False), ("teacher", True)])
+def test_a_run_that_is_asked_to_stop_stops_within_a_stage_of_one_process_or_after_it(
+    config, ran, monkeypatch, name, finished
+):
+    """A stage of all processes stops by itself, where they agree to (``rexjax.training.save_policy``)."""
+    works = runner.import_module
+
+    def struck(path):
+        stage = works(path)
+
+        def run(*arguments):
+            if path.endswith(name):
+                os.kill(os.getpid(), signal.SIGTERM)
+            return stage.run(*arguments)
+
+        return types.SimpleNamespace(run=run)
+
+    monkeypatch.setattr(runner, "import_module", struck)
+    with pytest.raises(preemption.Preempted), preemption.watched():
+        run(config)
+    assert (name in ran) == finished and "distill" not in ran
+    monkeypatch.setattr(runner, "import_module", works)
+    run(config)  # the lock is free
+    assert ran == list(STAGES)
+
+
+def test_a_second_run_in_a_workdir_is_refused(config, ran):
+    held = lock._take(Path(config.workdir) / lock.NAME)
+    with pytest.raises(UserError, match="workdir is in use by "):
+        run(config)
+    held()
+    assert ran == []
+    run(config)
+
+
+def test_a_stage_whose_inputs_are_not_there_is_refused(config, ran):
+    with pytest.raises(UserError, match="stage 'prepare' has not finished in .*: run `rexjax prepare CONFIG` first"):
+        run(config, ("encode",))
+    assert ran == []
+
+
+@pytest.mark.parametrize(
+    ("encode", "words"),
+    [
+        (Encode(vectors="nowhere.npy"), "no file nowhere.npy: --encode.vectors"),
+        (Encode(model="nowhere"), "no folder nowhere: --encode.model"),
+        (Encode(more=("image=nowhere.npy",)), "no file nowhere.npy: .* --encode.more name .npy"),
+    ],
+)
+def test_files_that_are_not_there_are_named_before_anything_is_removed(config, ran, tmp_path, encode, words):
+    run(config)
+    with pytest.raises(UserError, match=words):
+        run(dataclasses.replace(config, encode=encode), update=True)
+    assert (tmp_path / "workdir" / "encode" / "manifest.json").exists()
+
+
+def test_prepare_and_encode_give_the_same_artifacts_wherever_they_run(tmp_path):
+    np.save(tmp_path / "vectors.npy", np.random.default_rng(0).normal(size=(40, 16)).astype(np.float32))
+    shop = Shop(users=60, items=40, interactions=600, days=30)
+    hashes = []
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        config = Config(
+            workdir=str(tmp_path / name),
+            seed=seed,
+            data=Data(shop=shop, min_user_events=1, min_item_events=1, strict=False),
+            encode=Encode(vectors=str(tmp_path / "vectors.npy"), width=8),
+        )
+        outcomes, _ = run(config, ("prepare", "encode"))
+        hashes.append([outcome.artifact.hash for outcome in outcomes])
+        assert json.loads((tmp_path / name / "config.json").read_text())["seed"] == seed
+    assert hashes[0] == hashes[1]
+    assert hashes[0][0] != hashes[2][0]

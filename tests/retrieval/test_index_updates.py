@@ -1,0 +1,190 @@
+import jax
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from rexjax.compression.quantize import dequantize, quantize, quantize_rows
+from rexjax.config.schema import Student
+from rexjax.models import recommender
+from rexjax.models.recommender import Served
+from rexjax.retrieval import index, index_updates
+from rexjax.retrieval.index_updates import Contents
+
+N, W, D, L = 30, 12, 8, 5
+RNG = np.random.default_rng(0)
+STUDENT = Student(width=D, kernels=2, hidden=6)
+BITS = [32, 8, 4]
+
+
+def unit(rows):
+    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+
+ROWS = unit(RNG.normal(size=(N, D)))
+
+
+def contents(bits, category=True):
+    student = recommender.student(STUDENT, L)
+    params = recommender.nn.unbox(student.init(jax.random.key(0), 0))
+    served = Served(jax.numpy.asarray(ROWS), params["history"])
+    items = {name: [f"{name} {i}" for i in range(N)] for name in ("item_id", "title", "text")}
+    items |= {"category": ["mugs", ""] * (N // 2)} if category else {}
+    return Contents(quantize(served, bits) if bits < 32 else served, np.arange(N)[::-1].astype(np.int64), items)
+
+
+def new(*ids):
+    return {name: [f"new {name} of {item}" for item in ids] for name in ("title", "text", "category")} | {
+        "item_id": list(ids)
+    }
+
+
+def assert_same(a, b):
+    jax.tree.map(np.testing.assert_array_equal, a.served, b.served)
+    np.testing.assert_array_equal(a.popularity, b.popularity)
+    assert a.items == b.items
+
+
+# --- the map ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("items", "noise"), [(400, 0.0), (400, 0.1), (400, 3.0), (20, 0.5)])
+def test_the_map_is_that_of_least_squares_with_its_ridge(items, noise):
+    rng = np.random.default_rng(1)
+    vectors = rng.normal(size=(items, W)) * np.linspace(0.1, 2, W) + 3
+    rows = vectors @ rng.normal(size=(W, D)) - 1 + noise * rng.normal(size=(items, D))
+    found = index_updates.fit_map(vectors, rows)
+    # the twin: rows of √ridge below the centred vectors
+    x, y = vectors - vectors.mean(0), rows - rows.mean(0)
+    below = np.concatenate([x, np.sqrt(found.about["ridge"]) * np.eye(W)]), np.concatenate([y, np.zeros((W, D))])
+    kernel = np.linalg.lstsq(*below, rcond=None)[0]
+    np.testing.assert_allclose(found.kernel, kernel, atol=1e-5)
+    np.testing.assert_allclose(found.bias, rows.mean(0) - vectors.mean(0) @ kernel, atol=1e-4)
+    assert found.about["items"] == items
+
+
+@pytest.mark.parametrize("noise", [0.3, 3.0, 30.0])
+def test_the_ridge_has_the_least_cross_validated_error_by_the_definition(noise):
+    rng = np.random.default_rng(2)
+    vectors = rng.normal(size=(60, W))
+    rows = vectors @ rng.normal(size=(W, D)) + noise * rng.normal(size=(60, D))
+    x, y = vectors - vectors.mean(0), rows - rows.mean(0)
+
+    def error(ridge):
+        hat = x @ np.linalg.inv(x.T @ x + ridge * np.eye(W)) @ x.T
+        return ((y - hat @ y) ** 2).sum() / (1 - (1 + np.trace(hat)) / 60) ** 2
+
+    tried = np.linalg.eigvalsh(x.T @ x)[-1] * index_updates._RIDGES
+    about = index_updates.fit_map(vectors, rows).about
+    assert about["ridge"] == pytest.approx(min(tried, key=error))
+    assert about["explained"] == pytest.approx(1 - min(map(error, tried)) / (y**2).sum(), abs=1e-9)
+
+
+def test_what_text_says_nothing_of_is_explained_by_nothing():
+    rng = np.random.default_rng(3)
+    about = index_updates.fit_map(rng.normal(size=(500, W)), rng.normal(size=(500, D))).about
+    assert abs(about["explained"]) < 0.05
+    same_text = index_updates.fit_map(np.ones((5, W)), rng.normal(size=(5, D)))
+    assert np.isfinite(same_text.kernel).all()
+
+
+@pytest.mark.parametrize("known", [N, 7], ids=["more than the nearest", "fewer"])
+def test_a_prediction_is_the_linear_one_and_what_it_leaves_of_the_nearest(known, monkeypatch):
+    vectors, asked = RNG.normal(size=(known, W)), RNG.normal(size=(5, W)).astype(np.float32)
+    found = index_updates.fit_map(vectors, ROWS[:known])
+    expected = []
+    for vector in asked:
+        cosines = [vector @ one / np.linalg.norm(one) / np.linalg.norm(vector) for one in vectors]
+        nearest = np.argsort(cosines)[::-1][:20]
+        weights = np.exp(np.asarray(cosines)[nearest] / 0.05)
+        left = ROWS[nearest] - (vectors[nearest] @ found.kernel + found.bias)
+        expected.append(vector @ found.kernel + found.bias + weights @ left / weights.sum())
+    rows = index_updates.predict(found, asked)
+    np.testing.assert_allclose(rows, unit(expected), atol=5e-3)
+    np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, rtol=1e-5)
+    monkeypatch.setattr(index_updates, "_AT_ONCE", 2)
+    np.testing.assert_allclose(index_updates.predict(found, asked), rows, atol=1e-6)
+
+
+def test_an_item_with_the_text_of_a_known_one_gets_its_row():
+    vectors = RNG.normal(size=(N, W)).astype(np.float32)
+    rows = index_updates.predict(index_updates.fit_map(vectors, ROWS), vectors)
+    assert (rows * ROWS).sum(1).min() > 0.99
+
+
+def test_the_map_is_learnt_from_popular_items_that_have_a_text(monkeypatch):
+    known = contents(32)
+    known.items["text"][1] = ""
+    monkeypatch.setattr(index_updates, "MOST", 4)
+    assert index_updates.learners(known).tolist() == [0, 2, 3, 4]
+
+
+# --- put and remove ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("bits", BITS)
+def test_put_replaces_what_is_known_and_adds_what_is_not(bits):
+    old, rows = contents(bits), unit(RNG.normal(size=(3, D)))
+    found = index_updates.put(old, new("a", "item_id 4", "b"), rows)
+    assert found.items["item_id"] == [*old.items["item_id"], "a", "b"]
+    assert [found.items["title"][i] for i in (3, 4, 30, 31)] == [
+        *("title 3", "new title of item_id 4", "new title of a", "new title of b")
+    ]
+    assert found.items["category"][4] == "new category of item_id 4" and old.items["title"][4] == "title 4"
+    assert found.popularity.tolist() == [*old.popularity.tolist(), 0, 0]
+    got = index_updates.rows_of(found, np.arange(N + 2))
+    others = np.delete(np.arange(N), 4)
+    np.testing.assert_array_equal(got[others], index_updates.rows_of(old, others))
+    as_kept = rows if bits == 32 else dequantize(quantize_rows(rows, bits, np.float16))
+    np.testing.assert_allclose(got[[30, 4, 31]], as_kept, atol=1e-7)
+    kinds = lambda served: jax.tree.map(lambda leaf: leaf.dtype, served)  # noqa: E731
+    assert kinds(found.served) == kinds(old.served)
+
+
+@pytest.mark.parametrize("bits", BITS)
+def test_remove_leaves_the_others_as_they_were(bits):
+    old = contents(bits)
+    found = index_updates.remove(old, {"item_id 0", "item_id 7", "nobody"})
+    stay = [i for i in range(N) if i not in (0, 7)]
+    assert found.items == {name: [column[i] for i in stay] for name, column in old.items.items()}
+    np.testing.assert_array_equal(found.popularity, old.popularity[stay])
+    np.testing.assert_array_equal(
+        index_updates.rows_of(found, np.arange(N - 2)), index_updates.rows_of(old, np.asarray(stay))
+    )
+    assert_same(index_updates.remove(old, set()), old)
+
+
+def test_what_was_put_in_can_be_taken_out_again():
+    old = contents(8)
+    assert_same(
+        index_updates.remove(index_updates.put(old, new("a", "b"), unit(RNG.normal(size=(2, D)))), {"a", "b"}), old
+    )
+
+
+# --- on disk ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("category", [True, False])
+@pytest.mark.parametrize("bits", BITS)
+def test_a_changed_index_is_read_as_it_was_written(bits, category, tmp_path):
+    before, after = tmp_path / "before", tmp_path / "after"
+    before.mkdir()
+    after.mkdir()
+    old = contents(bits, category)
+    numbers = old.items | {"item_id": list(range(N)), "row": list(range(N))}  # as the pipeline leaves them
+    pq.write_table(pa.table(numbers), before / "items.parquet")
+    index.write(before, old.served, STUDENT, L, old.popularity)
+    found = index_updates.read(before)
+    assert_same(found, old._replace(items=old.items | {"item_id": [str(i) for i in range(N)]}))
+    assert index_updates.read_map(before) is None
+    text_map = index_updates.fit_map(RNG.normal(size=(N, W)), ROWS)
+    assert index_updates.write(after, index_updates.remove(found, {"3"}), text_map, before) == 2
+    assert_same(index_updates.read(after), index_updates.remove(found, {"3"}))
+    kept = index_updates.read_map(after)
+    assert kept.about == text_map.about
+    jax.tree.map(np.testing.assert_array_equal, kept._replace(about=None), text_map._replace(about=None))
+    read = index.read(after)
+    assert len(read.titles) == N - 1 and read.categories == (
+        old.items["category"][:3] + old.items["category"][4:] if category else None
+    )
+    assert read.popular.tolist() == list(range(N - 1)) and read.share.sum() == pytest.approx(1)
