@@ -19,8 +19,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import record
-from rexjax.artifacts import store
-from rexjax.config import values
+from rexjax.artifacts import classes, store
 from rexjax.config.schema import Config
 from rexjax.encoders import text
 from rexjax.evaluation import significance
@@ -52,7 +51,7 @@ def main() -> None:
 
 def measure(workdir: Path) -> list[dict[str, Any]]:
     """A row for each way of ranking the targets that were put in, and for the others' targets."""
-    config = values.from_dict(Config, {"workdir": str(workdir)} | json.loads((workdir / "config.json").read_text()))
+    config = classes.from_dict(Config, {"workdir": str(workdir)} | json.loads((workdir / "config.json").read_text()))
     log = inputs.prepared(store.read(workdir / "prepare"))
     contents, found = index_updates.read(workdir / "index"), index.read(workdir / "index")
     with tempfile.TemporaryDirectory() as shards:

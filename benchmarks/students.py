@@ -24,7 +24,7 @@ import jax
 import numpy as np
 
 from benchmarks import record, teachers
-from rexjax.artifacts import hashing
+from rexjax.artifacts import classes, hashing
 from rexjax.artifacts.store import Artifact
 from rexjax.compression import variants
 from rexjax.config.schema import Config
@@ -121,7 +121,7 @@ class _Set:
 
     def _distilled(self, config: Config, seed: int, models: tuple[str, ...] = ("student", "control")) -> Path:
         """Folder of a student, and its control; lists that are the same for several are written once."""
-        plain, own = hashing.as_dict(self.config.student), hashing.as_dict(config.student)
+        plain, own = classes.as_dict(self.config.student), classes.as_dict(config.student)
         about = " ".join([str(seed), *hashing.differences(plain, own)])
         folder = self.artifacts["teacher"].folder / f"student {re.sub(r'[^a-z0-9._-]+', ' ', about).strip()}"
         folder.mkdir(exist_ok=True)

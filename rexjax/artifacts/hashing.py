@@ -1,18 +1,14 @@
-"""Hashes of settings, files and arrays, and settings as plain JSON values."""
+"""Hashes of settings and arrays, and differences between settings."""
 
 import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-
-def as_dict(config: Any) -> dict[str, Any]:
-    """A config (or part of one) as plain JSON values."""
-    return json.loads(json.dumps(dataclasses.asdict(config)))
+from rexjax.artifacts.classes import as_dict
 
 
 def digest(value: Any) -> str:
@@ -31,15 +27,6 @@ def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> l
         elif a != b:
             found.append(f"{prefix}{key}: {a!r} -> {b!r}")
     return found
-
-
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file, or of all files below a folder with their relative names."""
-    if path.is_dir():
-        names = sorted(p for p in path.rglob("*") if p.is_file())
-        return hashlib.sha256("".join(f"{p.relative_to(path)}:{file_hash(p)}\n" for p in names).encode()).hexdigest()
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def arrays_digest(arrays: Mapping[str, np.ndarray]) -> str:

@@ -12,7 +12,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rexjax.artifacts.hashing import differences, digest, file_hash
+from rexjax.artifacts.files import file_hash
+from rexjax.artifacts.hashing import differences, digest
 from rexjax.errors import UserError
 
 FORMAT = 1

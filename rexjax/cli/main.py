@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from rexjax.artifacts import hashing, store
+from rexjax.artifacts import classes, hashing, store
 from rexjax.cli import exits, tables
 from rexjax.config import schema as configs
 from rexjax.config import values
@@ -97,7 +97,7 @@ def _run(command: str, arguments: list[str]) -> None:
     values.check(config)
     keep_compiled_programs()
     names = tuple(runner.BY_NAME) if command == "run" else (command,)
-    alike = {"command": command, "update": update, "config": hashing.as_dict(config)} | store.versions()
+    alike = {"command": command, "update": update, "config": classes.as_dict(config)} | store.versions()
     folder = Path(config.workdir) / "profile" if traced else None
     with processes.together(alike), profile.into(folder) as made:
         outcomes = runner.run(config, names, update=update, say=_say if processes.first() else lambda line: None)

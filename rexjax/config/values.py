@@ -37,13 +37,3 @@ def _spell(hint: Any) -> str:
     if typing.get_origin(hint) is Literal:
         return "one of " + ", ".join(map(str, typing.get_args(hint)))
     return getattr(hint, "__name__", str(hint)) if typing.get_origin(hint) is None else str(hint)
-
-
-def from_dict(kind: type, values: dict[str, Any]) -> Any:
-    """The inverse of ``as_dict`` for the dataclass ``kind``."""
-    hints, found = typing.get_type_hints(kind), {}
-    for name, value in values.items():
-        if dataclasses.is_dataclass(hints[name]):
-            value = from_dict(hints[name], value)
-        found[name] = tuple(value) if isinstance(value, list) else value
-    return kind(**found)

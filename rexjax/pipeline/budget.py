@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rexjax.artifacts import hashing, lock, store
+from rexjax.artifacts import classes, hashing, lock, store
 from rexjax.artifacts.store import Artifact
 from rexjax.compression.variants import Point, parse
 from rexjax.config.schema import Config
@@ -182,7 +182,7 @@ def trials(config: Config, folder: Path, found: dict[str, Artifact], say: Callab
     def cost(point: Point) -> Tried:
         return measured(point, variants.narrowed(student, point, config.student.encoder), lambda model: 0.0)
 
-    decides = [found["distill"].hash, hashing.as_dict(config.compress.training), config.compress.dropout]
+    decides = [found["distill"].hash, classes.as_dict(config.compress.training), config.compress.dropout]
 
     def train(point: Point) -> Tried:
         known = folder / f"{point.name} {hashing.digest([*decides, compress.list_weight(config, point), point])}.json"

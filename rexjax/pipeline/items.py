@@ -14,9 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import tyro
 
-from rexjax.artifacts import hashing, lock, store
+from rexjax.artifacts import classes, hashing, lock, store
 from rexjax.artifacts.store import Artifact
-from rexjax.config import values
 from rexjax.config.schema import Data, Encode
 from rexjax.data import engines, interactions, sources
 from rexjax.encoders import loading, text
@@ -62,7 +61,7 @@ def run(change: Change, say: Callable[[str], None]) -> Artifact:
 def _change(change: Change, say: Callable[[str], None]) -> Artifact:
     started, folder = time.monotonic(), change.workdir / "index"
     before, prepare = (store.read(change.workdir / stage) for stage in ("index", "prepare"))
-    data = values.from_dict(Data, prepare.manifest["config"]["data"])
+    data = classes.from_dict(Data, prepare.manifest["config"]["data"])
     numbers = _ids_are_numbers(prepare.folder)
     new = _new(change.put, data, numbers) if change.put else {"item_id": []}
     gone = _gone(change.remove, data, numbers) if change.remove else []
@@ -72,7 +71,7 @@ def _change(change: Change, say: Callable[[str], None]) -> Artifact:
     model = text_model(change.workdir) if change.put else None
 
     work, files = store.unfinished(folder), [path for path in (change.put, change.remove) if path]
-    store.begin(work, hashing.digest([before.hash, *map(hashing.file_hash, files)]))
+    store.begin(work, hashing.digest([before.hash, *map(file_hash, files)]))
     found, text_map = index_updates.remove(old, set(gone)), index_updates.read_map(folder)
     if model:
         text_map, rows = _rows(model, old, text_map, new["text"], before, work / "shards", say)
@@ -151,7 +150,7 @@ def text_model(workdir: Path) -> TextModel:
     Raises:
         UserError: nothing does; its vectors came from a file.
     """
-    encode = values.from_dict(Encode, store.read(workdir / "encode").manifest["config"]["encode"])
+    encode = classes.from_dict(Encode, store.read(workdir / "encode").manifest["config"]["encode"])
     if encode.vectors:
         raise UserError(
             f"the text vectors of {workdir} came from a file (--encode.vectors), so that no new text can be read: "

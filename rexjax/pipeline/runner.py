@@ -9,7 +9,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rexjax.artifacts import hashing, lock, store
+from rexjax.artifacts import classes, lock, store
+from rexjax.artifacts.files import file_hash
 from rexjax.artifacts.store import Artifact
 from rexjax.config.schema import Config
 from rexjax.errors import UserError
@@ -169,14 +170,14 @@ def _make(
 def _at(config: Config, key: str) -> Any:
     """The part of the config under a dotted key, as plain JSON values."""
     value = operator.attrgetter(key)(config)
-    return hashing.as_dict(value) if dataclasses.is_dataclass(value) else value
+    return classes.as_dict(value) if dataclasses.is_dataclass(value) else value
 
 
 def _identity(config: Config) -> dict[str, Any]:
     """What a workdir belongs to: where it lies, on which devices it was made, how often it was saved and who is told do
     not count."""
     how = "workdir", "mesh", "save_every", "wandb"
-    return {key: value for key, value in hashing.as_dict(config).items() if key not in how}
+    return {key: value for key, value in classes.as_dict(config).items() if key not in how}
 
 
 def _external(stage: str, config: Config) -> dict[str, str]:
@@ -184,7 +185,7 @@ def _external(stage: str, config: Config) -> dict[str, str]:
     if stage == "prepare":
         from rexjax.data.sources import external_files
 
-        return {path.name: hashing.file_hash(path) for path in external_files(config.data)}
+        return {path.name: file_hash(path) for path in external_files(config.data)}
     if stage == "encode":
         found = {}
         if config.encode.vectors:
@@ -197,7 +198,7 @@ def _external(stage: str, config: Config) -> dict[str, str]:
                 raise UserError(
                     f"no folder {folder}: --encode.model names a folder with config.json and model.safetensors"
                 )
-            found["model"] = hashing.file_hash(folder)
+            found["model"] = file_hash(folder)
         more = {f"more {name}": _vectors_hash(path) for name, path in config.encode.more_files().items()}
         return found | more
     return {}
@@ -206,4 +207,4 @@ def _external(stage: str, config: Config) -> dict[str, str]:
 def _vectors_hash(path: Path) -> str:
     if not path.is_file():
         raise UserError(f"no file {path}: --encode.vectors and --encode.more name .npy files with a row per item")
-    return hashing.file_hash(path)
+    return file_hash(path)

@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rexjax.artifacts import hashing, lock, store
+from rexjax.artifacts import classes, hashing, lock, store
 from rexjax.config.schema import Config, Student, Teacher
 from rexjax.errors import UserError
 from rexjax.pipeline import runner
@@ -85,7 +85,7 @@ def _search(config: Config, trials: int, say: Callable[[str], None], of: str, up
             with (folder / "trials.jsonl").open("a") as file:
                 file.write(json.dumps({"key": key} | known[key]) + "\n")
         kept = best is None or known[key]["ndcg"] > best.ndcg
-        trial = Trial(change, hashing.as_dict(model), known[key]["ndcg"], known[key]["seconds"], kept)
+        trial = Trial(change, classes.as_dict(model), known[key]["ndcg"], known[key]["seconds"], kept)
         found.append(trial)
         say(f"trial {len(found)}, {change}: NDCG@10 {trial.ndcg:.4f} in {trial.seconds:.0f} s" + " *" * kept)
         if kept:
@@ -210,7 +210,7 @@ def _train(
 
 def trial_key(config: Config, model: Teacher | Student, inputs: dict[str, store.Artifact]) -> str:
     """Of all that decides how a model is trained: a folder of this name is this model's."""
-    parts = {type(model).__name__.lower(): hashing.as_dict(model), "seed": config.seed, "length": config.data.length}
+    parts = {type(model).__name__.lower(): classes.as_dict(model), "seed": config.seed, "length": config.data.length}
     return hashing.digest(parts | {"inputs": [inputs[name].hash for name in sorted(inputs)]})
 
 

@@ -8,9 +8,8 @@ import os
 import sys
 from typing import Any, NamedTuple
 
-from rexjax.artifacts.hashing import as_dict
+from rexjax.artifacts.classes import as_dict, from_dict
 from rexjax.config.schema import Config
-from rexjax.config.values import from_dict
 from rexjax.errors import UserError
 from rexjax.planning.topology import Topology
 

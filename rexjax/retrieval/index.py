@@ -14,10 +14,9 @@ import numpy as np
 import pyarrow.parquet as pq
 from flax import traverse_util
 
-from rexjax.artifacts import hashing
+from rexjax.artifacts import classes
 from rexjax.artifacts.store import write_json
 from rexjax.compression.quantize import QuantizedRows, dequantize_tree
-from rexjax.config import values
 from rexjax.config.schema import Student
 from rexjax.errors import UserError
 from rexjax.models import recommender
@@ -75,13 +74,13 @@ def write(
         raise UserError(f"the student is {student.width} wide and its item rows are {width}: an index needs them alike")
     files.write(folder, flatten(served))
     np.save(folder / "popularity.npy", popularity)
-    write_json(folder / "index.json", {"version": version, "length": length, "student": hashing.as_dict(student)})
+    write_json(folder / "index.json", {"version": version, "length": length, "student": classes.as_dict(student)})
 
 
 def read(folder: Path) -> Index:
     """Reads what ``write`` left (the caller has checked its hashes)."""
     about = json.loads((folder / "index.json").read_text())
-    student = values.from_dict(Student, about["student"])
+    student = classes.from_dict(Student, about["student"])
     served = unflatten(files.read(folder))
     items = pq.read_table(folder / "items.parquet").to_pydict()
     popularity = np.load(folder / "popularity.npy", allow_pickle=False)

@@ -20,8 +20,8 @@ import pyarrow.parquet as pq
 import safetensors
 import safetensors.numpy
 
+from rexjax.artifacts import classes
 from rexjax.compression.quantize import QuantizedRows, quantize_rows
-from rexjax.config import values
 from rexjax.config.schema import Student
 from rexjax.models.recommender import Served
 from rexjax.retrieval import files, index
@@ -77,7 +77,7 @@ def write(folder: Path, contents: Contents, text_map: TextMap | None, before: Pa
     about = json.loads((before / "index.json").read_text())
     version = about.get("version", 1) + 1
     pq.write_table(pa.table(contents.items), folder / "items.parquet")
-    student = values.from_dict(Student, about["student"])
+    student = classes.from_dict(Student, about["student"])
     index.write(folder, contents.served, student, about["length"], contents.popularity, version)
     if text_map:
         arrays = text_map._asdict()

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from jax import export as exports
 
-from rexjax.artifacts import hashing
+from rexjax.artifacts.files import file_hash
 from rexjax.errors import UserError
 from rexjax.retrieval import files
 from rexjax.serving.comparison import Compared
@@ -168,6 +168,6 @@ def _about(folder: Path) -> dict[str, Any]:
         raise UserError(f"{path} is of another format than {FORMAT}: export the workdir again")
     for name, expected in about["files"].items():
         path = folder / about["place"] / name
-        if not path.is_file() or hashing.file_hash(path) != expected:
+        if not path.is_file() or file_hash(path) != expected:
             raise UserError(f"{path} is missing or damaged: export the workdir again")
     return about

@@ -9,8 +9,7 @@ import jax.numpy as jnp
 import safetensors.numpy
 from jax import export as exports
 
-from rexjax.artifacts import store
-from rexjax.config import values
+from rexjax.artifacts import classes, store
 from rexjax.config.schema import Student, Teacher
 from rexjax.errors import UserError
 from rexjax.models import recommender
@@ -45,7 +44,7 @@ def read(workdir: Path, index: Index) -> dict[str, Scorer]:
             f"--compare: teacher and student in {workdir} are of other items or histories than its index, of "
             f"{len(index.titles)} items and histories of {index.length}: run `rexjax run CONFIG` first"
         )
-    settings_of = lambda kind, artifact, key: values.from_dict(kind, artifact.manifest["config"][key])  # noqa: E731
+    settings_of = lambda kind, artifact, key: classes.from_dict(kind, artifact.manifest["config"][key])  # noqa: E731
     models = {
         "teacher": recommender.teacher(settings_of(Teacher, teacher, "teacher"), index.length),
         "student": recommender.student(settings_of(Student, distilled, "student"), index.length),

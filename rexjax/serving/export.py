@@ -17,7 +17,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from jax import export as exports
 
-from rexjax.artifacts import hashing, store
+from rexjax.artifacts import store
+from rexjax.artifacts.files import file_hash
 from rexjax.errors import UserError
 from rexjax.retrieval import files
 from rexjax.retrieval import index as indexes
@@ -67,7 +68,7 @@ def write(workdir: Path, folder: Path, compare: bool = False) -> dict[str, Any]:
         "platforms": PLATFORMS,
         "probe": _probe(index)._asdict(),
         "place": place.name,
-        "files": {path.name: hashing.file_hash(path) for path in sorted(place.iterdir())},
+        "files": {path.name: file_hash(path) for path in sorted(place.iterdir())},
     }
     store.write_json(folder / "bundle.json", about)  # from here on, and not before, the folder holds the new one
     for path in before:

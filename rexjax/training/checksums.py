@@ -9,7 +9,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from rexjax.artifacts.hashing import digest, file_hash
+from rexjax.artifacts.files import file_hash
+from rexjax.artifacts.hashing import digest
 from rexjax.artifacts.store import write_json
 
 NAME = "sums.json"

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from rexjax.artifacts.hashing import as_dict
+from rexjax.artifacts.classes import as_dict
 from rexjax.config.schema import Training
 from rexjax.data.batches import Batch
 from rexjax.embedding.table import Table

@@ -3,7 +3,7 @@ import os
 
 import pytest
 
-from rexjax.artifacts import hashing, store
+from rexjax.artifacts import store
 from rexjax.errors import UserError
 
 
@@ -114,7 +114,7 @@ def test_a_folders_hash_depends_on_names_and_bytes(tmp_path):
         (tmp_path / name).mkdir()
         for file, text in files.items():
             (tmp_path / name / file).write_text(text)
-    a, b, c, d = (hashing.file_hash(tmp_path / name) for name in "abcd")
+    a, b, c, d = (file_hash(tmp_path / name) for name in "abcd")
     assert a == b
     assert len({a, c, d}) == 3
 

@@ -2,14 +2,13 @@ import dataclasses
 
 import pytest
 
-from rexjax.artifacts import hashing
-from rexjax.config import values
+from rexjax.artifacts import classes, hashing
 from rexjax.config.schema import Config, Data, Mesh, Shop, Teacher, Training
 
 
 def test_a_digest_follows_every_value_and_nothing_else():
     a = Config(workdir="w")
-    assert hashing.digest(a) == hashing.digest(Config(workdir="w")) == hashing.digest(hashing.as_dict(a))
+    assert hashing.digest(a) == hashing.digest(Config(workdir="w")) == hashing.digest(classes.as_dict(a))
     others = [dataclasses.replace(a, seed=1), dataclasses.replace(a, data=Data(length=51)), Config(workdir="v")]
     others += [dataclasses.replace(a, teacher=Teacher(training=Training(epochs=31)))]
     assert len({hashing.digest(config) for config in [a, *others]}) == 5
@@ -32,12 +31,12 @@ def test_differences_name_the_keys(old, new, expected):
 
 def test_a_config_survives_json():
     config = Config(workdir="w", mesh=Mesh(data=2))
-    plain = hashing.as_dict(config)
+    plain = classes.as_dict(config)
     assert plain["evaluate"]["k"] == [1, 5, 10, 20]
     assert plain["mesh"] == {"data": 2, "model": 1}
-    assert hashing.differences(plain, hashing.as_dict(config)) == []
+    assert hashing.differences(plain, classes.as_dict(config)) == []
 
 
 def test_a_config_comes_back_from_json():
     config = Config("w", data=Data(text=("a", "b"), shop=Shop(users=7, items=50, interactions=99)), seed=3)
-    assert values.from_dict(Config, hashing.as_dict(config)) == config
+    assert classes.from_dict(Config, classes.as_dict(config)) == config

@@ -12,7 +12,7 @@ import pytest
 import tokenizers
 from tokenizers import models, pre_tokenizers
 
-from rexjax.artifacts import hashing, store
+from rexjax.artifacts import classes, store
 from rexjax.compression.quantize import quantize
 from rexjax.config.schema import Columns, Config, Data, Encode, Student
 from rexjax.encoders.bert import Bert, BertConfig
@@ -76,7 +76,7 @@ def made(folder, ids, **data):
 
 def finish(folder, run, **config):
     store.begin(folder, "key")
-    config = {name: hashing.as_dict(part) for name, part in config.items()}
+    config = {name: classes.as_dict(part) for name, part in config.items()}
     store.finish(folder, "key", content={}, seconds=0, config=config, metrics=run(folder))
 
 

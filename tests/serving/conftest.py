@@ -8,7 +8,7 @@ import pytest
 from flax import linen as nn
 
 from rexjax.artifacts import store
-from rexjax.artifacts.hashing import as_dict
+from rexjax.artifacts.classes import as_dict
 from rexjax.compression import quantize
 from rexjax.config.schema import Student, Teacher
 from rexjax.models import recommender
