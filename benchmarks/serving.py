@@ -89,6 +89,7 @@ def export_bundle(work: Path, seed: int = 0, items: int = ITEMS) -> None:
     from rexjax.compression import quantize
     from rexjax.config.schema import Student
     from rexjax.models import recommender
+    from rexjax.models.served import flatten
     from rexjax.retrieval import index
     from rexjax.serving import export
 
@@ -103,7 +104,7 @@ def export_bundle(work: Path, seed: int = 0, items: int = ITEMS) -> None:
     index.write(folder, quantize.quantize(served, 8), settings, LENGTH, np.arange(items, 0, -1))
     store.finish(folder, "benchmark", content={}, seconds=0.0, config={}, metrics={})
     export.write(work / "run", work / "bundle")
-    np.savez(work / "peer.npz", **{name.replace("/", "."): leaf for name, leaf in index.flatten(served).items()})
+    np.savez(work / "peer.npz", **{name.replace("/", "."): leaf for name, leaf in flatten(served).items()})
 
 
 def _sustained(command: list[str], port: int, quick: bool) -> dict[str, Any]:

@@ -118,14 +118,14 @@ def case(who: str, n: str, users: str, k: str) -> dict[str, Any]:
     import jax
     import jax.numpy as jnp
 
-    from rexjax.compression import quantize
+    from rexjax.embedding import quantized
     from rexjax.retrieval.topk import top_k
 
     placed, asked = jnp.asarray(rows), jnp.asarray(queries)
     if who == "bare":
         product = jax.jit(lambda queries, rows: jnp.einsum("bd,nd->bn", queries, rows, precision="highest").max(1))
         return {"ms": _median(lambda: product(asked, placed).block_until_ready())}
-    items = quantize.quantize_rows(placed, 8, quantize.ROW_SCALES) if who == "rexjax_int8" else placed
+    items = quantized.quantize_rows(placed, 8, quantized.ROW_SCALES) if who == "rexjax_int8" else placed
     answer = jax.jit(lambda queries, items: top_k(queries, items, int(k)))
     found = {"ms": _median(lambda: jax.block_until_ready(answer(asked, items)))}
     return found | {"ids": np.asarray(answer(asked, items)[1]).tolist()}
@@ -136,7 +136,7 @@ def many(n: str) -> dict[str, float]:
     import jax
     import jax.numpy as jnp
 
-    from rexjax.compression.quantize import QuantizedRows
+    from rexjax.embedding.quantized import QuantizedRows
     from rexjax.evaluation.cost import tree_bytes
     from rexjax.retrieval.topk import top_k
 

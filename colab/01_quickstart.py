@@ -106,7 +106,7 @@ pd.DataFrame(rows).T[columns].map(lambda value: f"{value:,.0f}" if value > 1 els
 # of the variance that is.
 
 # %%
-from rexjax.compression.quantize import dequantize
+from rexjax.embedding.quantized import dequantize
 from rexjax.pipeline.stages import inputs
 from rexjax.retrieval import index
 

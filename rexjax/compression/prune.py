@@ -1,12 +1,10 @@
-"""Pruning: weights by magnitude, little by little, and whole dimensions of the vectors by what they add."""
+"""Pruning by magnitude, gradually."""
 
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from rexjax.models.layers import normalize
-from rexjax.models.recommender import Served
 
 
 def magnitude_prune(tree: Any, sparsity: float) -> Any:
@@ -42,49 +40,3 @@ def keep_zeros(weights: Any, pruned: Any) -> Any:
         return jnp.where(old == 0, 0, new) if is_kernel(path) else new
 
     return jax.tree.map_with_path(kept, weights, pruned)
-
-
-def by_importance(student: Served) -> Served:
-    """The pooled student in a basis whose dimensions come in the order of what they add: any prefix is usable.
-
-    The items' principal directions become the axes. Items are float32 [N, D].
-    """
-    _, basis = jnp.linalg.eigh(jnp.matmul(student.items.T, student.items, precision="highest"))
-    return turn(student, basis[:, ::-1])  # largest first
-
-
-def evenly(student: Served) -> Served:
-    """The pooled student in a basis drawn at random, always the same one: no dimension is larger than the others, so
-    that one scale a row suits all of its entries (as in QuaRot, Ashkboos et al. 2024)."""
-    width = student.items.shape[1]
-    basis, _ = jnp.linalg.qr(jax.random.normal(jax.random.key(0), (width, width)))
-    return turn(student, basis)
-
-
-def turn(student: Served, basis: jax.Array) -> Served:
-    """The pooled student in the axes ``basis``, orthonormal columns [D, D].
-
-    Cosines do not change when all vectors are turned alike; the turn is folded into the encoder's two matrices.
-    """
-    turned = lambda x: jnp.matmul(x, basis, precision="highest")  # noqa: E731
-    up, down = student.history["up"], student.history["down"]
-    blocks = up["kernel"].reshape(-1, len(basis), up["kernel"].shape[1])  # [K, D, hidden]
-    kernel = jnp.einsum("de,kdh->keh", basis, blocks, precision="highest").reshape(up["kernel"].shape)
-    history = student.history | {
-        "up": up | {"kernel": kernel},
-        "down": {"kernel": turned(down["kernel"]), "bias": turned(down["bias"])},
-    }
-    return Served(turned(student.items), history)
-
-
-def narrow(student: Served, width: int) -> Served:
-    """The first ``width`` dimensions of a pooled student, items normalised again."""
-    wide = student.items.shape[1]
-    up, down = student.history["up"], student.history["down"]
-    hidden = up["kernel"].shape[1]
-    kernel = up["kernel"].reshape(-1, wide, hidden)[:, :width].reshape(-1, hidden)
-    history = student.history | {
-        "up": up | {"kernel": kernel},
-        "down": {"kernel": down["kernel"][:, :width], "bias": down["bias"][:width]},
-    }
-    return Served(normalize(student.items[:, :width]), history)

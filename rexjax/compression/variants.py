@@ -8,11 +8,12 @@ import jax
 import jax.numpy as jnp
 
 from rexjax.compression import prune, quantize
+from rexjax.embedding import quantized
 from rexjax.errors import UserError
-from rexjax.models.recommender import Served
+from rexjax.models.served import Served
 
 _PARTS = re.compile(r"(?:(?P<half>half)|w(?P<width>\d+))?_?(?:int(?P<bits>8|4))?_?(?:sparse(?P<zeros>\d\d?))?")
-_SCALE_BYTES = jnp.dtype(quantize.ROW_SCALES).itemsize
+_SCALE_BYTES = jnp.dtype(quantized.ROW_SCALES).itemsize
 
 
 class Point(NamedTuple):
@@ -79,4 +80,4 @@ def quantized(student: Served, point: Point) -> Served:
 
 def rounded(rows: jax.Array, point: Point) -> jax.Array:
     """Item rows as the point would keep them; gradients pass."""
-    return rows if point.bits == 32 else quantize.straight_through(rows, point.bits, quantize.ROW_SCALES)
+    return rows if point.bits == 32 else quantized.straight_through(rows, point.bits, quantized.ROW_SCALES)

@@ -23,8 +23,10 @@ import optax
 from rexjax.artifacts.store import write_json
 from rexjax.config.schema import Student
 from rexjax.data.batches import Batch
+from rexjax.embedding.rows import gather
 from rexjax.errors import UserError
-from rexjax.models.recommender import Recommender, Served, gather
+from rexjax.models.recommender import Recommender
+from rexjax.models.served import Served
 from rexjax.runtime import preemption
 from rexjax.runtime.mesh import replicated, sharding
 from rexjax.runtime.progress import track

@@ -86,23 +86,6 @@ def bpr(
     return mean(losses.mean(-1), where)
 
 
-def relaxed_ranking(scores: jax.Array, labels: None, *, where: jax.Array | None = None, others: jax.Array) -> jax.Array:
-    """Likelihood of a list's order, everything outside it below it in no order (DE-RRD: Kang et al. 2020).
-
-    Args:
-        scores: float32 [..., K], in the wanted order.
-        labels: not needed, the order says it.
-        where: bool [...].
-        others: float32 [..., M], of items outside the list.
-
-    Returns:
-        The mean over positions and places of ``log(sum of exp over this place, the later ones and others) - score``.
-    """
-    later = jax.lax.cumlogsumexp(scores, axis=scores.ndim - 1, reverse=True)
-    below = jax.nn.logsumexp(others, -1, keepdims=True)
-    return mean((jnp.logaddexp(later, below) - scores).mean(-1), where)
-
-
 SAMPLED = {"sampled_softmax": sampled_softmax, "gbce": gbce, "bce": partial(gbce, calibration=0.0), "bpr": bpr}
 """Losses over the label and samples, by their names in a config."""
 

@@ -1,42 +1,26 @@
 """A recommender: item vectors, user vectors, and the scores between them, as pure functions of parameters.
 
-Teacher and student differ in their history encoder and in the scores (dot product or cosine), in nothing else. The
-item table is no Linen parameter: modules only ever see rows of it, as ``params["rows"]``.
+Models that are trained by gradients differ in their history encoder and in the scores (dot product or cosine). The item
+table is no Linen parameter: modules only ever see rows of it, as ``params["rows"]``.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from rexjax.config.schema import Student, Teacher, Training
-from rexjax.embedding.bags import Feature
-from rexjax.embedding.optimizers import OPTIMIZERS, schedule
-from rexjax.embedding.table import Table
+from rexjax.embedding import rows
+from rexjax.embedding.quantized import dequantize_tree
 from rexjax.models.items import ItemEncoder
 from rexjax.models.layers import Row, normalize
-from rexjax.models.pooled import PooledEncoder
-from rexjax.models.sequential import Ensemble, SequentialEncoder, member_name
+from rexjax.models.scorer import Query, Scorer
+from rexjax.models.served import Served
 
 Params = dict[str, Any]
-
-_PROFILES = 8
-"""Recency profiles of a teacher's pooled member; its hidden layer is twice as wide as its vectors."""
-_POOLED_TEMPERATURE = 0.1
-"""Of its cosines, unless the teacher has one."""
-
-
-class Served(NamedTuple):
-    """What answers users: the item side folded into one matrix, and the history encoder's parameters."""
-
-    items: Any
-    """float32 [N, D] (or rows quantised by ``rexjax.compression``)."""
-    history: Any
-    """Parameters of the history encoder."""
 
 
 @dataclass(frozen=True)
@@ -54,12 +38,12 @@ class Recommender:
     activations: str = "float32"
     """In which the history encoder computes; parameters, norms' statistics, attention's softmax and what comes out are
     float32."""
-    rounding: Callable[[jax.Array], jax.Array] | None = None
-    """What item vectors go through last, where training is to know how they will be kept (``rexjax.compression``)."""
-    thinning: Callable[[Any], Any] | None = None
-    """What the history encoder's parameters go through first, likewise."""
+    fake_quantize: Callable[[jax.Array], jax.Array] | None = None
+    """Fake quantisation of item vectors during training (``rexjax.compression``)."""
+    prune: Callable[[Any], Any] | None = None
+    """Pruning mask of the history encoder's parameters during training."""
     aligned: int = 0
-    """Width of the vectors that a learned projection of the items' is to resemble in training; 0: there is none."""
+    """Width of the teacher's item vectors that a learned projection of this model's approximates; 0: no projection."""
 
     def init(self, key: jax.Array, text_width: int) -> Params:
         """Dense parameters boxed with their logical axes, for text vectors of W; the item rows are no part of them."""
@@ -76,32 +60,11 @@ class Recommender:
             found["aligned"] = {"kernel": projection}
         return found
 
-    def table(self, rows: int, config: Training, sparse: bool, features: tuple[Feature, ...] = ()) -> Table:
-        """The item table's declaration, for ``rows`` items of which a step moves all or (``sparse``) some.
-
-        ``features`` are those by which an objective reads it.
-        """
-        chosen = config.rows
-        peak = chosen.learning_rate or config.learning_rate
-        rule = OPTIMIZERS[chosen.optimizer](
-            schedule(peak, config.warmup, config.decay_steps), weight_decay=config.weight_decay, clip=chosen.clip
-        )
-        return Table(
-            "items",
-            rows,
-            self.items.width,
-            chosen.dtype,
-            features=features,
-            optimizer=rule,
-            sparse=sparse,
-            capacity=chosen.capacity,
-        )
-
     def item_vectors(self, params: Params, text: jax.Array) -> jax.Array:
         """Item vectors: params["rows"] [V, D] and text float32 [V, W] → float32 [V, D]."""
         vectors = self.items.apply({"params": params["items"]}, params["rows"], text)
         vectors = normalize(vectors) if self.cosine else vectors
-        return self.rounding(vectors) if self.rounding else vectors
+        return self.fake_quantize(vectors) if self.fake_quantize else vectors
 
     def user_vectors(
         self, history: Any, vectors: jax.Array, row: Any, key: jax.Array | None = None, last: int | None = None
@@ -119,7 +82,7 @@ class Recommender:
             float32 [B, L, D] or [B, Q, D].
         """
         rngs = None if key is None else {"dropout": key}
-        history = self.thinning(history) if self.thinning else history
+        history = self.prune(history) if self.prune else history
         history, vectors = jax.tree.map(lambda x: x.astype(self.activations), (history, vectors))
         users = self.history.apply({"params": history}, vectors, row, key is None, last, rngs=rngs).astype(jnp.float32)
         return normalize(users) if self.cosine else users
@@ -137,55 +100,6 @@ class Recommender:
         return self.user_vectors(history, vectors, whole, last=1)[:, 0]
 
 
-def member(config: Teacher, length: int, number: int = 0) -> Recommender:
-    """What is trained as teacher: a transformer whose scores are dot products, or cosines where there is a temperature;
-    or a pooled history, always with cosines."""
-    block = config.blocks[number % len(config.blocks)]
-    temperature = config.temperature or (_POOLED_TEMPERATURE if block == "pooled" else 0)
-    history: nn.Module = SequentialEncoder(config.layers, config.heads, config.dropout, length, block, config.time)
-    if block == "pooled":
-        history = PooledEncoder(_PROFILES, 2 * config.width, config.dropout, length, config.time != "none")
-    items = ItemEncoder(config.width, config.fusion)
-    scale = 1 / temperature if temperature else 1.0
-    return Recommender(items, history, cosine=temperature > 0, scale=scale, activations=config.activations)
-
-
-def teacher(config: Teacher, length: int) -> Recommender:
-    """The whole teacher: one member, or several side by side whose scores are averaged (see ``side_by_side``)."""
-    members = [member(config, length, number) for number in range(config.members)]
-    if config.members == 1:
-        return members[0]
-    scales = tuple(one.scale if one.cosine else None for one in members)
-    history = Ensemble(tuple(one.history for one in members), scales)
-    items = ItemEncoder(config.members * config.width, config.fusion)
-    return Recommender(items, history, cosine=False, scale=1 / config.members, activations=config.activations)
-
-
-def side_by_side(members: list[Served]) -> Served:
-    """Members as they are served, as one."""
-    if len(members) == 1:
-        return members[0]
-    history = {member_name(number): served.history for number, served in enumerate(members)}
-    return Served(jnp.concatenate([served.items for served in members], 1), history)
-
-
-def served_width(config: Teacher) -> int:
-    """Of the whole teacher's vectors."""
-    return config.members * config.width
-
-
-def student(config: Student, length: int, teacher_width: int = 0) -> Recommender:
-    """The student: pooled history or a small transformer, cosine scores.
-
-    With ``teacher_width`` as it is trained (it may be aligned with its teacher), else as it is served.
-    """
-    history: nn.Module = PooledEncoder(config.kernels, config.hidden, config.dropout, length, config.time != "none")
-    if config.encoder != "pooled":
-        history = SequentialEncoder(config.layers, config.heads, config.dropout, length, config.encoder, config.time)
-    aligned = teacher_width if config.alignment_weight else 0
-    return Recommender(ItemEncoder(config.width), history, True, 1 / config.temperature, aligned=aligned)
-
-
 def serve(recommender: Recommender, params: Params, text: jax.Array, items: int) -> Served:
     """Folds the item side of trained parameters (rows [≥ N, D] by item id, text [≥ N, W]) into one matrix [N, D]."""
     return Served(
@@ -198,9 +112,30 @@ def _item_vectors(recommender: Recommender, params: Params, text: jax.Array) -> 
     return recommender.item_vectors(params, text)
 
 
-def gather(items: jax.Array, histories: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Rows of items [N, D] for histories int32 [B, L] (-1 is padding): vectors [B, L, D] and mask bool [B, L]."""
-    mask = histories >= 0
-    # fill: an id beyond the table gives zeros here and is refused at the edge; the default would clamp (jax#9839)
-    vectors = jnp.take(items, jnp.where(mask, histories, 0), axis=0, mode="fill", fill_value=0)
-    return vectors * mask[..., None], mask
+def scorer_of(recommender: Recommender, served: Served | None, items: int = 0, explain: Any = None) -> Scorer:
+    """A trained model as it answers, in float32 or quantised.
+
+    Args:
+        recommender: its functions.
+        served: its arrays; None: they are put in later, with ``dataclasses.replace``.
+        items: N.
+        explain: see ``Scorer.explain``.
+    """
+
+    def encode(served: Served, query: Query) -> jax.Array:
+        vectors, mask = rows.take(served.items, query.histories)
+        return recommender.encode(dequantize_tree(served.history), vectors, mask, query.times)
+
+    def encode_positions(served: Served, batch: Any) -> jax.Array:
+        vectors, _ = rows.take(served.items, batch.items)
+        return recommender.user_vectors(dequantize_tree(served.history), vectors, batch)
+
+    def score(served: Served, users: jax.Array, ids: jax.Array) -> jax.Array:
+        return rows.score(users, jax.tree.map(lambda leaf: leaf[ids], served.items))
+
+    return Scorer(served, encode, score, items, item_rows, encode_positions, explain, recommender.scale)
+
+
+def item_rows(served: Served) -> Any:
+    """The item rows [N, D] of a trained model's state."""
+    return served.items

@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from rexjax.models.layers import BLOCKS, Dropout, RelativeBias, Row, causal_mask, normalize
+from rexjax.models.layers import BLOCKS, Dropout, RelativeBias, Row, causal_mask
 
 
 class SequentialEncoder(nn.Module):
@@ -52,33 +52,3 @@ class SequentialEncoder(nn.Module):
             asked = row.times[..., int(self.time == "query")]
             ages = asked[:, :, None] - row.times[:, None, :, 0]
         return RelativeBias(self.heads, self.length)(row.positions[:, :, None] - row.positions[:, None, :], ages)
-
-
-class Ensemble(nn.Module):
-    """Encoders trained apart, side by side: vectors [..., M * D] are those of M members, and so are scores' sums."""
-
-    members: tuple[nn.Module, ...]
-    """M of them, of one width."""
-    scales: tuple[float | None, ...]
-    """Lengths that each member's user vectors get, whose scores are cosines; None: as they are."""
-
-    @property
-    def length(self) -> int:
-        """The longest history, L."""
-        return self.members[0].length
-
-    @nn.compact
-    def __call__(self, x: jax.Array, row: Row, deterministic: bool, last: int | None = None) -> jax.Array:
-        """As ``SequentialEncoder``, with M * D instead of D."""
-        found = []
-        parts = jnp.split(x, len(self.members), axis=-1)
-        for number, (member, scale, part) in enumerate(zip(self.members, self.scales, parts, strict=True)):
-            encoder = member.clone(name=member_name(number), parent=self)
-            users = encoder(part, row, deterministic, last)
-            found.append(users if scale is None else scale * normalize(users))
-        return jnp.concatenate(found, -1)
-
-
-def member_name(number: int) -> str:
-    """Of a member's parameters."""
-    return f"member_{number}"

@@ -160,9 +160,9 @@ def trials(config: Config, folder: Path, found: dict[str, Artifact], say: Callab
     """Points of the student in ``found``; what was trained is kept in ``folder`` and not trained again."""
     from rexjax.compression import variants
     from rexjax.models import recommender
+    from rexjax.models.served import flatten
     from rexjax.pipeline.stages import compress, evaluate, inputs
     from rexjax.retrieval import scorer
-    from rexjax.retrieval.index import flatten
     from rexjax.training.checkpoint import save_tree
 
     log = inputs.prepared(found["prepare"])

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import tyro
 
 from rexjax.artifacts import classes, hashing, lock, store
+from rexjax.artifacts.files import file_hash
 from rexjax.artifacts.store import Artifact
 from rexjax.config.schema import Data, Encode
 from rexjax.data import engines, interactions, sources

@@ -20,7 +20,8 @@ from rexjax.encoders import loading, text
 from rexjax.encoders.bert import Bert, BertConfig
 from rexjax.errors import UserError
 from rexjax.models import recommender
-from rexjax.models.recommender import Recommender, Served
+from rexjax.models.recommender import Recommender
+from rexjax.models.served import Served
 from rexjax.retrieval import scorer, sharded
 from rexjax.runtime.mesh import replicated, sharding
 from rexjax.training import objectives, state, step

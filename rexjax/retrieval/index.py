@@ -6,21 +6,19 @@ Everything is NumPy's format, safetensors, Parquet or JSON: nothing is unpickled
 import difflib
 import json
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pyarrow.parquet as pq
-from flax import traverse_util
 
 from rexjax.artifacts import classes
 from rexjax.artifacts.store import write_json
-from rexjax.compression.quantize import QuantizedRows, dequantize_tree
 from rexjax.config.schema import Student
+from rexjax.embedding.quantized import dequantize_tree
 from rexjax.errors import UserError
 from rexjax.models import recommender
-from rexjax.models.recommender import Served
+from rexjax.models.served import Served
 from rexjax.retrieval import files, scorer
 from rexjax.retrieval.scorer import Scorer
 
@@ -136,30 +134,3 @@ def find_items(index: Index, names: list[str]) -> tuple[list[int], list[str]]:
         hint = "; did you mean " + " or ".join(repr(index.titles[by_name[n]]) for n in near) if near else ""
         raise UserError(f"no item of --history is in the catalogue (looked for {', '.join(map(repr, names))}){hint}")
     return known, unknown
-
-
-def flatten(served: Served) -> dict[str, np.ndarray]:
-    """A quantised or float Served as named arrays."""
-    tree = {"items": served.items, "history": served.history}
-    leaves: dict[str, np.ndarray] = {}
-    for name, leaf in traverse_util.flatten_dict(tree, sep="/").items():
-        if isinstance(leaf, QuantizedRows):
-            leaves |= {f"{name}/values": np.asarray(leaf.values), f"{name}/scales": np.asarray(leaf.scales)}
-        else:
-            leaves[name] = np.asarray(leaf)
-    return leaves
-
-
-def unflatten(leaves: dict[str, np.ndarray]) -> Served:
-    """The inverse of ``flatten``."""
-    tree = traverse_util.unflatten_dict({name: jnp.asarray(leaf) for name, leaf in leaves.items()}, sep="/")
-    tree = _rows(tree)
-    return Served(tree["items"], tree["history"])
-
-
-def _rows(tree: Any) -> Any:
-    if not isinstance(tree, dict):
-        return tree
-    if tree.keys() == {"values", "scales"}:
-        return QuantizedRows(**tree)
-    return {name: _rows(child) for name, child in tree.items()}

@@ -21,11 +21,11 @@ import safetensors
 import safetensors.numpy
 
 from rexjax.artifacts import classes
-from rexjax.compression.quantize import QuantizedRows, quantize_rows
 from rexjax.config.schema import Student
-from rexjax.models.recommender import Served
+from rexjax.embedding.quantized import QuantizedRows, quantize_rows
+from rexjax.embedding.rows import take
+from rexjax.models.served import Served, unflatten
 from rexjax.retrieval import files, index
-from rexjax.retrieval.rows import take
 
 MOST = 5000
 """Items that the map is learnt from, the most popular ones."""
@@ -64,7 +64,7 @@ def read(folder: Path) -> Contents:
     """The index in ``folder``, as the pipeline or ``write`` left it."""
     items = pq.read_table(folder / "items.parquet").to_pydict()
     kept = {name: [str(value) for value in items[name]] for name in _columns(items)}
-    served = index.unflatten(files.read(folder))
+    served = unflatten(files.read(folder))
     return Contents(served, np.load(folder / "popularity.npy", allow_pickle=False), kept)
 
 

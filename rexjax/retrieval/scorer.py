@@ -6,11 +6,12 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from rexjax.compression.quantize import dequantize_tree
+from rexjax.embedding.quantized import dequantize_tree
+from rexjax.embedding.rows import take
 from rexjax.models.layers import normalize
 from rexjax.models.pooled import PooledEncoder, contributions
-from rexjax.models.recommender import Recommender, Served
-from rexjax.retrieval.rows import take
+from rexjax.models.recommender import Recommender
+from rexjax.models.served import Served
 from rexjax.retrieval.topk import top_k
 
 

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from rexjax.retrieval import rows as reading
+from rexjax.embedding import rows as reading
 from rexjax.retrieval import topk
 
 

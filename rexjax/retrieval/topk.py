@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from rexjax.embedding import rows as reading
 from rexjax.models.layers import normalize
-from rexjax.retrieval import rows as reading
 from rexjax.retrieval import topk_tpu
 
 FEW, SOME, MANY = 128, 32, 16

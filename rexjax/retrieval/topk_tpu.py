@@ -13,8 +13,8 @@ import jax.numpy as jnp
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
 
-from rexjax.compression.quantize import QuantizedRows
-from rexjax.retrieval import rows as reading
+from rexjax.embedding import rows as reading
+from rexjax.embedding.quantized import QuantizedRows
 
 TILE = 2048
 """Rows that a grid step of the first pass reads."""

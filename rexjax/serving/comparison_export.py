@@ -11,11 +11,12 @@ from jax import export as exports
 
 from rexjax.artifacts import classes, store
 from rexjax.config.schema import Student, Teacher
+from rexjax.embedding.rows import count
 from rexjax.errors import UserError
 from rexjax.models import recommender
+from rexjax.models.served import flatten, unflatten
 from rexjax.retrieval import scorer
-from rexjax.retrieval.index import Index, flatten, unflatten
-from rexjax.retrieval.rows import count
+from rexjax.retrieval.index import Index
 from rexjax.retrieval.scorer import Scorer
 from rexjax.serving.comparison import MOST
 from rexjax.training.checkpoint import restore_tree

@@ -19,11 +19,12 @@ from jax import export as exports
 
 from rexjax.artifacts import store
 from rexjax.artifacts.files import file_hash
+from rexjax.embedding.rows import count, take
 from rexjax.errors import UserError
+from rexjax.models.served import flatten, unflatten
 from rexjax.retrieval import files
 from rexjax.retrieval import index as indexes
 from rexjax.retrieval.index import Index
-from rexjax.retrieval.rows import count, take
 from rexjax.retrieval.topk import top_k
 from rexjax.serving import comparison_export
 from rexjax.serving.bundle import FORMAT, PARTS, Probe
@@ -108,14 +109,14 @@ def programs(index: Index, weights: dict[str, np.ndarray]) -> dict[str, exports.
 
     def recommend(k: int) -> Callable[..., Any]:
         def run(weights: Any, real: jax.Array, histories: jax.Array, exclude: jax.Array, mask: Any = None) -> Any:
-            served = indexes.unflatten(weights)
+            served = unflatten(weights)
             queries = scorer.encode(served, histories)
             return top_k(queries, served.items, k, exclude=exclude, mask=mask, real=real)
 
         return run
 
     def similar(weights: Any, real: jax.Array, ids: jax.Array) -> Any:
-        served = indexes.unflatten(weights)
+        served = unflatten(weights)
         queries = take(served.items, ids[:, None])[0][:, 0]
         return top_k(queries, served.items, most, exclude=ids[:, None], cosine=True, real=real)
 
@@ -132,7 +133,7 @@ def programs(index: Index, weights: dict[str, np.ndarray]) -> dict[str, exports.
         "similar": export(similar, ids(), ids(batch)),
     }
     if scorer.explain:
-        explain = lambda weights, *asked: scorer.explain(indexes.unflatten(weights), *asked)  # noqa: E731
+        explain = lambda weights, *asked: scorer.explain(unflatten(weights), *asked)  # noqa: E731
         found["explain"] = export(explain, asked[1], ids(batch))
     return found
 
@@ -146,7 +147,7 @@ def room(items: int) -> int:
 
 def _weights(index: Index) -> dict[str, np.ndarray]:
     """The index's arrays, item rows padded with zeros."""
-    leaves, items = indexes.flatten(index.scorer.served), len(index.titles)
+    leaves, items = flatten(index.scorer.served), len(index.titles)
     padding = (0, room(items) - items), (0, 0)
     rows = {name: np.pad(leaf, padding) for name, leaf in leaves.items() if name.split("/")[0] == "items"}
     return leaves | rows

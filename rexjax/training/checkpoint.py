@@ -29,7 +29,7 @@ class Progress(NamedTuple):
     best_epoch: int
     """Epochs finished when the best parameters were seen; 0: none yet."""
     best: float
-    """Their validation NDCG@10."""
+    """Their validation metric."""
     curve: list[dict[str, float]]
     """One entry an epoch."""
     under_way: dict[str, Any] | None = None

@@ -1,4 +1,4 @@
-"""The loop: epochs of steps, validation, early stopping on NDCG@10; a run that was cut off goes on."""
+"""The loop: epochs of steps, validation, early stopping on a validation metric; a run that was cut off goes on."""
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
@@ -9,13 +9,12 @@ import jax
 import numpy as np
 
 from rexjax.artifacts.classes import as_dict
-from rexjax.config.schema import Training
 from rexjax.data.batches import Batch
 from rexjax.embedding.table import Table
 from rexjax.errors import UserError
 from rexjax.models.recommender import Params, Recommender
 from rexjax.runtime import preemption, processes
-from rexjax.runtime.progress import track
+from rexjax.runtime.progress import notice, track
 from rexjax.training import checkpoint, checkpoint_layout, log, state
 from rexjax.training.catalogue import Catalogue, Constants, place
 from rexjax.training.epoch_metrics import UnderWay
@@ -23,6 +22,7 @@ from rexjax.training.multi_step import Stretch, make_run, stretches
 from rexjax.training.objectives import Objective
 from rexjax.training.profile import Steps
 from rexjax.training.save_policy import Saver
+from rexjax.training.settings import Training
 from rexjax.training.step import make_step
 
 
@@ -39,23 +39,25 @@ class Task(NamedTuple):
     """Batches (and the teacher's lists for them, or None) of the epoch with this number, without the first so many:
     this process's rows."""
     validate: Callable[[Params], dict[str, float]]
-    """Validation metrics of parameters on the host, among them ndcg@10."""
+    """Validation metrics of parameters on the host."""
     catalogue: Catalogue
     """Constants, on the host."""
     start: Params | None = None
     """Parameters to go on from, on the host; what it leaves out, or all of them, are drawn by the seed."""
+    select: str = "ndcg@10"
+    """The validation metric that the best epoch is chosen by."""
 
 
 class Fitted(NamedTuple):
     """The result of training."""
 
     params: Params
-    """The parameters with the best validation NDCG@10, on the host."""
+    """The parameters of the epoch that is best on validation, on the host."""
     summary: dict[str, Any]
-    """Best epoch, its NDCG@10, the curve."""
+    """Epochs, the best one, its validation metric, the curve."""
 
 
-def fit(
+def train(
     task: Task,
     config: Training,
     *,
@@ -80,7 +82,7 @@ def fit(
         Preempted: the run was asked to stop and is saved.
     """
     model, (items, text_width) = task.recommender, task.catalogue.text.shape
-    table = model.table(items, config, task.objective.sparse, task.objective.features)
+    table = state.item_table(model, items, config, task.objective.sparse, task.objective.features)
     step = make_step(task.objective, model, config, table, seed=seed, text_width=text_width, mesh=mesh)
     run_steps = Steps(make_run(step), task.name)
     constants = place(task.catalogue, table, mesh)
@@ -119,15 +121,16 @@ def fit(
             if progress.epoch % config.validate_every == 0 or progress.epoch == config.epochs:
                 candidate = on_host(current)
                 values |= task.validate(candidate)
-                if processes.everywhere(values["ndcg@10"] > progress.best):
+                if processes.everywhere(values[task.select] > progress.best):
                     best = candidate
-                    progress = progress._replace(best=values["ndcg@10"], best_epoch=progress.epoch)
+                    progress = progress._replace(best=values[task.select], best_epoch=progress.epoch)
             values["goodput"] = run_steps.goodput()
             progress = progress._replace(curve=[*progress.curve, {"epoch": progress.epoch} | values])
             write(progress.epoch, values)
+            notice(_line(task, progress, config, values))
             saver.look(0, save)
     processes.wait(f"{task.name} trained")  # before anyone removes the checkpoints
-    summary = {"epochs": progress.epoch, "best_epoch": progress.best_epoch, "valid_ndcg@10": progress.best}
+    summary = {"epochs": progress.epoch, "best_epoch": progress.best_epoch, f"valid_{task.select}": progress.best}
     return Fitted(best, summary | {"goodput": run_steps.goodput(), "curve": progress.curve})
 
 
@@ -181,6 +184,15 @@ def _train(
         done.add(metrics, part.targets)
         yield current, len(part.steps)
         part = following
+
+
+def _line(task: Task, progress: checkpoint.Progress, config: Training, values: dict[str, float]) -> str:
+    """What an epoch came to."""
+    line = f"{task.name}, epoch {progress.epoch} of at most {config.epochs}: loss {values['loss']:.4f}"
+    if task.select not in values:
+        return line
+    best = ", the best so far" if progress.best_epoch == progress.epoch else ""
+    return f"{line}, validation {task.select} {values[task.select]:.4f}{best}"
 
 
 def _means(done: UnderWay) -> dict[str, float]:

@@ -11,7 +11,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rexjax.config.schema import Teacher
 from rexjax.embedding import table as tables
 from rexjax.embedding.bags import Feature
 from rexjax.losses import sampled as losses
@@ -69,11 +68,9 @@ class _Forward(NamedTuple):
     """float32 [B, L, D]."""
 
 
-def of_teacher(recommender: Recommender, config: Teacher) -> Objective:
-    """What the config names."""
-    if config.loss == "full_softmax":
-        return full_softmax(recommender)
-    return sampled(recommender, config.loss, config.negatives)
+def of_labels(recommender: Recommender, loss: str, negatives: int) -> Objective:
+    """The loss of that name, over all items or over so many samples."""
+    return full_softmax(recommender) if loss == "full_softmax" else sampled(recommender, loss, negatives)
 
 
 def full_softmax(recommender: Recommender) -> Objective:
@@ -81,39 +78,23 @@ def full_softmax(recommender: Recommender) -> Objective:
     return _over_all_items(recommender, lambda labels, *_: sharded_softmax.one_label(labels))
 
 
-def distilled(recommender: Recommender, ranking: float = 0.0, alignment: float = 0.0) -> Objective:
-    """Cross-entropy to the teacher's list and, as far as its weights leave room, the label; and besides
+def distilled(recommender: Recommender, alignment: float = 0.0) -> Objective:
+    """Cross-entropy to the teacher's top-k and, as far as its weights leave room, the label.
 
-    ``ranking`` times the list's order (``losses.relaxed_ranking``, against as many items drawn evenly), and
-    ``alignment`` times one minus the cosine between the teacher's vector of each item of the history and what a learned
-    projection (``Recommender.aligned`` wide) makes of this model's.
+    Adds ``alignment`` times one minus the cosine between the teacher's vector of each item of the history and a learned
+    projection (``Recommender.aligned`` wide) of this model's.
     """
 
     def targets(labels, lists, table, mesh):
         rows = tables.physical(lists.items.reshape(len(labels), -1), table, mesh)
         return sharded_softmax.mixture(labels, sharded_softmax.Targets(rows, lists.weights.reshape(rows.shape)))
 
-    def ranked(at: _Forward, table, mesh):
-        drawn, _ = draw_evenly(at.constants, jax.random.fold_in(at.key, 2), at.lists.items.shape[-1], table)
-        listed, others = (tables.look_up(at.items, ids, table, mesh) for ids in (at.lists.items, drawn))
-        listed = recommender.scale * jnp.einsum("bld,blkd->blk", at.users, listed)
-        others = recommender.scale * jnp.einsum("bld,md->blm", at.users, others)
-        return losses.relaxed_ranking(listed, None, where=at.batch.labels >= 0, others=others)
-
     def aligned(at: _Forward, table, mesh):
         projected = normalize(at.history @ at.params["aligned"]["kernel"])
         wanted = tables.look_up(at.constants.aligned, at.batch.items, table, mesh)
-        return losses.mean(1 - jnp.sum(projected * wanted, -1), at.batch.items >= 0)
+        return alignment * losses.mean(1 - jnp.sum(projected * wanted, -1), at.batch.items >= 0)
 
-    def beside(at: _Forward, table, mesh):
-        total = 0.0
-        if ranking:
-            total += ranking * ranked(at, table, mesh)
-        if alignment:
-            total += alignment * aligned(at, table, mesh)
-        return total
-
-    return _over_all_items(recommender, targets, beside)
+    return _over_all_items(recommender, targets, *([aligned] if alignment else []))
 
 
 def _over_all_items(

@@ -8,13 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from rexjax.config.schema import Training
 from rexjax.embedding import order
 from rexjax.embedding import table as tables
-from rexjax.embedding.optimizers import schedule
+from rexjax.embedding.bags import Feature
+from rexjax.embedding.optimizers import OPTIMIZERS, schedule
 from rexjax.embedding.table import Table, TableState
 from rexjax.models.recommender import Params, Recommender
 from rexjax.runtime.mesh import replicated, shardings
+from rexjax.training.settings import Training
 
 
 class TrainState(NamedTuple):
@@ -34,6 +35,30 @@ def optimizer(config: Training) -> optax.GradientTransformation:
     """AdamW (Loshchilov & Hutter 2019), eps 1e-8. For the dense parameters."""
     rate = schedule(config.learning_rate, config.warmup, config.decay_steps)
     return optax.adamw(rate, weight_decay=config.weight_decay)
+
+
+def item_table(
+    recommender: Recommender, rows: int, config: Training, sparse: bool, features: tuple[Feature, ...] = ()
+) -> Table:
+    """The item table's declaration, for ``rows`` items of which a step updates all or (``sparse``) some.
+
+    ``features`` are those by which an objective reads it.
+    """
+    chosen = config.rows
+    peak = chosen.learning_rate or config.learning_rate
+    rule = OPTIMIZERS[chosen.optimizer](
+        schedule(peak, config.warmup, config.decay_steps), weight_decay=config.weight_decay, clip=chosen.clip
+    )
+    return Table(
+        "items",
+        rows,
+        recommender.items.width,
+        chosen.dtype,
+        features=features,
+        optimizer=rule,
+        sparse=sparse,
+        capacity=chosen.capacity,
+    )
 
 
 def create(

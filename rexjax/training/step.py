@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
 
-from rexjax.config.schema import Training
 from rexjax.data.batches import Batch
 from rexjax.embedding import features
 from rexjax.embedding import table as tables
@@ -17,6 +16,7 @@ from rexjax.models.recommender import Params, Recommender
 from rexjax.runtime.mesh import replicated, sharding
 from rexjax.training.catalogue import Constants, constants_shardings
 from rexjax.training.objectives import NamedRows, Objective, WholeTable
+from rexjax.training.settings import Training
 from rexjax.training.state import TrainState, abstract, optimizer
 
 

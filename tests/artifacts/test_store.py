@@ -4,6 +4,7 @@ import os
 import pytest
 
 from rexjax.artifacts import store
+from rexjax.artifacts.files import file_hash
 from rexjax.errors import UserError
 
 

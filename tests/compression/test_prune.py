@@ -7,8 +7,9 @@ from flax import linen as nn
 from rexjax.compression import prune
 from rexjax.compression.prune import magnitude_prune
 from rexjax.config.schema import Student
+from rexjax.embedding.rows import gather
 from rexjax.models import recommender
-from rexjax.models.recommender import Served
+from rexjax.models.served import Served
 
 
 @pytest.mark.parametrize("sparsity", [0.0, 0.1, 0.3, 0.5, 0.9, 0.999])
@@ -67,7 +68,7 @@ def pooled() -> Served:
 
 def cosines(model: recommender.Recommender, served: Served) -> np.ndarray:
     histories = np.random.default_rng(0).integers(0, N, (7, L)).astype(np.int32)
-    return np.asarray(model.encode(served.history, *recommender.gather(served.items, histories)) @ served.items.T)
+    return np.asarray(model.encode(served.history, *gather(served.items, histories)) @ served.items.T)
 
 
 def test_a_turned_student_answers_as_before_and_its_first_dimensions_carry_most():

@@ -2,7 +2,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rexjax.compression import quantize, variants
+from rexjax.compression import variants
+from rexjax.embedding import quantized
 from rexjax.errors import UserError
 
 
@@ -53,5 +54,5 @@ def test_a_name_that_means_nothing_is_refused(name, words):
 def test_training_rounds_as_the_rows_are_kept(name):
     rows = jnp.asarray(np.random.default_rng(0).normal(size=(5, 8)), jnp.float32)
     point = variants.parse(name, 8)
-    kept = rows if point.bits == 32 else quantize.dequantize(quantize.quantize_rows(rows, point.bits, jnp.float16))
+    kept = rows if point.bits == 32 else quantized.dequantize(quantized.quantize_rows(rows, point.bits, jnp.float16))
     np.testing.assert_allclose(variants.rounded(rows, point), kept, atol=1e-6)

@@ -11,9 +11,11 @@ from rexjax.config.schema import Student, Teacher
 from rexjax.data import batches, splits
 from rexjax.data.histories import Histories
 from rexjax.distillation import teacher_lists
+from rexjax.embedding.rows import gather
 from rexjax.errors import UserError
 from rexjax.models import recommender
 from rexjax.models.layers import Row
+from rexjax.models.served import Served
 from rexjax.runtime import preemption
 from rexjax.runtime.mesh import make_mesh
 
@@ -34,7 +36,7 @@ def packed(shuffle: bool, epoch: int = 0) -> list[batches.Batch]:
     return list(batches.epoch(source, seed=5, epoch=epoch, batch=B, length=L, shuffle=shuffle))
 
 
-def trained() -> recommender.Served:
+def trained() -> Served:
     rng = np.random.default_rng(1)
     params = nn.unbox(MODEL.init(jax.random.key(0), 3)) | {"rows": 0.02 * rng.normal(size=(N, MODEL.items.width))}
     return recommender.serve(MODEL, params, rng.normal(size=(N, 3)).astype(np.float32), N)
@@ -50,7 +52,7 @@ def written(tmp_path_factory):
     """The lists, and by the item's place in the log the teacher's probabilities [N], computed one history at a time."""
     folder, served = tmp_path_factory.mktemp("lists"), trained()
     write(folder, served, packed(False))
-    encode = jax.jit(lambda h, row: MODEL.user_vectors(served.history, recommender.gather(served.items, h)[0], row))
+    encode = jax.jit(lambda h, row: MODEL.user_vectors(served.history, gather(served.items, h)[0], row))
     probabilities, histories = {}, log()
     for first, stop in zip(histories.offsets[:-1], histories.valid_start, strict=True):
         begin = max(first, stop - 1 - L)

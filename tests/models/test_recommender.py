@@ -11,6 +11,7 @@ from jax.sharding import PartitionSpec as P
 
 from rexjax.config.schema import Rows, Student, Teacher, Training
 from rexjax.embedding.optimizers import RowWiseAdagrad
+from rexjax.embedding.rows import gather
 from rexjax.models import layers, recommender
 from rexjax.models.layers import Row
 
@@ -82,7 +83,7 @@ def test_item_vectors(name, unit):
 @pytest.mark.parametrize("shorter", [3, 8])
 def test_encode_needs_no_padding(name, shorter):
     model, served = MODELS[name], recommender.serve(MODELS[name], parameters(name), text(), N)
-    encode = jax.jit(lambda served, asked: model.encode(served.history, *recommender.gather(served.items, asked)))
+    encode = jax.jit(lambda served, asked: model.encode(served.history, *gather(served.items, asked)))
     asked = histories(shorter, 1, 2)
     whole = encode(served, asked)
     assert whole.shape == (3, D)
@@ -92,7 +93,7 @@ def test_encode_needs_no_padding(name, shorter):
 @pytest.mark.parametrize("name", MODELS)
 def test_encode_is_the_last_of_the_user_vectors(name):
     model, served = MODELS[name], recommender.serve(MODELS[name], parameters(name), text(), N)
-    vectors, mask = recommender.gather(served.items, histories(L, 4, 1))
+    vectors, mask = gather(served.items, histories(L, 4, 1))
     row = Row(mask.astype(jnp.int32), jnp.broadcast_to(jnp.arange(L), mask.shape))
     every = model.user_vectors(served.history, vectors, row)
     np.testing.assert_allclose(model.encode(served.history, vectors, mask), every[:, -1], rtol=0, atol=1e-5)
@@ -100,7 +101,7 @@ def test_encode_is_the_last_of_the_user_vectors(name):
 
 def test_the_students_users_are_unit_vectors_and_its_scores_scaled():
     model, served = MODELS["student"], recommender.serve(MODELS["student"], parameters("student"), text(), N)
-    users = model.encode(served.history, *recommender.gather(served.items, histories(4, 2)))
+    users = model.encode(served.history, *gather(served.items, histories(4, 2)))
     np.testing.assert_allclose(np.linalg.norm(users, axis=-1), 1.0, rtol=1e-5)
     assert model.scale == pytest.approx(1 / 0.07) and model.cosine
     assert MODELS["teacher"].scale == 1.0 and not MODELS["teacher"].cosine
@@ -109,7 +110,7 @@ def test_the_students_users_are_unit_vectors_and_its_scores_scaled():
 @pytest.mark.parametrize("name", MODELS)
 def test_dropout_needs_a_key(name):
     model, params = MODELS[name], parameters(name)
-    vectors, mask = recommender.gather(model.item_vectors(params, text()), histories(L, L))
+    vectors, mask = gather(model.item_vectors(params, text()), histories(L, L))
     row = Row(mask.astype(jnp.int32), jnp.broadcast_to(jnp.arange(L), mask.shape))
     plain, one, other = (
         model.user_vectors(params["history"], vectors, row, k) for k in (None, *map(jax.random.key, (0, 1)))
@@ -127,7 +128,7 @@ def test_serve_drops_padding_rows(name):
 
 def test_gather():
     items = np.arange(1.0, 7.0, dtype=np.float32).reshape(3, 2)
-    vectors, mask = recommender.gather(items, np.asarray([[-1, 0, 2], [1, -1, 3]], np.int32))
+    vectors, mask = gather(items, np.asarray([[-1, 0, 2], [1, -1, 3]], np.int32))
     np.testing.assert_array_equal(mask, [[False, True, True], [True, False, True]])
     np.testing.assert_array_equal(vectors, [[[0, 0], [1, 2], [5, 6]], [[3, 4], [0, 0], [0, 0]]])  # 3 is not clamped
 
@@ -160,10 +161,10 @@ def test_members_side_by_side_score_the_mean_of_their_scores(temperature, blocks
         params = nn.unbox(one.init(jax.random.key(seed), W))
         params |= {"rows": 0.5 * jax.random.normal(jax.random.key(10 + seed), (N, D))}
         members.append(recommender.serve(one, params, text(), N))
-        users = one.encode(members[-1].history, *recommender.gather(members[-1].items, asked))
+        users = one.encode(members[-1].history, *gather(members[-1].items, asked))
         scores.append(one.scale * users @ members[-1].items.T)
     served = recommender.side_by_side(members)
-    users = whole.encode(served.history, *recommender.gather(served.items, asked))
+    users = whole.encode(served.history, *gather(served.items, asked))
     assert users.shape == (3, 3 * D)
     np.testing.assert_allclose(whole.scale * users @ served.items.T, sum(scores) / 3, rtol=1e-4, atol=1e-5)
 
@@ -173,7 +174,7 @@ def test_bfloat16_activations_are_near_and_parameters_stay(block):
     config = Teacher(width=D, layers=2, heads=2, blocks=(block,))
     exact, half = (recommender.teacher(replace(config, activations=kind), L) for kind in ("float32", "bfloat16"))
     dense = nn.unbox(exact.init(jax.random.key(0), W))
-    vectors, mask = recommender.gather(np.random.default_rng(0).normal(size=(N, D)).astype(np.float32), histories(L, 4))
+    vectors, mask = gather(np.random.default_rng(0).normal(size=(N, D)).astype(np.float32), histories(L, 4))
 
     def loss(model, history):
         users = model.encode(history, vectors, mask)

@@ -20,7 +20,7 @@ from rexjax.encoders.loading import TextModel
 from rexjax.encoders.text import encode_texts
 from rexjax.errors import UserError
 from rexjax.models import recommender
-from rexjax.models.recommender import Served
+from rexjax.models.served import Served
 from rexjax.pipeline import items
 from rexjax.pipeline.items import Change
 from rexjax.pipeline.stages import prepare

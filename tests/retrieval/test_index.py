@@ -8,7 +8,7 @@ from rexjax.compression.quantize import quantize, quantize_tree
 from rexjax.config.schema import Student
 from rexjax.errors import UserError
 from rexjax.models import recommender
-from rexjax.models.recommender import Served
+from rexjax.models.served import Served, flatten, unflatten
 from rexjax.retrieval import index, scorer
 
 N, L = 12, 5
@@ -111,8 +111,8 @@ def test_an_unknown_history_names_the_nearest_titles(written, name, hint):
 @pytest.mark.parametrize("make", [lambda s: s, quantize_tree], ids=["float32", "int8"])
 def test_unflatten_is_the_inverse_of_flatten(make):
     served = make(float_served(recommender.student(STUDENTS["pooled"], L)))
-    leaves = index.flatten(served)
+    leaves = flatten(served)
     assert all(type(leaf) is np.ndarray for leaf in leaves.values()) and len(leaves) == len(jax.tree.leaves(served))
-    back = index.unflatten(leaves)
+    back = unflatten(leaves)
     assert jax.tree.structure(back) == jax.tree.structure(served)
     jax.tree.map(np.testing.assert_array_equal, back, served)

@@ -4,10 +4,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from rexjax.compression.quantize import dequantize, quantize, quantize_rows
+from rexjax.compression.quantize import quantize
 from rexjax.config.schema import Student
+from rexjax.embedding.quantized import dequantize, quantize_rows
 from rexjax.models import recommender
-from rexjax.models.recommender import Served
+from rexjax.models.served import Served
 from rexjax.retrieval import index, index_updates
 from rexjax.retrieval.index_updates import Contents
 

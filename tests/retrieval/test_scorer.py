@@ -3,10 +3,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rexjax.compression.quantize import dequantize_tree, quantize_tree
+from rexjax.compression.quantize import quantize_tree
 from rexjax.config.schema import Student, Teacher
+from rexjax.embedding.quantized import dequantize_tree
+from rexjax.embedding.rows import gather
 from rexjax.models import recommender
-from rexjax.models.recommender import Served
+from rexjax.models.served import Served
 from rexjax.retrieval import scorer
 
 N, D, L = 15, 8, 6
@@ -35,7 +37,7 @@ def test_model(name, int8):
     plain = served(name)
     model = scorer.model(MODELS[name], quantize_tree(plain) if int8 else plain)
     twin = dequantize_tree(model.served)
-    users = jax.jit(lambda s: MODELS[name].encode(s.history, *recommender.gather(s.items, HISTORIES)))(twin)
+    users = jax.jit(lambda s: MODELS[name].encode(s.history, *gather(s.items, HISTORIES)))(twin)
     np.testing.assert_allclose(jax.jit(model.encode)(model.served, HISTORIES), users, rtol=0, atol=1e-5)
     scores, ids = ask(model, HISTORIES, 5)
     every = np.array(np.asarray(users) @ np.asarray(twin.items).T)

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rexjax.compression.quantize import quantize_rows
+from rexjax.embedding.quantized import quantize_rows
 from rexjax.retrieval import sharded, topk
 from rexjax.runtime.mesh import make_mesh
 

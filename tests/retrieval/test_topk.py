@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rexjax.compression.quantize import dequantize, quantize_rows
+from rexjax.embedding.quantized import dequantize, quantize_rows
 from rexjax.retrieval import topk
 
 B, D = 5, 8

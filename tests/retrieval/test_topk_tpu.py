@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rexjax.compression.quantize import quantize_rows
-from rexjax.retrieval import rows as reading
+from rexjax.embedding import rows as reading
+from rexjax.embedding.quantized import quantize_rows
 from rexjax.retrieval import topk, topk_tpu
 
 N, D, B = 2 * topk_tpu.TILE + 32 * 9, 128, 8

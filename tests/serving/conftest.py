@@ -12,6 +12,7 @@ from rexjax.artifacts.classes import as_dict
 from rexjax.compression import quantize
 from rexjax.config.schema import Student, Teacher
 from rexjax.models import recommender
+from rexjax.models.served import flatten
 from rexjax.retrieval import index
 from rexjax.serving import export
 from rexjax.training.checkpoint import save_tree
@@ -41,7 +42,7 @@ def make(workdir: Path, seed: int, categories: bool = False, items: int = N) -> 
     popularity = np.random.default_rng(seed).permutation(items).astype(np.int64)
     index.write(folder, quantize.quantize(served, 8), settings, L, popularity)
     finish(folder, {"compress.served": "int8"})
-    save_tree(workdir / "distill" / "student", index.flatten(served))
+    save_tree(workdir / "distill" / "student", flatten(served))
     finish(workdir / "distill", {"data.length": L, "student": as_dict(settings)})
     make_teacher(workdir / "teacher", seed, items=items)
     return workdir
@@ -53,7 +54,7 @@ def make_teacher(folder: Path, seed: int, length: int = L, items: int = N) -> No
     params = nn.unbox(teacher.init(jax.random.key(seed + 2), 0))
     rows = jax.random.normal(jax.random.key(seed + 3), (items, D))
     served = recommender.serve(teacher, params | {"rows": rows}, np.zeros((items, 0), np.float32), items)
-    save_tree(folder / "model", index.flatten(served))
+    save_tree(folder / "model", flatten(served))
     finish(folder, {"data.length": length, "teacher": as_dict(settings)})
 
 

@@ -9,8 +9,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from rexjax.compression.quantize import quantize_tree
 from rexjax.errors import UserError
-from rexjax.models.recommender import Served
-from rexjax.retrieval.index import flatten, unflatten
+from rexjax.models.served import Served, flatten, unflatten
 from rexjax.runtime.mesh import make_mesh
 from rexjax.training import checkpoint
 from rexjax.training.checkpoint import Progress, Run, restore_tree, save_tree, tree_digest

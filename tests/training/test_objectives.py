@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from rexjax.config.schema import Student
+from rexjax.embedding.rows import gather
 from rexjax.models import recommender
 from rexjax.runtime.mesh import make_mesh
 from rexjax.training import objectives, state
@@ -35,7 +36,7 @@ def _loss(objective: objectives.Objective, batch, lists=None, key=None, params=N
         return objective.loss(params, batch, lists, constants, key, table, mesh)
     drawn = objective.draw(batch, constants, key, table)
     items = net.item_vectors(params, catalogue().text)
-    vectors = {name: recommender.gather(items, ids)[0] for name, ids in drawn[0].items()}
+    vectors = {name: gather(items, ids)[0] for name, ids in drawn[0].items()}
     return objective.loss(params, vectors, batch, drawn, key)
 
 

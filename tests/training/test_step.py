@@ -8,6 +8,7 @@ import pytest
 from jax.sharding import PartitionSpec as P
 
 from rexjax.embedding import order
+from rexjax.embedding.rows import gather
 from rexjax.evaluation import ranking, requests
 from rexjax.models import recommender
 from rexjax.runtime.mesh import make_mesh
@@ -40,7 +41,7 @@ def validated(net: recommender.Recommender, params) -> dict[str, float]:
 
     @jax.jit
     def encode(histories, times):
-        return net.encode(served.history, *recommender.gather(served.items, histories), times)
+        return net.encode(served.history, *gather(served.items, histories), times)
 
     return ranking.evaluate(encode, served.items, asked, ks=(10,)).means
 
@@ -129,7 +130,7 @@ def test_items_that_are_not_scored_begin_and_stay_at_zero_and_cost_nothing(devic
     # the same as if they were not in the catalogue
     key = jax.random.fold_in(jax.random.key(7), 3)
     items = np.asarray(net.item_vectors(params | {"rows": params["rows"][:N]}, catalogue().text))
-    users = net.user_vectors(params["history"], recommender.gather(items, batch.items)[0], batch, key)
+    users = net.user_vectors(params["history"], gather(items, batch.items)[0], batch, key)
     scores = np.where(scored, np.asarray(users) @ items.T, -np.inf).astype(np.float64)
     logs = scores - np.log(np.exp(scores).sum(-1, keepdims=True))
     real = batch.labels >= 0

@@ -16,9 +16,8 @@ from rexjax.config.schema import Config, Training
 from rexjax.distillation import teacher_lists
 from rexjax.evaluation.cost import tree_bytes
 from rexjax.models import recommender
-from rexjax.models.recommender import Served
+from rexjax.models.served import Served, flatten
 from rexjax.pipeline.stages import inputs
-from rexjax.retrieval.index import flatten
 from rexjax.runtime import processes
 from rexjax.runtime.mesh import make_mesh
 from rexjax.training import objectives

@@ -14,8 +14,8 @@ from rexjax.distillation import teacher_lists
 from rexjax.errors import UserError
 from rexjax.models import recommender
 from rexjax.models.layers import normalize
+from rexjax.models.served import flatten
 from rexjax.pipeline.stages import inputs
-from rexjax.retrieval.index import flatten
 from rexjax.runtime import preemption, processes
 from rexjax.runtime.mesh import make_mesh
 from rexjax.training import objectives

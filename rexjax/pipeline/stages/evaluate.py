@@ -12,8 +12,8 @@ import numpy as np
 from rexjax.artifacts.hashing import digest
 from rexjax.artifacts.store import Artifact, write_json
 from rexjax.compression import variants
-from rexjax.compression.quantize import QuantizedRows, dequantize
 from rexjax.config.schema import Config
+from rexjax.embedding.quantized import QuantizedRows, dequantize
 from rexjax.errors import UserError
 from rexjax.evaluation import cost, metrics, ranking, requests, significance
 from rexjax.evaluation.ranking import Requests

@@ -15,12 +15,13 @@ from rexjax.config.schema import Config, Training
 from rexjax.data import batches, histories
 from rexjax.data.batches import Batch
 from rexjax.data.histories import Histories
+from rexjax.embedding.rows import gather
 from rexjax.embedding.table import check_ids
 from rexjax.errors import UserError
 from rexjax.evaluation import ranking, requests
 from rexjax.models import recommender
-from rexjax.models.recommender import Params, Recommender, Served
-from rexjax.retrieval.index import unflatten
+from rexjax.models.recommender import Params, Recommender
+from rexjax.models.served import Served, unflatten
 from rexjax.runtime.mesh import local_rows
 from rexjax.training.catalogue import Catalogue
 from rexjax.training.checkpoint import restore_tree
@@ -132,7 +133,7 @@ def validator(
 
     @jax.jit
     def encode(served: Served, batch: jax.Array, times: jax.Array) -> jax.Array:
-        vectors, mask = recommender.gather(served.items, batch)
+        vectors, mask = gather(served.items, batch)
         return model.encode(served.history, vectors, mask, times)
 
     def validate(params: Params) -> dict[str, float]:

@@ -12,8 +12,8 @@ from rexjax.config.schema import Config
 from rexjax.encoders import reduce
 from rexjax.errors import UserError
 from rexjax.models import recommender
+from rexjax.models.served import flatten
 from rexjax.pipeline.stages import inputs
-from rexjax.retrieval.index import flatten
 from rexjax.runtime import processes
 from rexjax.runtime.mesh import make_mesh
 from rexjax.training import objectives

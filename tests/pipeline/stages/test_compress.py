@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from rexjax.compression import prune, variants
-from rexjax.compression.quantize import QuantizedRows, dequantize
 from rexjax.config.schema import Compress
+from rexjax.embedding.quantized import QuantizedRows, dequantize
 from rexjax.errors import UserError
 from rexjax.pipeline.stages import compress, inputs
 

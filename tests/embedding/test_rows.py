@@ -3,8 +3,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rexjax.compression.quantize import dequantize, quantize_rows
-from rexjax.retrieval import rows as reading
+from rexjax.embedding import rows as reading
+from rexjax.embedding.quantized import dequantize, quantize_rows
 
 N, D = 40, 8
 RNG = np.random.default_rng(0)

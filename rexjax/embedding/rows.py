@@ -5,8 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from rexjax.compression.quantize import QuantizedRows, dequantize, numbers
-from rexjax.models.recommender import gather
+from rexjax.embedding.quantized import QuantizedRows, dequantize, numbers
 
 
 def count(rows: Any) -> int:
@@ -17,6 +16,14 @@ def count(rows: Any) -> int:
 def quantized(rows: Any) -> bool:
     """Whether reading them means making float32 of something smaller."""
     return _values(rows).dtype != jnp.float32
+
+
+def gather(items: jax.Array, histories: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Rows of items [N, D] for histories int32 [B, L] (-1 is padding): vectors [B, L, D] and mask bool [B, L]."""
+    mask = histories >= 0
+    # fill: an id beyond the table gives zeros here and is refused at the edge; the default would clamp (jax#9839)
+    vectors = jnp.take(items, jnp.where(mask, histories, 0), axis=0, mode="fill", fill_value=0)
+    return vectors * mask[..., None], mask
 
 
 def take(rows: Any, histories: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -1,0 +1,273 @@
+"""The extension point: a family of models is one frozen dataclass, its fields are its config keys.
+
+A subclass may be defined anywhere, a config file included. What a family can do beyond fitting and scoring is said by
+small protocols here; a stage asks for the ability, never for the class.
+"""
+
+import abc
+import itertools
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import jax
+import numpy as np
+
+from rexjax.artifacts.classes import Open
+from rexjax.data import batches
+from rexjax.data.batches import Batch
+from rexjax.data.histories import Histories
+from rexjax.errors import UserError
+from rexjax.models.scorer import Scorer
+from rexjax.runtime.mesh import local_rows
+
+MEMBER_SEEDS = 1_000_003
+"""Between the seeds of two members of an ensemble."""
+KEPT_EVENTS = 20_000_000
+"""Events of a log whose first packed epoch is kept in memory (40 bytes each)."""
+
+
+class Unsuitable(UserError):
+    """A model cannot be fitted on this log; as a baseline it is left out, and that is said."""
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """The training part of a log, and what is known of its items, on the host."""
+
+    log: Histories
+    """All histories; events before ``valid_start`` train."""
+    records: Any
+    """The same as records with random access (``rexjax.data.histories.source``)."""
+    items: int
+    """N."""
+    popularity: np.ndarray
+    """int64 [N], training interactions."""
+    length: int
+    """The longest history that a model sees, L."""
+    content: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """Item vectors by name ("text", "tfidf", …), float32 [N, W] each, zeros where an item has none."""
+    targets: str = "next_item"
+    """See ``rexjax.data.settings.Data.targets``."""
+    exclude_seen: bool = True
+    """Items of the history are not recommended."""
+    features: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """User, item and context features by name."""
+    packed: dict[Any, list[Batch]] = field(default_factory=dict, repr=False)
+    """First epochs that were packed to count their steps, until they are trained on."""
+
+    @property
+    def vectors(self) -> np.ndarray:
+        """All item vectors side by side: float32 [N, W], W may be 0."""
+        return np.concatenate([np.zeros((self.items, 0), np.float32), *self.content.values()], 1)
+
+    def events(self) -> tuple[np.ndarray, np.ndarray]:
+        """User int64 [E'] and place in the log int64 [E'] of each training event, in the log's order."""
+        log = self.log
+        counts = log.valid_start - log.offsets[:-1]
+        users = np.repeat(np.arange(log.users), counts)
+        within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+        return users, log.offsets[:-1][users] + within
+
+    def epochs(self, seed: int, batch: int, mesh: jax.sharding.Mesh) -> Callable[..., Iterator[Batch]]:
+        """The training batches of an epoch by its number, without the first so many: this process's rows of them."""
+
+        def epoch(number: int, first: int = 0) -> Iterator[Batch]:
+            packed = self.packed.pop((seed, batch, mesh), None) if number == 0 else None
+            return itertools.islice(packed or self._pack(seed, batch, mesh, number), first, None)
+
+        return epoch
+
+    def steps(self, seed: int, batch: int, mesh: jax.sharding.Mesh) -> int:
+        """Steps of the first epoch, which is packed here and, unless it is large, kept for training."""
+        key = seed, batch, mesh
+        if len(self.log.items) > KEPT_EVENTS:
+            return sum(1 for _ in self._pack(seed, batch, mesh, 0))
+        if key not in self.packed:
+            self.packed.clear()
+            self.packed[key] = list(self._pack(seed, batch, mesh, 0))
+        return len(self.packed[key])
+
+    def _pack(self, seed: int, batch: int, mesh: jax.sharding.Mesh, number: int) -> Iterator[Batch]:
+        return batches.epoch(
+            self.records,
+            seed=seed,
+            epoch=number,
+            batch=batch,
+            length=self.length,
+            targets=self.targets,
+            rows=local_rows(mesh, batch),
+        )
+
+
+def _unknown(scorer: Scorer, users: int = 0) -> dict[str, float]:
+    raise UserError("this model is chosen on validation: give Run a validate function")
+
+
+@dataclass(frozen=True)
+class Run:
+    """Where and how a model is fitted, beside what decides its result: seed and data."""
+
+    mesh: jax.sharding.Mesh
+    """Devices."""
+    folder: Path
+    """Checkpoints and logs; the caller removes the former."""
+    seed: int = 0
+    """All randomness."""
+    name: str = "model"
+    """For logs, bars and checkpoints."""
+    key: str = "model"
+    """The model's key in the config, for error sentences."""
+    validate: Callable[..., dict[str, float]] = _unknown
+    """(scorer, users at most) → metrics of full ranking on validation."""
+    select: str = "ndcg@10"
+    """The metric that models and epochs are chosen by."""
+    save_every: int = 0
+    """Steps between two saves; 0: a minute."""
+    wandb: str = ""
+    """Weights & Biases project."""
+    summaries: dict[str, Any] = field(default_factory=dict)
+    """What training reports, by name."""
+
+    def member(self, number: int) -> "Run":
+        """The same for a member of an ensemble."""
+        return replace(
+            self,
+            seed=self.seed + number * MEMBER_SEEDS,
+            name=f"{self.name} {number + 1}",
+            key=f"{self.key}.members.{number}",
+        )
+
+
+@dataclass(frozen=True)
+class Model(Open, abc.ABC):
+    """A family. Its fields are its config keys."""
+
+    @abc.abstractmethod
+    def fit(self, data: TrainingData, run: Run) -> Any:
+        """Learns from the training part of a log.
+
+        Returns:
+            The state: a pytree of arrays.
+
+        Raises:
+            UserError: the log or the settings do not allow it.
+        """
+
+    @abc.abstractmethod
+    def scorer(self, state: Any) -> Scorer:
+        """The model as it answers, from a state; also from one that was stored, in another process."""
+
+    def state_from(self, tree: dict[str, Any]) -> Any:
+        """The state from what is stored of it, nested dicts of arrays; a family whose state is no dict says how."""
+        return tree
+
+    def variations(self) -> dict[str, "Model"]:
+        """What a search tries next, by name: every number doubled and halved, unless the family says otherwise."""
+        found: dict[str, Model] = {}
+        for key in fields(self):
+            value = getattr(self, key.name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not value:
+                continue
+            found[f"more {key.name}"] = replace(self, **{key.name: value * 2})
+            if isinstance(value, float) or value > 1:
+                found[f"less {key.name}"] = replace(
+                    self, **{key.name: value / 2 if isinstance(value, float) else value // 2}
+                )
+        return found
+
+
+@dataclass(frozen=True)
+class SoftTargets:
+    """What a teacher passes on to a student."""
+
+    lists: Callable[..., Any]
+    """(epochs of batches, number of epochs, scored) → epochs of (batch, teacher's top-k for it)."""
+    vectors: np.ndarray | None = None
+    """float32 [N, W], unit vectors of the teacher's items that the student's are aligned with; None: not aligned."""
+    alignment_weight: float = 0.0
+    """Of the alignment in the loss."""
+
+
+@dataclass(frozen=True)
+class FineTuning:
+    """How a trained model is trained on."""
+
+    start: Any
+    """The state to go on from."""
+    fake_quantize: Callable[[jax.Array], jax.Array] | None = None
+    """See ``Recommender.fake_quantize``."""
+    prune: Callable[[Any], Any] | None = None
+    """See ``Recommender.prune``."""
+
+
+@runtime_checkable
+class Distillable(Protocol):
+    """A family that can learn from a teacher's top-k."""
+
+    def distill(self, data: TrainingData, soft: SoftTargets, run: Run, tuning: FineTuning | None = None) -> Any:
+        """As ``Model.fit``, from soft targets and labels; with ``tuning`` it goes on from a state."""
+
+
+@runtime_checkable
+class Narrowable(Protocol):
+    """A family whose vectors can lose dimensions and be rotated."""
+
+    def narrow(self, state: Any, width: int) -> tuple[Model, Any]:
+        """The model with its ``width`` most important dimensions, and its state."""
+
+    def rotate(self, state: Any) -> Any:
+        """The same answers with entries of like size, so that one scale a row suits them all."""
+
+
+@runtime_checkable
+class Planned(Protocol):
+    """A family whose training step can be compiled for devices that are not here."""
+
+    def recipe(self, length: int, aligned: int = 0, soft: bool = False) -> Any:
+        """Network, objective and training settings (``rexjax.families.gradient.Recipe``)."""
+
+
+ABILITIES = {Distillable: "learn from a teacher", Narrowable: "lose dimensions", Planned: "be planned"}
+
+
+def need(model: Model, ability: type, key: str) -> Any:
+    """``model``, which must have the ability.
+
+    Raises:
+        UserError: it has not; the sentence names the model, the ability and the key.
+    """
+    if isinstance(model, ability):
+        return model
+    raise UserError(f"{key} is {type(model).__name__}, which cannot {ABILITIES[ability]}: choose another class there")
+
+
+def need_vectors(scorer: Scorer, key: str, what: str) -> Any:
+    """The item rows of a model that scores by dot products.
+
+    Raises:
+        UserError: it does not; ``what`` needs it.
+    """
+    if scorer.vectors is None:
+        raise UserError(f"{key} has no item vectors, which {what} needs: choose a model that scores by dot products")
+    return scorer.vectors(scorer.state)
+
+
+def fit(model: Model, data: TrainingData, run: Run) -> Any:
+    """``model.fit``, whose state is checked.
+
+    Raises:
+        UserError: a number in the state is NaN.
+    """
+    state = model.fit(data, run)
+    check_state(state, f"{run.key} ({type(model).__name__})")
+    return state
+
+
+def check_state(state: Any, what: str) -> None:
+    """Raises ``UserError`` if a number in ``state`` is NaN."""
+    for path, leaf in jax.tree_util.tree_leaves_with_path(state):
+        if np.issubdtype(np.asarray(leaf).dtype, np.floating) and np.isnan(np.asarray(leaf)).any():
+            where = jax.tree_util.keystr(path)
+            raise UserError(f"{what} was fitted to NaN in {where}: lower its learning rate or raise its regularisation")

@@ -1,0 +1,40 @@
+"""Likeness of item texts."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+
+from rexjax.embedding import rows
+from rexjax.families.base import Model, Run, TrainingData, Unsuitable
+from rexjax.models.layers import normalize
+from rexjax.models.scorer import Query, Scorer
+
+
+@dataclass(frozen=True)
+class TextCosine(Model):
+    """Items whose text is nearest to that of the user's latest item."""
+
+    def fit(self, data: TrainingData, run: Run) -> dict[str, Any]:
+        """Keeps unit text vectors."""
+        text = data.content.get("text")
+        if text is None or not text.shape[1]:
+            raise Unsuitable(f"{run.key} is TextCosine, and the items have no text: name its columns in --data.text")
+        return {"text": np.asarray(normalize(text))}
+
+    def scorer(self, state: dict[str, Any]) -> Scorer:
+        """Cosines with the latest item."""
+        return Scorer(state, _latest, _score, len(state["text"]), _rows)
+
+
+def _latest(state: dict[str, Any], query: Query) -> jax.Array:
+    return rows.take(state["text"], query.histories[:, -1:])[0][:, 0]
+
+
+def _score(state: dict[str, Any], encoded: jax.Array, ids: jax.Array) -> jax.Array:
+    return rows.score(encoded, state["text"][ids])
+
+
+def _rows(state: dict[str, Any]) -> jax.Array:
+    return state["text"]

@@ -1,0 +1,78 @@
+"""A fitted model as it answers: all that evaluation, distillation and serving know of a model."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Query:
+    """A batch of requests."""
+
+    histories: jax.Array
+    """int32 [B, L'], items, the latest last, -1 before them; L' is the longest history L or shorter."""
+    times: jax.Array | None = None
+    """int32 [B, L' + 1], of the events and of the request, in the log's unit since the user's first event."""
+    features: Mapping[str, jax.Array] = field(default_factory=dict)
+    """Arrays [B, ...] by name: user features and context."""
+
+
+def _static(default: Any = None) -> Any:
+    return field(default=default, metadata={"static": True})
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Scorer:
+    """Resident arrays and pure functions of them; the functions are static, so that a Scorer may enter ``jit``."""
+
+    state: Any
+    """A pytree of arrays: all that is stored and served."""
+    encode: Callable[[Any, Query], Any] = field(metadata={"static": True})
+    """(state, query) → any pytree of arrays with a leading B."""
+    score: Callable[[Any, Any, jax.Array], jax.Array] = field(metadata={"static": True})
+    """(state, encoded, item ids int32 [C]) → float32 [B, C]. Scores of some items are those of all items at their
+    ids."""
+    items: int = field(metadata={"static": True})
+    """Size of the catalogue, N."""
+    vectors: Callable[[Any], Any] | None = _static()
+    """(state) → item rows [N, D], where scores are the dot products of [B, D] encodings with them; None: they are
+    not. Such models have a faster top-k, can be quantised and exported."""
+    encode_positions: Callable[[Any, Any], Any] | None = _static()
+    """(state, ``rexjax.data.batches.Batch``) → encodings after each position of packed rows, a pytree with leading
+    [B, L]; None: ``positions_of`` makes a query of each prefix."""
+    explain: Callable[[Any, Query, jax.Array], jax.Array] | None = _static()
+    """(state, query, items int32 [B]) → float32 [B, L' + 1]: what each event gave to the item's score, and the rest;
+    None where the score is no such sum."""
+    scale: float | None = _static()
+    """Scores times it are logits of a softmax over the catalogue that the model was trained by; None: they are not."""
+
+
+def positions_of(scorer: Scorer, state: Any, batch: Any) -> Any:
+    """Encodings after each position of packed rows: a pytree with leading [B, L].
+
+    Args:
+        scorer: the model.
+        state: its arrays.
+        batch: ``rexjax.data.batches.Batch`` of rows [B, L].
+    """
+    if scorer.encode_positions:
+        return scorer.encode_positions(state, batch)
+    rows, length = batch.items.shape
+    encoded = scorer.encode(state, prefixes(batch))
+    return jax.tree.map(lambda leaf: leaf.reshape(rows, length, *leaf.shape[1:]), encoded)
+
+
+def prefixes(batch: Any) -> Query:
+    """One request for each position of packed rows [B, L]: the history up to it, [B * L, L]."""
+    rows, length = batch.items.shape
+    at = jnp.arange(length)[:, None] - length + 1 + jnp.arange(length)  # [position, place in the history]
+    here = jnp.maximum(at, 0)
+    same = (at >= 0) & (batch.segments[:, here] == batch.segments[:, :, None]) & (batch.segments > 0)[:, :, None]
+    histories = jnp.where(same, batch.items[:, here], -1).reshape(rows * length, length)
+    events = jnp.where(same, batch.times[:, here, 0], 0).reshape(rows * length, length)
+    return Query(histories, jnp.concatenate([events, batch.times[:, :, 1].reshape(-1, 1)], 1))
