@@ -97,8 +97,8 @@ class GradientModel(Model):
         recipe = self.recipe(data.length)
         if self.loss != "full_softmax" and self.negatives >= data.items:
             raise UserError(
-                f"--{run.key}.loss {self.loss} draws {self.negatives} negatives from a catalogue of {data.items} items: "
-                f"set --{run.key}.negatives lower, or --{run.key}.loss full_softmax"
+                f"--{run.key}.loss {self.loss} draws {self.negatives} negatives from a catalogue of {data.items} items:"
+                f" set --{run.key}.negatives lower, or --{run.key}.loss full_softmax"
             )
         return self._train(data, run, recipe.recommender, recipe.objective, None, None)
 

@@ -29,7 +29,7 @@ def turn(student: Served, basis: jax.Array) -> Served:
 
     Cosines do not change when all vectors are turned alike; the turn is folded into the encoder's two matrices.
     """
-        up, down = student.history["up"], student.history["down"]
+    up, down = student.history["up"], student.history["down"]
     blocks = up["kernel"].reshape(-1, len(basis), up["kernel"].shape[1])  # [K, D, hidden]
     kernel = jnp.einsum("de,kdh->keh", basis, blocks, precision="highest").reshape(up["kernel"].shape)
     history = student.history | {
