@@ -10,11 +10,17 @@ Two CPU cores, test, the teacher's recall@10 / NDCG@10: Beauty, seeds 0, 1, 2, .
 of the teacher's FLOPs of a user's vector and 1/16 of its bytes, in 64 bytes an item .0668 at 1/28.
 """
 
-from rexjax.config import Columns, Compress, Config, Data, Encode, Student, Teacher, Training
+from dataclasses import replace
+
+from rexjax.config import Blend, Columns, Compress, Config, Data, Encode, Pooled, Student, Training, Transformer
 
 
 def get_config() -> Config:
     """Leave-one-out. Chosen on validation: width, decay, the text whole, words beside it, two kinds of blocks."""
+    training = Training(
+        epochs=25, batch=48, warmup=100, decay_steps=-1, validate_every=5, validate_users=30_000, patience=9
+    )
+    hstu, sasrec = (Transformer(width=128, block=block, dropout=0.5, training=training) for block in ("hstu", "sasrec"))
     return Config(
         workdir="runs/amazon",
         data=Data(
@@ -24,28 +30,22 @@ def get_config() -> Config:
             strict=False,
             length=50,
         ),
-        encode=Encode(width=384, words=768, reduction="none"),
-        teacher=Teacher(
-            width=128,
-            blocks=("hstu", "sasrec"),
-            dropout=0.5,
-            members=4,
-            training=Training(epochs=25, batch=48, decay_steps=-1, validate_every=5, validate_users=30_000, patience=9),
-        ),
+        encode=Encode(width=384, tfidf_width=768, reduction="none"),
+        teacher=Blend(members=(hstu, sasrec, hstu, sasrec), weights=(0.25,) * 4, standardized=False),
         student=Student(
-            width=128,
-            kernels=8,
-            hidden=256,
-            dropout=0.3,
-            list_weight=(0.6,),
-            prior=0.2,
-            training=Training(epochs=16, batch=48, decay_steps=-1, validate_every=4, validate_users=30_000, patience=9),
+            model=Pooled(
+                width=128,
+                profiles=8,
+                hidden=256,
+                dropout=0.3,
+                logit_adjustment=0.2,
+                training=replace(training, epochs=16, validate_every=4),
+            ),
+            teacher_weight=(0.6,),
         ),
         compress=Compress(
-            served="int4",
+            serve="int4",
             dropout=0.3,
-            training=Training(
-                epochs=12, batch=48, learning_rate=2e-3, decay_steps=-1, validate_every=3, validate_users=30_000
-            ),
+            training=replace(training, epochs=12, learning_rate=2e-3, validate_every=3, patience=5),
         ),
     )

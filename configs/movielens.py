@@ -11,7 +11,7 @@ Two CPU cores, the teacher in 10 minutes. Test, seeds 0, 1, 2: hit rate@10 .3331
 the FLOPs, two seeds: NDCG@10 .1927 where its teacher makes .1941.
 """
 
-from rexjax.config import Config, Data, Encode, Student, Teacher, Training
+from rexjax.config import Config, Data, Encode, Pooled, Student, Training, Transformer
 
 
 def get_config() -> Config:
@@ -19,6 +19,7 @@ def get_config() -> Config:
     training = Training(
         epochs=16,
         batch=16,
+        warmup=100,
         learning_rate=2e-3,
         decay_steps=-1,
         validate_every=4,
@@ -35,17 +36,9 @@ def get_config() -> Config:
             length=200,
         ),
         encode=Encode(width=64),
-        teacher=Teacher(
-            width=128,
-            blocks=("hstu",),
-            dropout=0.2,
-            training=training,
-        ),
+        teacher=Transformer(width=128, block="hstu", dropout=0.2, training=training),
         student=Student(
-            width=96,
-            kernels=8,
-            hidden=256,
-            list_weight=(0.4,),
-            training=training,
+            model=Pooled(width=96, profiles=8, hidden=256, training=training),
+            teacher_weight=(0.4,),
         ),
     )

@@ -9,11 +9,12 @@ Labels are drawn from the next invoice, for the same reason. Two CPU cores, 4 mi
 control with settings of its own .0656, int8 .0668 at 1/10 of the bytes, int4 .0666 at 1/18.
 """
 
-from rexjax.config import Columns, Config, Data, Encode, Student, Teacher, Training
+from rexjax.config import Columns, Config, Data, Encode, Pooled, Student, Training, Transformer
 
 
 def get_config() -> Config:
     """First purchases, 5-core, last invoice tests."""
+    training = Training(epochs=30, batch=24, warmup=100, patience=4)
     return Config(
         workdir="runs/online_retail",
         data=Data(
@@ -24,13 +25,11 @@ def get_config() -> Config:
             length=100,
         ),
         encode=Encode(width=64),
-        teacher=Teacher(width=64, dropout=0.5, training=Training(epochs=30, batch=24, patience=4)),
+        teacher=Transformer(width=64, dropout=0.5, training=training),
         student=Student(
-            width=32,
-            dropout=0.2,
-            list_weight=(0.6,),
+            model=Pooled(width=32, dropout=0.2, training=training),
+            teacher_weight=(0.6,),
             alignment_weight=1.0,
-            rounds=2,
-            training=Training(epochs=30, batch=24, patience=4),
+            augmented_rounds=2,
         ),
     )

@@ -6,11 +6,12 @@ Two CPU cores, 70 seconds, seed 0. Test NDCG@10: teacher .1744, student .1759 at
 without the teacher .1586, int8 .1758, popularity .0299.
 """
 
-from rexjax.config import Columns, Config, Data, Encode, Shop, Student, Teacher, Training
+from rexjax.config import Columns, Config, Data, Encode, Pooled, Shop, Student, Training, Transformer
 
 
 def get_config() -> Config:
     """3,000 customers, 1,000 items, 60,000 interactions."""
+    training = Training(epochs=20, batch=32, warmup=100, validate_users=2000, patience=3)
     return Config(
         workdir="runs/quickstart",
         data=Data(
@@ -21,6 +22,6 @@ def get_config() -> Config:
             strict=False,
         ),
         encode=Encode(width=64),
-        teacher=Teacher(width=64, dropout=0.3, training=Training(epochs=20, batch=32, validate_users=2000, patience=3)),
-        student=Student(width=32, training=Training(epochs=20, batch=32, validate_users=2000, patience=3)),
+        teacher=Transformer(width=64, dropout=0.3, training=training),
+        student=Student(model=Pooled(width=32, training=training)),
     )

@@ -7,23 +7,23 @@ that its batch names. Fits on 64 v5p chips with room to spare; on v5e:2x2 the pl
 trained here.
 """
 
-from rexjax.config import Config, Data, Rows, Student, Teacher, Training
+from rexjax.config import Config, Data, Pooled, Rows, Student, Training, Transformer
 
 
 def get_config() -> Config:
     """Log and sizes of your own: data.path."""
-    rows = Rows("row_wise_adagrad", learning_rate=0.05)
+    training = Training(batch=4096, rows=Rows("row_wise_adagrad", learning_rate=0.05), epochs=3, warmup=100)
     return Config(
         workdir="runs/web_scale",
         data=Data(source="files", path="data", text=(), length=64),
-        teacher=Teacher(
+        teacher=Transformer(
             width=128,
             layers=4,
             heads=4,
             activations="bfloat16",
             loss="sampled_softmax",
             negatives=8192,
-            training=Training(batch=4096, rows=rows, epochs=3),
+            training=training,
         ),
-        student=Student(width=32, training=Training(batch=4096, rows=rows, epochs=3)),
+        student=Student(model=Pooled(width=32, training=training)),
     )

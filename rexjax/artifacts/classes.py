@@ -50,8 +50,8 @@ def run_file(path: Path) -> ModuleType:
     return module
 
 
-def class_name(kind: type) -> str:
-    """The name by which ``find_class`` finds ``kind``."""
+def class_name(kind: Any) -> str:
+    """The name by which ``find_class`` finds a class, and ``find`` a function too."""
     module = kind.__module__
     if module.startswith(_PREFIX):
         return f"{Path(str(sys.modules[module].__file__)).name}@{module.removeprefix(_PREFIX)}:{kind.__qualname__}"
@@ -69,15 +69,25 @@ def find_class(name: str, base: type[T], files: Path | None = None) -> type[T]:
     Raises:
         UserError: there is no such class, or the file that defines it is missing or altered.
     """
+    found = find(name, files)
+    if not (isinstance(found, type) and issubclass(found, base)):
+        raise UserError(f"{name} is no {base.__name__}: name a subclass of it")
+    return found
+
+
+def find(name: str, files: Path | None = None) -> Any:
+    """The class or function that ``class_name`` named.
+
+    Raises:
+        UserError: there is none.
+    """
     module, _, attribute = name.partition(":")
     try:
         found: Any = _module(module, files)
         for part in attribute.split("."):
             found = getattr(found, part)
     except (ImportError, AttributeError) as error:
-        raise UserError(f"no class {name} can be found ({error}): install the package that defines it") from error
-    if not (isinstance(found, type) and issubclass(found, base)):
-        raise UserError(f"{name} is no {base.__name__}: name a subclass of it")
+        raise UserError(f"{name} cannot be found ({error}): install the package that defines it") from error
     return found
 
 
@@ -99,8 +109,8 @@ def _module(name: str, files: Path | None) -> ModuleType:
 
 
 def keep_files(value: Any, folder: Path) -> None:
-    """Copies every config file that defines a class of a dataclass in ``value`` to ``folder``/HASH/FILE."""
-    for kind in {type(part) for part in _parts(value)}:
+    """Copies every config file that defines a class or function in ``value`` to ``folder``/HASH/FILE."""
+    for kind in {part if callable(part) else type(part) for part in _parts(value)}:
         if not kind.__module__.startswith(_PREFIX):
             continue
         source = Path(str(sys.modules[kind.__module__].__file__))
@@ -111,8 +121,10 @@ def keep_files(value: Any, folder: Path) -> None:
 
 
 def _parts(value: Any) -> Iterator[Any]:
-    """Every dataclass instance in ``value``."""
-    if isinstance(value, tuple):
+    """Every dataclass instance and function in ``value``."""
+    if callable(value) and not isinstance(value, type):
+        yield value
+    elif isinstance(value, tuple):
         for part in value:
             yield from _parts(part)
     elif dataclasses.is_dataclass(value) and not isinstance(value, type):
@@ -130,7 +142,7 @@ def as_dict(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = {field.name: as_dict(getattr(value, field.name)) for field in dataclasses.fields(value)}
         return ({"class": class_name(type(value))} if isinstance(value, Open) else {}) | fields
-    return value
+    return class_name(value) if callable(value) else value
 
 
 def from_dict(kind: type[T], values: dict[str, Any], files: Path | None = None) -> T:

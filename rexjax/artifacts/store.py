@@ -16,7 +16,10 @@ from rexjax.artifacts.files import file_hash
 from rexjax.artifacts.hashing import differences, digest
 from rexjax.errors import UserError
 
-FORMAT = 1
+FORMAT = 2
+"""Of workdirs; 1 had other stages and keys."""
+CONFIG_FILES = "config_files"
+"""Folder of a workdir with copies of the config files that define classes."""
 _PACKAGES = ("rexjax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "tensorflow-datasets", "duckdb")
 
 
@@ -157,6 +160,8 @@ def claim_workdir(workdir: Path, config: dict[str, Any], *, update: bool) -> lis
         raise UserError(f"{workdir.absolute()} has a [, which checkpoints cannot bear: choose another --workdir")
     path = workdir / "config.json"
     old = _read_json(path)
+    check_format(workdir, old)
+    config = {"format": FORMAT} | config
     changed = differences(old, config) if old else []
     if changed and not update and any(workdir.glob("*/manifest.json")):
         shown = "; ".join(changed[:3]) + (f" and {len(changed) - 3} more" if len(changed) > 3 else "")
@@ -167,6 +172,15 @@ def claim_workdir(workdir: Path, config: dict[str, Any], *, update: bool) -> lis
     if old != config:
         write_json(path, config)
     return changed
+
+
+def check_format(workdir: Path, config: dict[str, Any]) -> None:
+    """Raises ``UserError`` if the workdir with this ``config.json`` was made by another version."""
+    if config and config.get("format") != FORMAT and any(workdir.glob("*/manifest.json")):
+        raise UserError(
+            f"{workdir} was made by another version of rexjax, whose stages are not read: choose another --workdir, or "
+            "remove its stages' folders to make them again"
+        )
 
 
 def versions() -> dict[str, str]:

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import tyro
 from rich.console import Console
@@ -18,7 +17,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from rexjax.artifacts import classes, hashing, store
-from rexjax.cli import exits, tables
+from rexjax.cli import exits
 from rexjax.config import schema as configs
 from rexjax.config import values
 from rexjax.config.schema import Config
@@ -96,7 +95,7 @@ def _run(command: str, arguments: list[str]) -> None:
     config = _parse(command, [argument for argument in arguments if argument not in ("--update", "--profile")])
     values.check(config)
     keep_compiled_programs()
-    names = tuple(runner.BY_NAME) if command == "run" else (command,)
+    names = tuple(runner.stages_of(config)) if command == "run" else (command,)
     alike = {"command": command, "update": update, "config": classes.as_dict(config)} | store.versions()
     folder = Path(config.workdir) / "profile" if traced else None
     with processes.together(alike), profile.into(folder) as made:
@@ -111,11 +110,9 @@ def _run(command: str, arguments: list[str]) -> None:
 
 
 def _print_outcome(outcome: runner.Outcome, config: Config) -> None:
-    if outcome.stage == "prepare":
-        for table in tables.card(outcome.artifact.metrics):
-            out.print(table)
-    if outcome.stage == "encode":
-        _print_encoding(outcome.artifact.metrics)
+    stage = runner.stages_of(config)[outcome.stage]
+    for part in stage.show(outcome.artifact.metrics, config):
+        out.print(part, highlight=False)
     if outcome.stage == "evaluate":
         _publish(Path(config.workdir), outcome.artifact, config)
 
@@ -224,36 +221,21 @@ def _budget(arguments: list[str]) -> None:
     keep_compiled_programs()
     chosen, tried = budgets.run(config, budget, _say)
     table = Table(title=f"Students for {flags.budget}, on validation")
-    for name in ("point", "NDCG@10", "of the teacher's", "bytes/item", "FLOPs", "p50 ms", "chosen"):
-        table.add_column(name, justify="left" if name == "point" else "right")
+    for name in ("variant", "NDCG@10", "of the teacher's", "bytes/item", "FLOPs", "p50 ms", "chosen"):
+        table.add_column(name, justify="left" if name == "variant" else "right")
     for one in tried:
         cost = f"{one.bytes_per_item:g}", f"{one.flops:,.0f}", f"{one.p50_ms:.2f}"
         table.add_row(one.name, f"{one.ndcg:.4f}", f"{one.quality:.1%}", *cost, "*" if one == chosen else "")
     out.print(table)
     kept = budgets.keep(config, chosen.name, _say)
-    names = " ".join(kept.compress.points)
-    out.print(f"the index holds it; to keep it so: --compress.points {names} --compress.served {chosen.name}")
-
-
-def _print_encoding(metrics: dict[str, Any]) -> None:
-    for name, part in metrics["parts"].items():
-        if part["width"]:
-            out.print(
-                f"{name}: vectors {part['width']} wide after {metrics['reduction']}, which keeps "
-                f"{part['explained_variance']:.1%} of the variance; {part['items_without']} items without",
-                highlight=False,
-            )
+    names = " ".join(kept.compress.variants)
+    out.print(f"the index holds it; to keep it so: --compress.variants {names} --compress.serve {chosen.name}")
 
 
 def _publish(workdir: Path, artifact: store.Artifact, config: Config) -> None:
-    """Copies metrics and report to the top of the workdir and prints the table."""
-    result = artifact.metrics
-    store.write_json(workdir / "metrics.json", {"config_hash": hashing.digest(config)} | result)
+    """Copies metrics and report to the top of the workdir."""
+    store.write_json(workdir / "metrics.json", {"config_hash": hashing.digest(config)} | artifact.metrics)
     shutil.copy(artifact.folder / "report.html", workdir / "report.html")
-    for table in (*tables.models(result["models"], config.evaluate.exclude_seen), tables.savings(result["models"])):
-        out.print(table)
-    for line in tables.comparisons(result["comparisons"]):
-        out.print(line, highlight=False)
     out.print(f"report: {workdir / 'report.html'}    figures: {workdir / 'metrics.json'}", highlight=False)
 
 

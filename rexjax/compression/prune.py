@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 
 
-
 def magnitude_prune(tree: Any, sparsity: float) -> Any:
     """Sets to zero, in every kernel of ``tree``, the share ``sparsity`` of its entries with the smallest magnitude.
 

@@ -1,23 +1,22 @@
-"""Points on the way from the student to something smaller: how many dimensions are kept, in how many bits each, and how
-many of the network's weights are zero."""
+"""Variants of a student: how many dimensions are kept, in how many bits each, and how many weights are zero."""
 
 import re
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from rexjax.compression import prune, quantize
+from rexjax.compression import quantize
 from rexjax.embedding import quantized
 from rexjax.errors import UserError
-from rexjax.models.served import Served
+from rexjax.families.base import Model, Narrowable, need, need_vectors
 
 _PARTS = re.compile(r"(?:(?P<half>half)|w(?P<width>\d+))?_?(?:int(?P<bits>8|4))?_?(?:sparse(?P<zeros>\d\d?))?")
 _SCALE_BYTES = jnp.dtype(quantized.ROW_SCALES).itemsize
 
 
-class Point(NamedTuple):
-    """One way to keep the student."""
+class Variant(NamedTuple):
+    """One way to store the student."""
 
     name: str
     """As in the config: ``int8``, ``int4``, ``half``, ``w24``, ``w24_int4``, ``int8_sparse50``."""
@@ -34,8 +33,8 @@ class Point(NamedTuple):
         return self.width * self.bits / 8 + (_SCALE_BYTES if self.bits < 32 else 0)
 
 
-def parse(name: str, width: int) -> Point:
-    """The point that ``name`` means for a student of ``width``.
+def parse(name: str, width: int) -> Variant:
+    """The variant that ``name`` means for a student of ``width``.
 
     Raises:
         UserError: it means none; the sentence says what there is.
@@ -43,41 +42,47 @@ def parse(name: str, width: int) -> Point:
     found = _PARTS.fullmatch(name)
     if not found or not name.strip("_"):
         raise UserError(
-            f"--compress.points {name}: a point is int8, int4, half, w24 or w24_int4 (24 dimensions), or "
+            f"--compress.variants {name}: a variant is int8, int4, half, w24 or w24_int4 (24 dimensions), or "
             "sparse50 (half of the network's weights are zero), alone or after one of them"
         )
     own = width // 2 if found["half"] else int(found["width"] or width)
-    point = Point(name, own, int(found["bits"] or 32), int(found["zeros"] or 0))
+    variant = Variant(name, own, int(found["bits"] or 32), int(found["zeros"] or 0))
     if not 1 <= own <= width:
-        raise UserError(f"--compress.points {name}: the student is {width} wide; keep 1 to {width} dimensions")
-    if point.bits == 4 and own % 2:
-        raise UserError(f"--compress.points {name}: int4 rows keep two numbers a byte, and {own} is odd")
-    return point
+        raise UserError(f"--compress.variants {name}: the student is {width} wide; keep 1 to {width} dimensions")
+    if variant.bits == 4 and own % 2:
+        raise UserError(f"--compress.variants {name}: int4 rows keep two numbers a byte, and {own} is odd")
+    return variant
 
 
-def narrowed(student: Served, point: Point, encoder: str) -> Served:
-    """The float32 student of the point's width, in axes that suit its bits.
+def narrowed(model: Model, state: Any, variant: Variant) -> tuple[Model, Any]:
+    """The float32 model of the variant's width, in axes that suit its bits, and its state.
 
     Raises:
-        UserError: ``encoder`` is none whose dimensions can be left out.
+        UserError: its dimensions cannot be left out.
     """
-    narrower = point.width < student.items.shape[1]
-    if encoder != "pooled":
-        if narrower:
-            raise UserError(
-                f"--compress.points {point.name} leaves dimensions out, which only a pooled student can bear"
-            )
-        return student
-    if narrower:
-        student = prune.narrow(prune.by_importance(student), point.width)
-    return student if point.bits == 32 else prune.evenly(student)
+    if variant.width < width_of(model, state):
+        model, state = need(model, Narrowable, f"--compress.variants {variant.name}: student.model").narrow(
+            state, variant.width
+        )
+    if variant.bits < 32 and isinstance(model, Narrowable):
+        state = model.rotate(state)
+    return model, state
 
 
-def quantized(student: Served, point: Point) -> Served:
-    """As it is kept."""
-    return student if point.bits == 32 else quantize.quantize(student, point.bits)
+def width_of(model: Model, state: Any) -> int:
+    """D of a model that has item vectors.
+
+    Raises:
+        UserError: it has none.
+    """
+    return need_vectors(model.scorer(state), f"student.model ({type(model).__name__})", "compression").shape[1]
 
 
-def rounded(rows: jax.Array, point: Point) -> jax.Array:
-    """Item rows as the point would keep them; gradients pass."""
-    return rows if point.bits == 32 else quantized.straight_through(rows, point.bits, quantized.ROW_SCALES)
+def quantized_state(state: Any, variant: Variant) -> Any:
+    """As it is stored."""
+    return state if variant.bits == 32 else quantize.quantize(state, variant.bits)
+
+
+def fake_quantized(rows: jax.Array, variant: Variant) -> jax.Array:
+    """Item rows as the variant stores them; gradients pass."""
+    return rows if variant.bits == 32 else quantized.straight_through(rows, variant.bits, quantized.ROW_SCALES)

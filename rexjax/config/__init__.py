@@ -8,15 +8,21 @@ from rexjax.config.schema import (
     Encode,
     Evaluate,
     Mesh,
-    Rows,
+    Model,
+    Popularity,
     Shop,
+    Stage,
     Student,
-    Teacher,
-    Training,
+    TextCosine,
+    Transformer,
     load,
 )
+from rexjax.families.blend import Blend
+from rexjax.families.pooled import Pooled
+from rexjax.training.settings import Rows, Training
 
 __all__ = [
+    "Blend",
     "Columns",
     "Compress",
     "Config",
@@ -24,10 +30,15 @@ __all__ = [
     "Encode",
     "Evaluate",
     "Mesh",
+    "Model",
+    "Pooled",
+    "Popularity",
     "Rows",
     "Shop",
+    "Stage",
     "Student",
-    "Teacher",
+    "TextCosine",
     "Training",
+    "Transformer",
     "load",
 ]

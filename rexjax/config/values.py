@@ -2,6 +2,7 @@
 
 import dataclasses
 import typing
+from collections.abc import Callable
 from typing import Any, Literal
 
 from rexjax.errors import UserError
@@ -16,8 +17,18 @@ def check(config: Any, prefix: str = "") -> None:
             if not isinstance(value, hint):
                 raise UserError(f"config key {name} must be a {hint.__name__}, not {value!r}")
             check(value, name + ".")
+        elif isinstance(value, tuple) and _of_dataclasses(hint):
+            for number, part in enumerate(value):
+                if not isinstance(part, typing.get_args(hint)[0]):
+                    needed = typing.get_args(hint)[0].__name__
+                    raise UserError(f"config key {name}.{number} must be a {needed}, not {part!r}")
+                check(part, f"{name}.{number}.")
         elif not _fits(value, hint):
             raise UserError(f"config key {name} is {value!r}, which is not {_spell(hint)}")
+
+
+def _of_dataclasses(hint: Any) -> bool:
+    return typing.get_origin(hint) is tuple and dataclasses.is_dataclass(typing.get_args(hint)[0])
 
 
 def _fits(value: Any, hint: Any) -> bool:
@@ -26,6 +37,8 @@ def _fits(value: Any, hint: Any) -> bool:
         return value in typing.get_args(hint)
     if origin is tuple:
         return isinstance(value, tuple) and all(_fits(v, typing.get_args(hint)[0]) for v in value)
+    if origin is Callable:
+        return callable(value)
     if hint is float:
         return isinstance(value, int | float) and not isinstance(value, bool)
     if hint is int:

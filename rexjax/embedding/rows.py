@@ -35,6 +35,11 @@ def take(rows: Any, histories: jax.Array) -> tuple[jax.Array, jax.Array]:
     return vectors.astype(jnp.float32), mask
 
 
+def plain_rows(rows: Any) -> jax.Array:
+    """float32 or bfloat16 [N, D] of rows in any format."""
+    return dequantize(rows) if isinstance(rows, QuantizedRows) else jnp.asarray(rows)
+
+
 def piece(rows: Any, start: Any, size: int) -> Any:
     """``size`` rows from ``start``, as they are kept; ``start + size`` must be at most N."""
     return jax.tree.map(lambda leaf: jax.lax.dynamic_slice_in_dim(leaf, start, size), rows)

@@ -8,14 +8,16 @@ recommendation", KDD 2020), and nothing is sorted.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from rexjax.embedding.rows import plain_rows
 from rexjax.errors import UserError
 from rexjax.evaluation import metrics
+from rexjax.models.scorer import Query, Scorer
 from rexjax.runtime.progress import track
 
 _SCORES_AT_ONCE = 2 * 2**20  # floats: 8 MiB; larger arrays cost more in page faults than they save
@@ -89,18 +91,45 @@ def count_ranks(
       Ranks of the targets.
     """
     users, items = users.astype(jnp.float32), items.astype(jnp.float32)
-    chunks = -(-len(items) // (chunk or max(_SCORES_AT_ONCE // len(users), 1)))
-    size = -(-len(items) // chunks)
+
+    def score(first: jax.Array | int, size: int) -> jax.Array:
+        rows = jax.lax.dynamic_slice_in_dim(items, first, size)
+        return jnp.einsum("bd,nd->bn", users, rows, precision="highest", preferred_element_type=jnp.float32)
+
+    return _count_by_chunks(score, len(items), seen, targets, chunk)
+
+
+@partial(jax.jit, static_argnames="chunk")
+def count_ranks_of(
+    scorer: Scorer, encoded: Any, seen: jax.Array, targets: jax.Array, *, chunk: int | None = None
+) -> Ranks:
+    """As `count_ranks`, by the scores of any model of requests ``encoded`` [B, ...]."""
+
+    def score(first: jax.Array | int, size: int) -> jax.Array:
+        return scorer.score(scorer.state, encoded, first + jnp.arange(size)).astype(jnp.float32)
+
+    return _count_by_chunks(score, scorer.items, seen, targets, chunk)
+
+
+def _count_by_chunks(
+    score: Callable[..., jax.Array], items: int, seen: jax.Array, targets: jax.Array, chunk: int | None
+) -> Ranks:
+    """``score(first, size)`` gives the scores [B, size] of neighbouring items."""
+    chunks = -(-items // (chunk or max(_SCORES_AT_ONCE // len(seen), 1)))
+    size = -(-items // chunks)
 
     none = jnp.zeros(targets.shape, jnp.int32)
     state = _State(none.astype(jnp.float32), none, none, jnp.zeros((), bool))
     if chunks == 1:
-        scores, first = _score_chunk(users, items, 0, size)
-        return _ranks(_count(_read(state, scores, first, 0, targets), scores, first, 0, seen), targets)
+        scores = jax.lax.optimization_barrier(score(0, size))
+        return _ranks(_count(_read(state, scores, 0, 0, targets), scores, 0, 0, seen), targets)
 
     def visit(state: _State, step: tuple[jax.Array, jax.Array]) -> tuple[_State, None]:
         again, index = step
-        scores, first = _score_chunk(users, items, index, size)
+        # the last chunk reaches back over items of the one before it, rather than over padding of its own
+        first = jnp.minimum(index * size, items - size)
+        # without the barrier the compiler is free to compute one product for reading and another for counting
+        scores = jax.lax.optimization_barrier(score(first, size))
         fresh = index * size
 
         def count(state: _State) -> _State:
@@ -122,8 +151,7 @@ def _ranks(state: _State, targets: jax.Array) -> Ranks:
 
 
 def evaluate(
-    encode: Callable[..., jax.Array],
-    items: jax.Array,
+    scorer: Scorer,
     requests: Requests,
     *,
     ks: Sequence[int] = (1, 5, 10, 20, 100),
@@ -134,12 +162,10 @@ def evaluate(
     """Ranks every target of every user among all items the user has not seen.
 
     Users are sorted by length of history, and each batch of histories is cut on the left to the shortest of 8, 16, 32,
-    ... L that holds its longest, so ``encode`` compiles for a few lengths and positions must count from the end.
+    ... L that holds its longest, so the model compiles for a few lengths and positions must count from the end.
 
     Args:
-      encode: int32 [B, L'] histories, L' <= L (and int32 [B, L' + 1] times, where requests have them), to [B, D] user
-        vectors; usually jitted.
-      items: [N, D] item vectors.
+      scorer: any model (`rexjax.models.scorer.dot_product` makes one of user and item vectors).
       requests: U users, see `Requests`.
       ks: cutoffs.
       batch: B, users at a time, at least 2; by default 256, or so many fewer that the catalogue is one chunk for them,
@@ -154,17 +180,20 @@ def evaluate(
       ValueError: a user has no target, a target twice, or one that is also seen; an id is not in [0, N).
       UserError: a score is NaN.
     """
-    _check(requests, len(items))
-    items = jnp.asarray(items)
+    _check(requests, scorer.items)
+    items = None if scorer.vectors is None else plain_rows(scorer.vectors(scorer.state))
     names = ("expected", "best", "worst")
     values: dict[str, dict[str, np.ndarray]] = {name: {} for name in names}
     users = len(requests.histories)
-    batch = max(batch or _evenly(users, _users_at_once(len(items))), 2)
+    batch = max(batch or _evenly(users, _users_at_once(scorer.items)), 2)
 
     def ranked(rows: _Batch) -> tuple[_Batch, Ranks]:
-        asked = (rows.histories,) if rows.times is None else (rows.histories, rows.times)
-        vectors = encode(*map(jnp.asarray, asked))
-        return rows, count_ranks(vectors, items, jnp.asarray(rows.seen), jnp.asarray(rows.targets), chunk=chunk)
+        times = None if rows.times is None else jnp.asarray(rows.times)
+        encoded = _encode(scorer.encode, scorer.state, Query(jnp.asarray(rows.histories), times))
+        asked = jnp.asarray(rows.seen), jnp.asarray(rows.targets)
+        if items is None:
+            return rows, count_ranks_of(scorer, encoded, *asked, chunk=chunk)
+        return rows, count_ranks(encoded, items, *asked, chunk=chunk)
 
     answers = _one_ahead(map(ranked, _batches(requests, batch)))
     for rows, ranks in track(answers, description, total=users, size=batch):
@@ -183,23 +212,16 @@ def evaluate(
     return Result(means, values["expected"], spread)
 
 
+@partial(jax.jit, static_argnums=0)
+def _encode(encode: Callable[..., Any], state: Any, query: Query) -> Any:
+    return encode(state, query)
+
+
 def ragged(lists: Iterable[Sequence[int] | np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """Item lists of U users as one row of items, int32 [E], and offsets into it, int64 [U + 1]."""
     arrays = [np.asarray(x, np.int32) for x in lists]
     offsets = np.concatenate([[0], np.cumsum([len(x) for x in arrays], dtype=np.int64)]).astype(np.int64)
     return np.concatenate([np.empty(0, np.int32), *arrays]), offsets
-
-
-def _score_chunk(users: jax.Array, items: jax.Array, index: jax.Array, size: int) -> tuple[jax.Array, jax.Array]:
-    """Scores [B, size] of the index-th chunk, and the first item scored.
-
-    The last chunk reaches back over items of the one before it, rather than over padding of its own.
-    """
-    first = jnp.minimum(index * size, len(items) - size)
-    rows = jax.lax.dynamic_slice_in_dim(items, first, size)
-    scores = jnp.einsum("bd,nd->bn", users, rows, precision="highest", preferred_element_type=jnp.float32)
-    # Without the barrier the compiler is free to compute one product for reading and another for counting.
-    return jax.lax.optimization_barrier(scores), first
 
 
 def _read(state: _State, scores: jax.Array, first: jax.Array, fresh: jax.Array, targets: jax.Array) -> _State:

@@ -225,8 +225,8 @@ class Narrowable(Protocol):
 class Planned(Protocol):
     """A family whose training step can be compiled for devices that are not here."""
 
-    def recipe(self, length: int, aligned: int = 0, soft: bool = False) -> Any:
-        """Network, objective and training settings (``rexjax.families.gradient.Recipe``)."""
+    def recipes(self, length: int, aligned: int = 0, soft: bool = False) -> dict[str, Any]:
+        """Network, objective and training settings (``rexjax.families.gradient.Recipe``) by part: "" or " 1", " 2"."""
 
 
 ABILITIES = {Distillable: "learn from a teacher", Narrowable: "lose dimensions", Planned: "be planned"}

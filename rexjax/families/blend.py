@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rexjax.errors import UserError
-from rexjax.families.base import Model, Run, TrainingData, check_state
+from rexjax.families.base import Model, Planned, Run, TrainingData, check_state
 from rexjax.models.scorer import Query, Scorer, positions_of
 from rexjax.runtime.progress import notice
 
@@ -85,6 +85,15 @@ class Blend(Model):
         """The members' states as their families have them."""
         stored = tree["members"]
         return tree | {"members": {n: member.state_from(stored[n]) for n, member in _numbered(self.members)}}
+
+    def recipes(self, length: int, aligned: int = 0, soft: bool = False) -> dict[str, Any]:
+        """Those of the members that are trained by gradients, for the plan."""
+        return {
+            f" {number}{part}": recipe
+            for number, member in enumerate(self.members, 1)
+            if isinstance(member, Planned)
+            for part, recipe in member.recipes(length, aligned, soft).items()
+        }
 
     def variations(self) -> dict[str, Model]:
         """One change of one member."""

@@ -32,6 +32,8 @@ class Recipe(NamedTuple):
     recommender: Recommender
     objective: Objective
     training: Training
+    adjusted: bool = False
+    """Logits are adjusted by popularity."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,11 @@ class GradientModel(Model):
         """Network, objective and training settings; ``soft``: of learning from a teacher."""
         model = self.recommender(length, aligned)
         objective = objectives.distilled(model, 0.0) if soft else objectives.of_labels(model, self.loss, self.negatives)
-        return Recipe(model, objective, self.training)
+        return Recipe(model, objective, self.training, self.logit_adjustment > 0)
+
+    def recipes(self, length: int, aligned: int = 0, soft: bool = False) -> dict[str, Recipe]:
+        """The one recipe, for the plan."""
+        return {"": self.recipe(length, aligned, soft)}
 
     def fit(self, data: TrainingData, run: Run) -> Served:
         """Trains on labels; keeps the epoch that is best on validation."""

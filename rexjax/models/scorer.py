@@ -76,3 +76,32 @@ def prefixes(batch: Any) -> Query:
     histories = jnp.where(same, batch.items[:, here], -1).reshape(rows * length, length)
     events = jnp.where(same, batch.times[:, here, 0], 0).reshape(rows * length, length)
     return Query(histories, jnp.concatenate([events, batch.times[:, :, 1].reshape(-1, 1)], 1))
+
+
+def dot_product(encode: Callable[..., jax.Array], items: jax.Array) -> Scorer:
+    """A scorer of user and item vectors that are there already.
+
+    Args:
+        encode: (histories int32 [B, L'], and times int32 [B, L' + 1] where requests have them) → float32 [B, D].
+        items: float32 [N, D].
+    """
+
+    def encode_query(state: jax.Array, query: Query) -> jax.Array:
+        return encode(query.histories) if query.times is None else encode(query.histories, query.times)
+
+    def score(state: jax.Array, users: jax.Array, ids: jax.Array) -> jax.Array:
+        return jnp.einsum("bd,nd->bn", users, state[ids], precision="highest")
+
+    return Scorer(jnp.asarray(items), encode_query, score, len(items), vectors=lambda state: state)
+
+
+def score_matrix(scores: jax.Array) -> Scorer:
+    """A scorer of scores [U, N] that are there already: the history of user u is the one "item" u."""
+
+    def encode(state: jax.Array, query: Query) -> jax.Array:
+        return state[query.histories[:, -1]]
+
+    def score(state: jax.Array, encoded: jax.Array, ids: jax.Array) -> jax.Array:
+        return encoded[:, ids]
+
+    return Scorer(jnp.asarray(scores), encode, score, jnp.shape(scores)[1])

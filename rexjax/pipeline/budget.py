@@ -14,11 +14,18 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rexjax.artifacts import classes, hashing, lock, store
-from rexjax.artifacts.store import Artifact
-from rexjax.compression.variants import Point, parse
+from rexjax.artifacts.store import Artifact, write_json
+from rexjax.compression import compress as compressing
+from rexjax.compression import variants
+from rexjax.compression.variants import Variant, parse
 from rexjax.config.schema import Config
 from rexjax.errors import UserError
+from rexjax.evaluation import ranking
+from rexjax.evaluation.models import cost_of
+from rexjax.families.base import Model, Narrowable
+from rexjax.models.scorer import Scorer
 from rexjax.pipeline import runner
+from rexjax.pipeline.stages import compress, inputs
 
 _BUDGET = re.compile(r"(bytes_per_item|flops|p50_ms)<?=([\d.]+)|(quality)>?=([\d.]+)")
 _SHARES = (1, 3 / 4, 1 / 2, 1 / 3, 1 / 4, 1 / 6, 1 / 8, 1 / 12, 1 / 16)
@@ -84,21 +91,21 @@ def _search(config: Config, budget: Budget, say: Callable[[str], None]) -> tuple
         if budget.measure == "quality" and tried[-1].quality >= budget.bound:
             break
     meeting = [one for one in tried if _meets(one, budget)]
-    store.write_json(workdir / "budget.json", {"budget": budget._asdict(), "tried": [t._asdict() for t in tried]})
+    write_json(workdir / "budget.json", {"budget": budget._asdict(), "tried": [t._asdict() for t in tried]})
     if not meeting:
         _refuse(budget, tried or [trial.cost(_all_points(config)[0])])
     return max(meeting, key=lambda one: one.ndcg), tried
 
 
-def candidates(config: Config, budget: Budget, cost: Callable[[Point], Tried]) -> list[Point]:
-    """Points worth training: all, the smallest first, for a bound on quality; else each bits' widest that fits."""
+def candidates(config: Config, budget: Budget, cost: Callable[[Variant], Tried]) -> list[Variant]:
+    """Variants worth training: all, the smallest first, for a bound on quality; else each bits' widest that fits."""
     points = _all_points(config)
     if budget.measure == "quality":
         return points
     if budget.measure == "bytes_per_item":
         points = sorted({*points, *_exact(config, budget.bound)}, key=lambda point: point.item_bytes)
         # where float32 rows must be narrowed, int8 ones are four times as wide, and dimensions are worth more than bits
-        points = [point for point in points if point.bits < 32 or point.width == config.student.width]
+        points = [point for point in points if point.bits < 32 or point.width == _width(config)]
     fitting = {}
     for point in points:
         if _meets(cost(point), budget):
@@ -106,18 +113,27 @@ def candidates(config: Config, budget: Budget, cost: Callable[[Point], Tried]) -
     return list(fitting.values())
 
 
-def _all_points(config: Config) -> list[Point]:
-    width = config.student.width
-    shares = _SHARES if config.student.encoder == "pooled" else (1,)
+def _all_points(config: Config) -> list[Variant]:
+    width = _width(config)
+    shares = _SHARES if isinstance(config.student.model, Narrowable) else (1,)
     widths = {max(2, int(width * share) // 2 * 2) for share in shares} if width > 1 else {1}
     found = [_point(own, bits, width) for own in widths for bits in (32, 8, 4) if bits != 4 or own % 2 == 0]
     return sorted(found, key=lambda point: (point.item_bytes, point.bits))
 
 
-def _exact(config: Config, bound: float) -> list[Point]:
+def _width(config: Config) -> int:
+    width = getattr(config.student.model, "width", 0)
+    if not width:
+        raise UserError(
+            f"student.model is {type(config.student.model).__name__}, which has no width: a budget needs it"
+        )
+    return width
+
+
+def _exact(config: Config, bound: float) -> list[Variant]:
     """The widest of each number of bits, to the byte."""
-    width = config.student.width
-    if config.student.encoder != "pooled":
+    width = _width(config)
+    if not isinstance(config.student.model, Narrowable):
         return []
     scale = parse("int8", width).item_bytes - width
     spare = {32: bound, 8: bound - scale, 4: bound - scale}
@@ -126,7 +142,7 @@ def _exact(config: Config, bound: float) -> list[Point]:
     return [_point(own, bits, width) for bits, own in widths.items() if own >= 1]
 
 
-def _point(own: int, bits: int, width: int) -> Point:
+def _point(own: int, bits: int, width: int) -> Variant:
     parts = [f"w{own}"] * (own < width or bits == 32) + [f"int{bits}"] * (bits < 32)
     return parse("_".join(parts), width)
 
@@ -149,62 +165,61 @@ def _refuse(budget: Budget, tried: list[Tried]) -> None:
 class Trials(NamedTuple):
     """What can be known of a point."""
 
-    cost: Callable[[Point], Tried]
+    cost: Callable[[Variant], Tried]
     """Of an untrained point: what it costs does not depend on its numbers (NDCG 0)."""
-    train: Callable[[Point], Tried]
-    model: Callable[[Point], Any]
+    train: Callable[[Variant], Tried]
+    model: Callable[[Variant], Any]
     """The float32 student of a point that was trained."""
 
 
 def trials(config: Config, folder: Path, found: dict[str, Artifact], say: Callable[[str], None]) -> Trials:
-    """Points of the student in ``found``; what was trained is kept in ``folder`` and not trained again."""
-    from rexjax.compression import variants
-    from rexjax.models import recommender
-    from rexjax.models.served import flatten
-    from rexjax.pipeline.stages import compress, evaluate, inputs
-    from rexjax.retrieval import scorer
-    from rexjax.training.checkpoint import save_tree
+    """Variants of the student in ``found``; what was trained is kept in ``folder`` and not trained again."""
+    data = inputs.training_data(config, {"prepare": found["prepare"]})
+    model, distilled = config.student.model, found["distill"].folder
+    student = inputs.fitted(distilled / "student", model)
+    asked, select = inputs.requests_of(data, "valid"), config.evaluate.select
+    width, ks = variants.width_of(model, student), (int(select.partition("@")[2]),)
 
-    log = inputs.prepared(found["prepare"])
-    student = inputs.served(found["distill"].folder / "student")
-    asked = evaluate.requests_of(log, "valid", config)
-    teacher = recommender.teacher(config.teacher, config.data.length)
-    teacher = scorer.model(teacher, inputs.served(found["teacher"].folder / "model"))
-    ndcg = lambda name, model: evaluate.rank(name, model, asked, (10,)).means["ndcg@10"]  # noqa: E731
-    best = ndcg("teacher", teacher)
+    def quality(name: str, scorer: Scorer) -> float:
+        return ranking.evaluate(scorer, asked, ks=ks, description=f"ranking, {name}").means[select]
 
-    def measured(point: Point, small: Any, quality: Callable[[Any], float]) -> Tried:
-        own = replace(config.student, width=point.width)
-        model = scorer.model(recommender.student(own, config.data.length), variants.quantized(small, point))
-        cost, found = evaluate.cost_of(model, config, log.items), quality(model)
-        return Tried(point.name, found, found / best, point.item_bytes, cost["flops_user_encoding"], cost["p50_ms"])
+    teacher = config.teacher.scorer(inputs.fitted(found["teacher"].folder / "model", config.teacher))
+    best = quality("teacher", teacher)
 
-    def cost(point: Point) -> Tried:
-        return measured(point, variants.narrowed(student, point, config.student.encoder), lambda model: 0.0)
+    def measured(variant: Variant, narrow: Model, small: Any, judge: Callable[[str, Scorer], float]) -> Tried:
+        scorer = narrow.scorer(variants.quantized_state(small, variant))
+        cost = cost_of(scorer, config.data.length, config.evaluate.latency_repeats, config.seed)
+        value = judge(variant.name, scorer)
+        return Tried(variant.name, value, value / best, variant.item_bytes, cost["flops_user_encoding"], cost["p50_ms"])
+
+    def cost(variant: Variant) -> Tried:
+        return measured(variant, *variants.narrowed(model, student, variant), lambda name, scorer: 0.0)
 
     decides = [found["distill"].hash, classes.as_dict(config.compress.training), config.compress.dropout]
 
-    def train(point: Point) -> Tried:
-        known = folder / f"{point.name} {hashing.digest([*decides, compress.list_weight(config, point), point])}.json"
+    def train(variant: Variant) -> Tried:
+        weight = compressing.teacher_weight(config.student.teacher_weight[-1], variant.width, width)
+        known = folder / f"{variant.name} {hashing.digest([*decides, weight, variant])}.json"
         if known.exists():
             return Tried(**json.loads(known.read_text()))
-        small, place = variants.narrowed(student, point, config.student.encoder), folder / point.name
-        if compress.needs_training(point, config):
-            place.mkdir(parents=True, exist_ok=True)
-            small, _ = compress.train(config, point, small, place, found)
-            shutil.rmtree(place)
-        save_tree(place, flatten(small))
-        tried = measured(point, small, lambda model: ndcg(point.name, model))
-        store.write_json(known, tried._asdict())
-        say(f"{tried.name}: NDCG@10 {tried.ndcg:.4f}, {tried.quality:.1%} of the teacher's, on validation")
+        place = folder / variant.name
+        place.mkdir(parents=True, exist_ok=True)
+        own = inputs.run_of(config, data, place, variant.name, "compress")
+        tune = compress.fine_tuner(config, data, own, distilled, variant, width)
+        narrow, small = compressing.float32_variant(model, student, variant, config.compress, tune)
+        shutil.rmtree(place)
+        inputs.save(place, small)
+        tried = measured(variant, narrow, small, quality)
+        write_json(known, tried._asdict())
+        say(f"{tried.name}: {select} {tried.ndcg:.4f}, {tried.quality:.1%} of the teacher's, on validation")
         return tried
 
-    return Trials(cost, train, lambda point: inputs.served(folder / point.name))
+    return Trials(cost, train, lambda variant: inputs.fitted(folder / variant.name, model))
 
 
 def keep(config: Config, name: str, say: Callable[[str], None]) -> Config:
     """Makes the chosen point an artifact and the index of it; the config with it."""
-    names = (*(point for point in config.compress.points if point != name), name)
-    chosen = replace(config, compress=replace(config.compress, points=names, served=name))
+    names = (*(point for point in config.compress.variants if point != name), name)
+    chosen = replace(config, compress=replace(config.compress, variants=names, serve=name))
     runner.run(chosen, ("compress", "index"), update=True, say=say)
     return chosen

@@ -17,10 +17,11 @@ import tyro
 from rexjax.artifacts import classes, hashing, lock, store
 from rexjax.artifacts.files import file_hash
 from rexjax.artifacts.store import Artifact
-from rexjax.config.schema import Data, Encode
+from rexjax.config.schema import Data
 from rexjax.data import engines, interactions, sources
 from rexjax.encoders import loading, text
 from rexjax.encoders.loading import TextModel
+from rexjax.encoders.settings import Encode
 from rexjax.errors import UserError
 from rexjax.evaluation.cost import tree_bytes
 from rexjax.retrieval import index_updates

@@ -1,74 +1,57 @@
 """The stages in order: which depends on which, what is skipped, what goes on where it was cut off."""
 
 import contextlib
-import dataclasses
 import operator
 import time
 from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from rexjax.artifacts import classes, lock, store
-from rexjax.artifacts.files import file_hash
+from rexjax.artifacts.classes import keep_files
 from rexjax.artifacts.store import Artifact
 from rexjax.config.schema import Config
+from rexjax.config.stage import Stage
 from rexjax.errors import UserError
+from rexjax.pipeline.stages import baselines, compress, distill, encode, evaluate, index, prepare, teacher
 from rexjax.runtime import preemption, processes
 
-
-class Stage(NamedTuple):
-    """One stage: a function in ``rexjax.pipeline.stages.NAME`` and what its result depends on."""
-
-    name: str
-    needs: tuple[str, ...]
-    """Stages whose artifacts it reads."""
-    keys: tuple[str, ...]
-    """Parts of the config it depends on."""
-    what: str
-    """For --help."""
-    together: bool = False
-    """Runs on all processes at once; other stages run on the first one while the others wait."""
-
-
 STAGES = (
-    Stage("prepare", (), ("seed", "data"), "read, clean, split and pack the log"),
-    Stage("encode", ("prepare",), ("encode",), "item text to vectors, by a pretrained language model"),
-    Stage(
-        "teacher",
-        ("prepare", "encode"),
-        ("seed", "data.length", "data.targets", "teacher", "evaluate.exclude_seen"),
-        "train the large sequential transformer",
-        together=True,
-    ),
-    Stage(
-        "distill",
-        ("prepare", "encode", "teacher"),
-        ("seed", "data.length", "data.targets", "teacher", "student", "evaluate.exclude_seen"),
-        "train the small student on the teacher's lists, and its control without",
-        together=True,
-    ),
-    Stage(
-        "compress",
-        ("prepare", "distill"),
-        ("seed", "data.length", "data.targets", "student", "compress", "evaluate.exclude_seen"),
-        "fewer dimensions, fewer bits, trained to bear it",
-        together=True,
-    ),
-    Stage(
-        "index",
-        ("prepare", "compress"),
-        ("data.length", "student", "compress.served"),
-        "all that serving needs, in one folder",
-    ),
-    Stage(
-        "evaluate",
-        ("prepare", "encode", "teacher", "distill", "compress"),
-        ("seed", "data.length", "teacher", "student", "compress.points", "evaluate"),
-        "one evaluator for all models: quality, cost, report",
-    ),
+    prepare.STAGE,
+    encode.STAGE,
+    baselines.STAGE,
+    teacher.STAGE,
+    distill.STAGE,
+    compress.STAGE,
+    index.STAGE,
+    evaluate.STAGE,
 )
 BY_NAME = {stage.name: stage for stage in STAGES}
+"""The stages that every config has."""
+
+
+def stages_of(config: Config) -> dict[str, Stage]:
+    """All stages of a config by name, each after those that it needs, and otherwise in the order they are named.
+
+    Raises:
+        UserError: two have one name, one needs another that there is not, or some need each other.
+    """
+    waiting, ordered = [*STAGES, *config.stages], dict[str, Stage]()
+    names = [stage.name for stage in waiting]
+    for stage in config.stages:
+        if names.count(stage.name) > 1:
+            raise UserError(f"config.stages has a stage {stage.name!r}, and there is one already: name it otherwise")
+        if missing := set(stage.needs) - set(names):
+            raise UserError(
+                f"stage {stage.name!r} needs {', '.join(sorted(missing))}, which is no stage of this config"
+            )
+    while waiting:
+        ready = next((stage for stage in waiting if all(need in ordered for need in stage.needs)), None)
+        if ready is None:
+            raise UserError(f"stages {', '.join(stage.name for stage in waiting)} need each other: none can be first")
+        waiting.remove(ready)
+        ordered[ready.name] = ready
+    return ordered
 
 
 class Outcome(NamedTuple):
@@ -86,7 +69,7 @@ def run(config: Config, stages: tuple[str, ...], *, update: bool, say: Callable[
 
     Args:
         config: the experiment.
-        stages: names, in the order of ``STAGES``; what they need and is not among them must have finished before.
+        stages: names, in order; what they need and is not among them must have finished before.
         update: a workdir of another config may be brought up to date.
         say: told one line as each stage begins and ends.
 
@@ -95,15 +78,17 @@ def run(config: Config, stages: tuple[str, ...], *, update: bool, say: Callable[
             run works in it.
         Preempted: the run was asked to stop; what it did is saved.
     """
-    workdir = Path(config.workdir)
+    workdir, known = Path(config.workdir), stages_of(config)
     outcomes = []
     with lock.of(workdir), preemption.held():
         with processes.in_turn("workdir"):
             store.claim_workdir(workdir, _identity(config), update=update)
+            if processes.first():
+                keep_files(config, workdir / store.CONFIG_FILES)
         for name in stages:
             preemption.stop_if_asked()
-            inputs = {need: store.read(workdir / need) for need in BY_NAME[name].needs}
-            outcomes.append(_run_stage(BY_NAME[name], config, workdir / name, inputs, say))
+            inputs = {need: store.read(workdir / need) for need in known[name].needs}
+            outcomes.append(_run_stage(known[name], config, workdir / name, inputs, say))
     return outcomes
 
 
@@ -111,7 +96,7 @@ def _run_stage(
     stage: Stage, config: Config, folder: Path, inputs: dict[str, Artifact], say: Callable[[str], None]
 ) -> Outcome:
     part = {key: _at(config, key) for key in stage.keys}
-    key = store.stage_key(stage.name, part, inputs, _external(stage.name, config))
+    key = store.stage_key(stage.name, part, inputs, stage.external(config))
     with processes.in_turn(f"look for {stage.name}"):
         store.publish(folder)  # of a run that was killed just before it
         finished = _finished(folder, key, say)
@@ -157,7 +142,7 @@ def _make(
     """Runs the stage; the first process publishes and returns what came of it."""
     work = store.unfinished(folder)
     started = time.monotonic()
-    metrics = import_module(f"rexjax.pipeline.stages.{stage.name}").run(config, work, inputs)
+    metrics = stage.run(config, work, inputs)
     seconds = time.monotonic() - started
     if not processes.first():
         return None
@@ -169,8 +154,7 @@ def _make(
 
 def _at(config: Config, key: str) -> Any:
     """The part of the config under a dotted key, as plain JSON values."""
-    value = operator.attrgetter(key)(config)
-    return classes.as_dict(value) if dataclasses.is_dataclass(value) else value
+    return classes.as_dict(operator.attrgetter(key)(config))
 
 
 def _identity(config: Config) -> dict[str, Any]:
@@ -178,33 +162,3 @@ def _identity(config: Config) -> dict[str, Any]:
     not count."""
     how = "workdir", "mesh", "save_every", "wandb"
     return {key: value for key, value in classes.as_dict(config).items() if key not in how}
-
-
-def _external(stage: str, config: Config) -> dict[str, str]:
-    """Hashes of files outside the workdir that a stage reads."""
-    if stage == "prepare":
-        from rexjax.data.sources import external_files
-
-        return {path.name: file_hash(path) for path in external_files(config.data)}
-    if stage == "encode":
-        found = {}
-        if config.encode.vectors:
-            found["vectors"] = _vectors_hash(Path(config.encode.vectors))
-        elif config.data.text:
-            from rexjax.encoders.loading import default_model_folder
-
-            folder = Path(config.encode.model) if config.encode.model else default_model_folder()
-            if not folder.is_dir():
-                raise UserError(
-                    f"no folder {folder}: --encode.model names a folder with config.json and model.safetensors"
-                )
-            found["model"] = file_hash(folder)
-        more = {f"more {name}": _vectors_hash(path) for name, path in config.encode.more_files().items()}
-        return found | more
-    return {}
-
-
-def _vectors_hash(path: Path) -> str:
-    if not path.is_file():
-        raise UserError(f"no file {path}: --encode.vectors and --encode.more name .npy files with a row per item")
-    return file_hash(path)

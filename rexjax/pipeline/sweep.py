@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rexjax.artifacts import classes, hashing, lock, store
-from rexjax.config.schema import Config, Student, Teacher
+from rexjax.config.schema import Config
+from rexjax.distillation.settings import Student
 from rexjax.errors import UserError
+from rexjax.families.base import Model
 from rexjax.pipeline import runner
 
 WIDTH, LAYERS = 32, 1
@@ -89,96 +91,69 @@ def _search(config: Config, trials: int, say: Callable[[str], None], of: str, up
         found.append(trial)
         say(f"trial {len(found)}, {change}: NDCG@10 {trial.ndcg:.4f} in {trial.seconds:.0f} s" + " *" * kept)
         if kept:
-            best, waiting = trial, MODELS[of](model, change)
-    shutil.rmtree(folder / "lists", ignore_errors=True)
+            best, waiting = trial, _next(of, model, change)
+    shutil.rmtree(folder / "top_k", ignore_errors=True)
     store.write_json(folder / "best.json", best.settings)
     picture(folder / "sweep.png", found)
     return found
 
 
-def _start(config: Config, of: str) -> tuple[str, Teacher | Student]:
-    if of == "teacher":
-        return "start small", replace(config.teacher, width=min(WIDTH, config.teacher.width), layers=LAYERS)
-    return "as it is", config.student
+def _start(config: Config, of: str) -> tuple[str, Model | Student]:
+    """The smallest model that is worth a trial, of a teacher that has a width and layers; else the config's."""
+    model = config.teacher if of == "teacher" else config.student
+    small = {"width": WIDTH, "layers": LAYERS}
+    if of != "teacher" or not all(hasattr(model, name) for name in small):
+        return "as it is", model
+    least = {name: min(size, getattr(model, name)) for name, size in small.items()}
+    return "start small", replace(model, **least)  # type: ignore[type-var]
 
 
-def of_teacher(teacher: Teacher, last: str = "") -> Iterator[tuple[str, Teacher]]:
-    """What to try next on ``teacher``, growth first; what was changed ``last`` is tried again before anything else."""
-    listed = {
-        "wider": {"width": 2 * teacher.width},
-        "deeper": {"layers": teacher.layers + 1},
-        **_training(teacher),
-        "gated blocks": {"blocks": ("gated",)},
-        "HSTU blocks": {"blocks": ("hstu",)},
-        "cosine": {"temperature": 0.07},
-        "colder": {"temperature": 0.7 * teacher.temperature},
-        "dot product": {"temperature": 0.0},
-        "gated items": {"fusion": "gated"},
-        "fine-tuned text": {"fusion": "tuned"},
-        "more heads": {"heads": 2 * teacher.heads},
-        "one head": {"heads": 1},
-    }
-    return (pair for pair in _each(teacher, listed, last) if pair[1].width % pair[1].heads == 0)
+def of_teacher(teacher: Model) -> dict[str, Model]:
+    """What to try next on ``teacher``: what its family says."""
+    return teacher.variations()
 
 
-def of_student(student: Student, last: str = "") -> Iterator[tuple[str, Student]]:
-    """What to try next on what ``student`` is taught, and how."""
-    weight = lambda share: tuple(min(max(round(value + share, 2), 0.0), 1.0) for value in student.list_weight)  # noqa: E731
-    listed = {
-        "another round": {"rounds": student.rounds + 1},
+def of_student(student: Student) -> dict[str, Student]:
+    """What to try next on what ``student`` is taught, and how it is trained."""
+    weight = student.teacher_weight
+    taught = {
+        "another round": {"augmented_rounds": student.augmented_rounds + 1},
         "more alike": {"alignment_weight": 2 * student.alignment_weight or 1.0},
-        "softer lists": {"list_temperature": tuple(1.4 * value for value in student.list_temperature)},
-        "sharper lists": {"list_temperature": tuple(value / 1.4 for value in student.list_temperature)},
-        "more teacher": {"list_weight": weight(0.1)},
-        "more label": {"list_weight": weight(-0.2)},
-        "longer lists": {"list_length": 2 * student.list_length},
-        "more order": {"ranking_weight": 2 * student.ranking_weight or 0.1},
-        **_alone(student),
+        "softer targets": {"teacher_temperature": tuple(1.4 * value for value in student.teacher_temperature)},
+        "sharper targets": {"teacher_temperature": tuple(value / 1.4 for value in student.teacher_temperature)},
+        "more teacher": {"teacher_weight": tuple(min(round(value + 0.1, 2), 1.0) for value in weight)},
+        "more label": {"teacher_weight": tuple(max(round(value - 0.2, 2), 0.0) for value in weight)},
+        "longer lists": {"top_k": 2 * student.top_k},
     }
-    return _each(student, listed, last)
+    return {name: replace(student, **change) for name, change in taught.items()} | _models(student)
 
 
-def of_control(control: Student, last: str = "") -> Iterator[tuple[str, Student]]:
+def of_control(control: Student) -> dict[str, Student]:
     """What to try next on a student without teacher."""
-    decay = control.training.weight_decay
-    listed = _alone(control) | {
-        "more decay": {"training": replace(control.training, weight_decay=4 * decay or 0.01)},
-        "longer": {"training": replace(control.training, epochs=round(1.5 * control.training.epochs))},
-    }
-    return _each(control, listed, last)
+    return _models(control)
 
 
-MODELS = {"teacher": of_teacher, "student": of_student, "control": of_control}
+MODELS: dict[str, Callable[[Any], dict[str, Any]]] = {
+    "teacher": of_teacher,
+    "student": of_student,
+    "control": of_control,
+}
 """What can be searched for, and what is tried on it."""
 
 
-def _alone(student: Student) -> dict[str, dict[str, Any]]:
-    listed = {
-        "warmer": {"temperature": 1.4 * student.temperature},
-        "colder": {"temperature": student.temperature / 1.4},
-        "less popular": {"prior": round(student.prior + 0.2, 2)},
-    }
-    return listed | _training(student)
+def _models(student: Student) -> dict[str, Student]:
+    return {name: replace(student, model=model) for name, model in student.model.variations().items()}
 
 
-def _training(model: Teacher | Student) -> dict[str, dict[str, Any]]:
-    rate = lambda factor: replace(model.training, learning_rate=model.training.learning_rate * factor)  # noqa: E731
-    return {
-        "more dropout": {"dropout": min(round(model.dropout + 0.1, 2), 0.8)},
-        "less dropout": {"dropout": max(round(model.dropout - 0.1, 2), 0.0)},
-        "faster": {"training": rate(2.0)},
-        "slower": {"training": rate(0.5)},
-    }
-
-
-def _each(model: Any, listed: dict[str, dict[str, Any]], last: str) -> Iterator[tuple[str, Any]]:
-    for name in sorted(listed, key=lambda name: name != last):
-        yield name, replace(model, **listed[name])
+def _next(of: str, model: Any, last: str) -> Iterator[tuple[str, Any]]:
+    """The changes to try on ``model``; what was changed ``last`` is tried again before anything else."""
+    listed = MODELS[of](model)
+    return iter((name, listed[name]) for name in sorted(listed, key=lambda name: name != last))
 
 
 def _train(
     config: Config,
-    model: Teacher | Student,
+    model: Model | Student,
     of: str,
     folder: Path,
     inputs: dict[str, store.Artifact],
@@ -187,18 +162,19 @@ def _train(
     say: Callable[[str], None],
 ) -> dict[str, float]:
     """A change that fails (its loss became NaN, its heads do not fit the mesh) is worth nothing; the first may not."""
-    from rexjax.distillation import teacher_lists
+    from rexjax.distillation import teacher_top_k
     from rexjax.pipeline.stages import distill, teacher
 
     started = time.monotonic()
     folder.mkdir(exist_ok=True)
     try:
         if of == "teacher":
-            ndcg = teacher.run(replace(config, teacher=model), folder, inputs)["valid_ndcg@10"]
+            found = teacher.run(replace(config, teacher=model), folder, inputs)["valid"]
         else:
-            store = folder.parent / "lists" / inputs["teacher"].hash
-            teacher_lists.share(folder, store, model, config.seed)
-            ndcg = distill.run(replace(config, student=model), folder, inputs, (of,))[of]["valid_ndcg@10"]
+            store = folder.parent / "top_k" / inputs["teacher"].hash
+            teacher_top_k.share(folder, store, model, config.seed)
+            found = distill.run(replace(config, student=model), folder, inputs, (of,))["valid"][of]
+        ndcg = found[config.evaluate.select]
     except UserError as error:
         if first:
             raise
@@ -208,7 +184,7 @@ def _train(
     return {"ndcg": ndcg, "seconds": time.monotonic() - started}
 
 
-def trial_key(config: Config, model: Teacher | Student, inputs: dict[str, store.Artifact]) -> str:
+def trial_key(config: Config, model: Model | Student, inputs: dict[str, store.Artifact]) -> str:
     """Of all that decides how a model is trained: a folder of this name is this model's."""
     parts = {type(model).__name__.lower(): classes.as_dict(model), "seed": config.seed, "length": config.data.length}
     return hashing.digest(parts | {"inputs": [inputs[name].hash for name in sorted(inputs)]})

@@ -110,7 +110,7 @@ def make(config: Config, topology: Topology, items: int | None = None) -> dict[s
             "fits": fits,
             "programs": programs,
         }
-        for name in ("teacher", "distill"):
+        for name in (name for name in programs if name.startswith(("teacher", "distill"))):
             if programs[name]["fits"]:
                 programs[name] |= _epoch(known, programs[name], config.data.length, topology.devices)
         if not fits:

@@ -5,6 +5,7 @@ Letters: B batch rows, L history length, P padded item rows, W text width, K lis
 
 import math
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,21 +14,25 @@ import jax
 import jax.numpy as jnp
 
 from rexjax.compression.quantize import quantize
-from rexjax.config.schema import Config, Training
+from rexjax.config.schema import Config
 from rexjax.data.batches import Batch
 from rexjax.embedding import table as tables
 from rexjax.encoders import loading, text
 from rexjax.encoders.bert import Bert, BertConfig
 from rexjax.errors import UserError
-from rexjax.models import recommender
-from rexjax.models.recommender import Recommender
+from rexjax.families.base import Planned, need
+from rexjax.families.gradient import Recipe
+from rexjax.models.recommender import scorer_of
+from rexjax.models.scorer import Query
 from rexjax.models.served import Served
-from rexjax.retrieval import scorer, sharded
+from rexjax.retrieval import sharded
 from rexjax.runtime.mesh import replicated, sharding
-from rexjax.training import objectives, state, step
+from rexjax.training import state, step
 from rexjax.training.catalogue import Constants, block_size
-from rexjax.training.objectives import Lists, Objective
+from rexjax.training.objectives import Lists
+from rexjax.training.settings import with_batch, with_steps
 
+_MANY_ROWS = 1 << 20  # of an epoch, where a config leaves the batch open
 REQUESTS = 128
 """Users in one retrieval batch."""
 ROWS_TIMED = 1024
@@ -60,13 +65,22 @@ class Program(NamedTuple):
 
 def build(name: str, config: Config, items: int, mesh: jax.sharding.Mesh) -> Program:
     """The program ``name``, one of ``names(config)``, for a catalogue of ``items``."""
-    return _BUILDERS[name](config, items, mesh)
+    return _builders(config)[name](config, items, mesh)
 
 
 def names(config: Config) -> tuple[str, ...]:
     """The programs that ``config`` runs, in the order of the stages."""
-    without = config.encode.vectors or not config.data.text
-    return tuple(name for name in _BUILDERS if name != "encode" or not without)
+    return tuple(_builders(config))
+
+
+def _builders(config: Config) -> dict[str, Callable[..., Program]]:
+    found: dict[str, Callable[..., Program]] = {}
+    if config.data.text and not config.encode.vectors:
+        found["encode"] = _encode
+    if isinstance(config.teacher, Planned):  # what is counted compiles no training step
+        for part, recipe in config.teacher.recipes(config.data.length).items():
+            found[f"teacher{part}"] = partial(_teacher, recipe=recipe, name=f"teacher{part}")
+    return found | {"distill": _distill, "retrieval": _retrieval}
 
 
 def text_width(config: Config) -> int:
@@ -79,39 +93,28 @@ def bytes_on_device(tree: Any) -> int:
     return sum(math.prod(x.sharding.shard_shape(x.shape)) * x.dtype.itemsize for x in jax.tree.leaves(tree))
 
 
-def _teacher(config: Config, items: int, mesh: jax.sharding.Mesh) -> Program:
-    width, heads, split = config.teacher.width, config.teacher.heads, mesh.shape["model"]
-    if width % heads or heads % split:
-        raise UserError(
-            f"--teacher.heads {heads} must divide --teacher.width {width} and be divided by --mesh.model {split}"
-        )
-    model = recommender.member(config.teacher, config.data.length)
-    objective = objectives.of_teacher(model, config.teacher)
-    build = lambda items: _training("teacher", model, objective, config.teacher.training, config, items, mesh, lists=0)  # noqa: E731
-    program, few = build(items), ROWS_TIMED * mesh.size
-    return program if not objective.sparse or items <= few else program._replace(timed=build(few))
+def _teacher(config: Config, items: int, mesh: jax.sharding.Mesh, recipe: Recipe, name: str) -> Program:
+    heads, split = getattr(recipe.recommender.history, "heads", 0), mesh.shape["model"]
+    if heads % split:
+        raise UserError(f"--teacher.heads {heads} must be divided by --mesh.model {split}")
+    program, few = _training(name, recipe, config, items, mesh, lists=0), ROWS_TIMED * mesh.size
+    if not recipe.objective.sparse or items <= few:
+        return program
+    return program._replace(timed=_training(name, recipe, config, few, mesh, lists=0))
 
 
 def _distill(config: Config, items: int, mesh: jax.sharding.Mesh) -> Program:
     student = config.student
-    model = recommender.student(student, config.data.length, recommender.served_width(config.teacher))
-    objective = objectives.distilled(model, student.ranking_weight, student.alignment_weight)
-    lists = config.student.list_length
-    return _training("distill", model, objective, config.student.training, config, items, mesh, lists=lists)
+    aligned = getattr(config.teacher, "width", 0) if student.alignment_weight else 0
+    model = need(student.model, Planned, "student.model")
+    (recipe,) = model.recipes(config.data.length, aligned, soft=True).values()
+    return _training("distill", recipe, config, items, mesh, lists=student.top_k)
 
 
-def _training(
-    name: str,
-    model: Recommender,
-    objective: Objective,
-    settings: Training,
-    config: Config,
-    items: int,
-    mesh: jax.sharding.Mesh,
-    *,
-    lists: int,
-) -> Program:
-    table = model.table(items, settings, objective.sparse, objective.features)
+def _training(name: str, recipe: Recipe, config: Config, items: int, mesh: jax.sharding.Mesh, *, lists: int) -> Program:
+    model, objective = recipe.recommender, recipe.objective
+    settings = with_steps(with_batch(recipe.training, _MANY_ROWS, mesh.shape["data"]), _MANY_ROWS)
+    table = state.item_table(model, items, settings, objective.sparse, objective.features)
     length, width = config.data.length, text_width(config)
     now = state.abstract(model, settings, table, text_width=width, mesh=mesh)
     rows = len(now.table.packed)
@@ -128,7 +131,7 @@ def _training(
         _shape((rows, width), jnp.float32, over_rows),
         _shape((rows,), jnp.bool_, over_rows) if rows > items else None,
         _shape((rows, model.aligned), jnp.float32, over_rows),
-        _shape((rows, int(lists and config.student.prior > 0)), jnp.float32, over_rows),
+        _shape((rows, int(recipe.adjusted)), jnp.float32, over_rows),
         _shape((blocks,), jnp.int32, replicated(mesh)),
     )
     run = step.make_step(objective, model, settings, table, seed=config.seed, text_width=width, mesh=mesh)
@@ -149,13 +152,15 @@ def _training(
 
 def _retrieval(config: Config, items: int, mesh: jax.sharding.Mesh) -> Program:
     """Requests against the int8 student, its item rows spread over the whole mesh, histories on every device."""
-    model = recommender.student(config.student, config.data.length)
-    rows = tables.padded(model.table(items, config.student.training, sparse=False), mesh)
+    family = need(config.student.model, Planned, "student.model")
+    (recipe,) = family.recipes(config.data.length).values()
+    model = recipe.recommender
+    rows = tables.padded(state.item_table(model, items, recipe.training, sparse=False), mesh)
     length = config.data.length
 
     def served() -> Served:
         params = nn.unbox(model.init(jax.random.key(0), text_width(config)))
-        return quantize(Served(jnp.zeros((rows, config.student.width)), params["history"]), 8)
+        return quantize(Served(jnp.zeros((rows, model.items.width)), params["history"]), 8)
 
     everywhere, over_rows = replicated(mesh), sharding(mesh, "rows")
     shapes = jax.eval_shape(served)
@@ -164,10 +169,10 @@ def _retrieval(config: Config, items: int, mesh: jax.sharding.Mesh) -> Program:
         jax.tree.map(lambda x: _shape(x.shape, x.dtype, everywhere), shapes.history),
     )
     asked = [_shape((REQUESTS, length), jnp.int32, everywhere) for _ in ("histories", "exclude")]
-    encode, k = scorer.model(model, held).encode, min(max(config.evaluate.k), items)
+    encode, k = scorer_of(model, None, items).encode, min(max(config.evaluate.k), items)
 
     def answer(held: Served, histories: jax.Array, exclude: jax.Array) -> Any:
-        users = encode(held, histories)
+        users = encode(held, Query(histories))
         return sharded.top_k(users, held.items, k, mesh=mesh, total=items, exclude=exclude)
 
     kinds = {
@@ -191,9 +196,6 @@ def _encode(config: Config, items: int, mesh: jax.sharding.Mesh) -> Program:
     kinds = {"dense": bytes_on_device(params), "batch": bytes_on_device((tokens, lengths))}
     run = text.compiled_forward(sizes, "mean", True, mesh)
     return Program("encode", run, (params, tokens, lengths), kinds, batch, TEXTS, 0)
-
-
-_BUILDERS = {"encode": _encode, "teacher": _teacher, "distill": _distill, "retrieval": _retrieval}
 
 
 def _rounded(batch: int, mesh: jax.sharding.Mesh) -> int:

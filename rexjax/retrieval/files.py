@@ -11,12 +11,14 @@ from rexjax.errors import UserError
 
 ROWS, WEIGHTS = "rows.npy", "weights.safetensors"
 NAMES = (ROWS, WEIGHTS)
-_ITEMS = ("items", "items/values")
+_ITEMS = ("items", "items/values")  # of models that are trained by gradients; of others the largest array counts
 
 
 def write(folder: Path, leaves: Mapping[str, np.ndarray]) -> None:
-    """Writes named arrays, of which one is the item rows: ``items`` or, if they are quantised, ``items/values``."""
-    (name,) = (name for name in _ITEMS if name in leaves)
+    """Writes named arrays; the item rows (``items``, ``items/values``, else the largest array) get a file of their
+    own."""
+    largest = max(leaves, key=lambda name: leaves[name].nbytes)
+    name = next((name for name in _ITEMS if name in leaves), largest)
     np.save(folder / ROWS, leaves[name])
     others = {other: leaf for other, leaf in leaves.items() if other != name}
     safetensors.numpy.save_file(others, folder / WEIGHTS, metadata={"rows": name})

@@ -5,28 +5,33 @@ Everything is NumPy's format, safetensors, Parquet or JSON: nothing is unpickled
 
 import difflib
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 import pyarrow.parquet as pq
 
-from rexjax.artifacts import classes
-from rexjax.artifacts.store import write_json
-from rexjax.config.schema import Student
-from rexjax.embedding.quantized import dequantize_tree
+from rexjax.artifacts.classes import as_dict, from_dict
+from rexjax.artifacts.store import CONFIG_FILES, write_json
+from rexjax.embedding.rows import count
 from rexjax.errors import UserError
-from rexjax.models import recommender
-from rexjax.models.served import Served
-from rexjax.retrieval import files, scorer
-from rexjax.retrieval.scorer import Scorer
+from rexjax.families.base import Model, need_vectors
+from rexjax.models.scorer import Scorer
+from rexjax.models.served import flatten, unflatten
+from rexjax.retrieval import files
+from rexjax.retrieval.answer import answer
 
 
 class Index(NamedTuple):
     """An index in memory."""
 
     scorer: Scorer
+    restore: Callable[[dict[str, Any]], Any]
+    """From named arrays (``rexjax.models.served.flatten``) to the scorer's state."""
+    name: str
+    """Of the model."""
     item_ids: list[str]
     """Raw ids by dense id."""
     titles: list[str]
@@ -52,38 +57,54 @@ class Recommendation(NamedTuple):
 
 
 def write(
-    folder: Path, served: Served, student: Student, length: int, popularity: np.ndarray, version: int = 1
+    folder: Path,
+    model: Model,
+    state: Any,
+    length: int,
+    popularity: np.ndarray,
+    *,
+    name: str = "model",
+    version: int = 1,
 ) -> None:
     """Writes ``rows.npy``, ``weights.safetensors``, ``popularity.npy`` and ``index.json`` beside the id map.
 
     Args:
         folder: where to; holds ``items.parquet``.
-        served: the quantised student.
-        student: its hyper-parameters.
+        model: a family whose scores are dot products with item vectors.
+        state: its state, quantised or not.
         length: L.
         popularity: int64 [N], training interactions.
+        name: of the model, in tables.
         version: counts the changes since training (``rexjax.retrieval.index_updates``).
 
     Raises:
-        UserError: the student is not as wide as the rows.
+        UserError: the model has no item vectors, or not one for each item.
     """
-    width = jax.eval_shape(dequantize_tree, served).items.shape[1]
-    if student.width != width:
-        raise UserError(f"the student is {student.width} wide and its item rows are {width}: an index needs them alike")
-    files.write(folder, flatten(served))
+    rows = count(need_vectors(model.scorer(state), name, "an index"))
+    if rows != len(popularity):
+        raise UserError(
+            f"{name} has {rows} item rows and the catalogue {len(popularity)} items: an index needs them alike"
+        )
+    files.write(folder, flatten(state))
     np.save(folder / "popularity.npy", popularity)
-    write_json(folder / "index.json", {"version": version, "length": length, "student": classes.as_dict(student)})
+    about = {"version": version, "name": name, "length": length, "model": as_dict(model)}
+    write_json(folder / "index.json", about)
 
 
 def read(folder: Path) -> Index:
     """Reads what ``write`` left (the caller has checked its hashes)."""
     about = json.loads((folder / "index.json").read_text())
-    student = classes.from_dict(Student, about["student"])
-    served = unflatten(files.read(folder))
+    model = read_model(folder, about)
     items = pq.read_table(folder / "items.parquet").to_pydict()
     popularity = np.load(folder / "popularity.npy", allow_pickle=False)
+
+    def restore(leaves: dict[str, Any]) -> Any:
+        return model.state_from(unflatten(leaves))
+
     return Index(
-        scorer=scorer.model(recommender.student(student, about["length"]), served),
+        scorer=model.scorer(restore(files.read(folder))),
+        restore=restore,
+        name=about.get("name", "model"),
         item_ids=[str(item) for item in items["item_id"]],
         titles=items["title"],
         popular=np.argsort(-popularity, kind="stable").astype(np.int32),
@@ -92,6 +113,13 @@ def read(folder: Path) -> Index:
         categories=items.get("category"),
         version=about.get("version", 1),
     )
+
+
+def read_model(folder: Path, about: dict[str, Any]) -> Model:
+    """The family in ``index.json``."""
+    if "model" not in about:
+        raise UserError(f"{folder} was made by another version of rexjax: run the pipeline again")
+    return from_dict(Model, about["model"], folder.parent / CONFIG_FILES)
 
 
 def recommend(index: Index, history: list[int], k: int) -> list[Recommendation]:
@@ -110,8 +138,8 @@ def recommend(index: Index, history: list[int], k: int) -> list[Recommendation]:
     padded = np.full((1, index.length), -1, np.int32)
     latest = history[-index.length :]
     padded[0, index.length - len(latest) :] = latest
-    answer = jax.jit(scorer.answer(index.scorer, k))
-    scores, ids = answer(index.scorer.served, padded, np.asarray([history], np.int32))
+    request = jax.jit(answer(index.scorer, k))
+    scores, ids = request(index.scorer.state, padded, np.asarray([history], np.int32))
     return [_item(index, int(i), float(s)) for s, i in zip(scores[0], ids[0], strict=True)]
 
 

@@ -20,8 +20,6 @@ import pyarrow.parquet as pq
 import safetensors
 import safetensors.numpy
 
-from rexjax.artifacts import classes
-from rexjax.config.schema import Student
 from rexjax.embedding.quantized import QuantizedRows, quantize_rows
 from rexjax.embedding.rows import take
 from rexjax.models.served import Served, unflatten
@@ -64,7 +62,7 @@ def read(folder: Path) -> Contents:
     """The index in ``folder``, as the pipeline or ``write`` left it."""
     items = pq.read_table(folder / "items.parquet").to_pydict()
     kept = {name: [str(value) for value in items[name]] for name in _columns(items)}
-    served = unflatten(files.read(folder))
+    served = Served(**unflatten(files.read(folder)))
     return Contents(served, np.load(folder / "popularity.npy", allow_pickle=False), kept)
 
 
@@ -77,8 +75,9 @@ def write(folder: Path, contents: Contents, text_map: TextMap | None, before: Pa
     about = json.loads((before / "index.json").read_text())
     version = about.get("version", 1) + 1
     pq.write_table(pa.table(contents.items), folder / "items.parquet")
-    student = classes.from_dict(Student, about["student"])
-    index.write(folder, contents.served, student, about["length"], contents.popularity, version)
+    model = index.read_model(before, about)
+    name = about.get("name", "model")
+    index.write(folder, model, contents.served, about["length"], contents.popularity, name=name, version=version)
     if text_map:
         arrays = text_map._asdict()
         about = {"about": json.dumps(arrays.pop("about"))}

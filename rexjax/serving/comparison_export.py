@@ -9,15 +9,15 @@ import jax.numpy as jnp
 import safetensors.numpy
 from jax import export as exports
 
-from rexjax.artifacts import classes, store
-from rexjax.config.schema import Student, Teacher
-from rexjax.embedding.rows import count
+from rexjax.artifacts import store
+from rexjax.artifacts.classes import from_dict
+from rexjax.distillation.settings import Student
 from rexjax.errors import UserError
-from rexjax.models import recommender
+from rexjax.families.base import Model
+from rexjax.models.scorer import Scorer
 from rexjax.models.served import flatten, unflatten
-from rexjax.retrieval import scorer
+from rexjax.retrieval.answer import answer
 from rexjax.retrieval.index import Index
-from rexjax.retrieval.scorer import Scorer
 from rexjax.serving.comparison import MOST
 from rexjax.training.checkpoint import restore_tree
 
@@ -38,19 +38,22 @@ def read(workdir: Path, index: Index) -> dict[str, Scorer]:
             f"--compare: the index in {workdir} has been changed by `rexjax items`, and teacher and student know the "
             "log's items alone: export it without, or remove the index and make it anew with `rexjax index CONFIG`"
         )
+    files = workdir / store.CONFIG_FILES
+    models = {
+        "teacher": from_dict(Model, teacher.manifest["config"]["teacher"], files),
+        "student": from_dict(Student, distilled.manifest["config"]["student"], files).model,
+    }
+    states = [unflatten(leaves) for leaves in saved]
+    found = {
+        name: model.scorer(model.state_from(tree)) for (name, model), tree in zip(models.items(), states, strict=True)
+    }
     lengths = {artifact.manifest["config"]["data.length"] for artifact in (teacher, distilled)}
-    served = [unflatten(leaves) for leaves in saved]
-    if lengths != {index.length} or {count(one.items) for one in served} != {len(index.titles)}:
+    if lengths != {index.length} or {scorer.items for scorer in found.values()} != {len(index.titles)}:
         raise UserError(
             f"--compare: teacher and student in {workdir} are of other items or histories than its index, of "
             f"{len(index.titles)} items and histories of {index.length}: run `rexjax run CONFIG` first"
         )
-    settings_of = lambda kind, artifact, key: classes.from_dict(kind, artifact.manifest["config"][key])  # noqa: E731
-    models = {
-        "teacher": recommender.teacher(settings_of(Teacher, teacher, "teacher"), index.length),
-        "student": recommender.student(settings_of(Student, distilled, "student"), index.length),
-    }
-    return {name: scorer.model(model, one) for (name, model), one in zip(models.items(), served, strict=True)}
+    return found
 
 
 def write(models: dict[str, Scorer], length: int, place: Path, platforms: Sequence[str]) -> dict[str, int]:
@@ -60,18 +63,22 @@ def write(models: dict[str, Scorer], length: int, place: Path, platforms: Sequen
         The bytes that each must have resident.
     """
     found = {}
-    for name, model in models.items():
-        weights = flatten(model.served)
-        (place / f"{name}.program").write_bytes(_export(model, weights, length, platforms).serialize())
+    for name, scorer in models.items():
+        weights = flatten(scorer.state)
+        (place / f"{name}.program").write_bytes(_export(scorer, weights, length, platforms).serialize())
         safetensors.numpy.save_file(weights, place / f"{name}.safetensors")
         found[name] = sum(leaf.nbytes for leaf in weights.values())
     return found
 
 
-def _export(model: Scorer, weights: dict[str, Any], length: int, platforms: Sequence[str]) -> exports.Exported:
+def _export(scorer: Scorer, weights: dict[str, Any], length: int, platforms: Sequence[str]) -> exports.Exported:
     """(weights, histories int32 [1, L], exclude int32 [1, L]) → scores float32 [1, K] and ids int32 [1, K]."""
-    answer = scorer.answer(model, min(MOST, count(model.served.items)))
-    run = jax.jit(lambda weights, *asked: answer(unflatten(weights), *asked))
+    request, structure = answer(scorer, min(MOST, scorer.items)), jax.tree.structure(scorer.state)
+    order = list(weights)
+
+    def run(weights: dict[str, jax.Array], *asked: jax.Array) -> Any:
+        return request(jax.tree.unflatten(structure, [weights[name] for name in order]), *asked)
+
     abstract = {name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for name, leaf in weights.items()}
     one = jax.ShapeDtypeStruct((1, length), jnp.int32)
-    return exports.export(run, platforms=platforms)(abstract, one, one)
+    return exports.export(jax.jit(run), platforms=platforms)(abstract, one, one)

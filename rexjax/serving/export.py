@@ -19,11 +19,13 @@ from jax import export as exports
 
 from rexjax.artifacts import store
 from rexjax.artifacts.files import file_hash
-from rexjax.embedding.rows import count, take
+from rexjax.embedding.rows import take
 from rexjax.errors import UserError
-from rexjax.models.served import flatten, unflatten
+from rexjax.models.scorer import Query
+from rexjax.models.served import flatten
 from rexjax.retrieval import files
 from rexjax.retrieval import index as indexes
+from rexjax.retrieval.answer import answer
 from rexjax.retrieval.index import Index
 from rexjax.retrieval.topk import top_k
 from rexjax.serving import comparison_export
@@ -57,7 +59,7 @@ def write(workdir: Path, folder: Path, compare: bool = False) -> dict[str, Any]:
     about = {
         "format": FORMAT,
         "index": artifact.hash,
-        "name": f"student_{artifact.manifest['config'].get('compress.served', 'served')}",
+        "name": index.name,
         "compared": comparison_export.write(compared, index.length, place, PLATFORMS),
         "items": len(index.titles),
         "rows": room(len(index.titles)),
@@ -105,20 +107,21 @@ def programs(index: Index, weights: dict[str, np.ndarray]) -> dict[str, exports.
     each event gave.
     """
     scorer, items, rows = index.scorer, len(index.titles), room(len(index.titles))
+    vectors = scorer.vectors
     most, few = min(MOST, items), min(FEW, items)
 
     def recommend(k: int) -> Callable[..., Any]:
         def run(weights: Any, real: jax.Array, histories: jax.Array, exclude: jax.Array, mask: Any = None) -> Any:
-            served = unflatten(weights)
-            queries = scorer.encode(served, histories)
-            return top_k(queries, served.items, k, exclude=exclude, mask=mask, real=real)
+            state = index.restore(weights)
+            queries = scorer.encode(state, Query(histories))
+            return top_k(queries, vectors(state), k, exclude=exclude, mask=mask, real=real)
 
         return run
 
     def similar(weights: Any, real: jax.Array, ids: jax.Array) -> Any:
-        served = unflatten(weights)
-        queries = take(served.items, ids[:, None])[0][:, 0]
-        return top_k(queries, served.items, most, exclude=ids[:, None], cosine=True, real=real)
+        rows = vectors(index.restore(weights))
+        queries = take(rows, ids[:, None])[0][:, 0]
+        return top_k(queries, rows, most, exclude=ids[:, None], cosine=True, real=real)
 
     abstract = {name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for name, leaf in weights.items()}
     export = lambda run, *asked: exports.export(jax.jit(run), platforms=PLATFORMS)(abstract, *asked)  # noqa: E731
@@ -133,7 +136,10 @@ def programs(index: Index, weights: dict[str, np.ndarray]) -> dict[str, exports.
         "similar": export(similar, ids(), ids(batch)),
     }
     if scorer.explain:
-        explain = lambda weights, *asked: scorer.explain(unflatten(weights), *asked)  # noqa: E731
+
+        def explain(weights: Any, histories: jax.Array, items: jax.Array) -> jax.Array:
+            return scorer.explain(index.restore(weights), Query(histories), items)
+
         found["explain"] = export(explain, asked[1], ids(batch))
     return found
 
@@ -147,7 +153,7 @@ def room(items: int) -> int:
 
 def _weights(index: Index) -> dict[str, np.ndarray]:
     """The index's arrays, item rows padded with zeros."""
-    leaves, items = flatten(index.scorer.served), len(index.titles)
+    leaves, items = flatten(index.scorer.state), len(index.titles)
     padding = (0, room(items) - items), (0, 0)
     rows = {name: np.pad(leaf, padding) for name, leaf in leaves.items() if name.split("/")[0] == "items"}
     return leaves | rows
@@ -155,8 +161,7 @@ def _weights(index: Index) -> dict[str, np.ndarray]:
 
 def _probe(index: Index) -> Probe:
     """A few questions and their answers, by which a reader finds out whether it answers alike."""
-    rng, items = np.random.default_rng(0), count(index.scorer.served.items)
+    scorer, rng, items = index.scorer, np.random.default_rng(0), len(index.titles)
     histories = rng.integers(0, items, (_PROBES, index.length)).astype(np.int32)
-    served = index.scorer.served
-    scores, ids = top_k(index.scorer.encode(served, histories), served.items, min(10, items))
+    scores, ids = jax.jit(answer(scorer, min(10, items)))(scorer.state, histories, np.zeros((_PROBES, 0), np.int32))
     return Probe(histories.tolist(), np.asarray(ids).tolist(), np.asarray(scores).tolist())

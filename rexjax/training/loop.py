@@ -131,6 +131,7 @@ def train(
             saver.look(0, save)
     processes.wait(f"{task.name} trained")  # before anyone removes the checkpoints
     summary = {"epochs": progress.epoch, "best_epoch": progress.best_epoch, f"valid_{task.select}": progress.best}
+    summary |= {"most_epochs": config.epochs, "steps": steps, "warmup": config.warmup}
     return Fitted(best, summary | {"goodput": run_steps.goodput(), "curve": progress.curve})
 
 

@@ -1,130 +1,121 @@
-"""Stage 4, distill: the student learns from labels and the teacher's lists; its control learns from labels alone."""
+"""Stage distill: the student learns from labels and the teacher's top-k; its control learns from labels alone."""
 
 import contextlib
 import shutil
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 from rexjax.artifacts.store import Artifact
 from rexjax.config.schema import Config
+from rexjax.config.stage import Stage
 from rexjax.data import batches
-from rexjax.distillation import teacher_lists
+from rexjax.data.batches import Batch
+from rexjax.distillation import teacher_top_k
+from rexjax.distillation.calibration import logit_scale
+from rexjax.embedding.rows import plain_rows
 from rexjax.errors import UserError
-from rexjax.models import recommender
+from rexjax.families.base import Distillable, Run, SoftTargets, TrainingData, fit, need, need_vectors
 from rexjax.models.layers import normalize
-from rexjax.models.served import flatten
+from rexjax.models.scorer import Scorer
 from rexjax.pipeline.stages import inputs
 from rexjax.runtime import preemption, processes
-from rexjax.runtime.mesh import make_mesh
-from rexjax.training import objectives
-from rexjax.training.checkpoint import save_tree
-from rexjax.training.loop import Task, fit
 
 
 def run(
     config: Config, folder: Path, artifacts: dict[str, Artifact], models: tuple[str, ...] = ("student", "control")
 ) -> dict[str, Any]:
     """Writes ``student/`` and ``control/`` (or which of them ``models`` names), as they are served, and the teacher's
-    lists into ``folder``.
+    top-k into ``folder``.
 
     Returns:
-        Their training summaries and the digests of the parameters.
+        Their training summaries, validation metrics and digests.
     """
-    student, settings = config.student, config.student.training
-    log = inputs.prepared(artifacts["prepare"])
-    catalogue = inputs.catalogue(log, inputs.content_vectors(artifacts["encode"]), student.prior)
-    inputs.check_time("student", student.time, log)
-    mesh = make_mesh(config.mesh.data, config.mesh.model)
-    if settings.batch % mesh.shape["data"]:
-        raise UserError(
-            f"--student.training.batch {settings.batch} is not divided by {mesh.shape['data']} data devices"
-        )
+    model = need(config.student.model, Distillable, "student.model")
+    data = inputs.training_data(config, artifacts)
+    own = inputs.run_of(config, data, folder, "student", "student.model")
+    soft = None
     if "student" in models:
-        _check_length(student.list_length, log.items)
-        with processes.in_turn("the teacher's lists"), contextlib.suppress(preemption.Preempted):
-            if processes.first():
-                _write_lists(config, folder, artifacts["teacher"], log, mesh.local_mesh)
-        preemption.stop_if_asked()
-    if student.alignment_weight:
-        catalogue = catalogue._replace(aligned=_unit_items(artifacts["teacher"]))
-    model = recommender.student(student, config.data.length, recommender.served_width(config.teacher))
-    validate = inputs.validator(log, config, model, catalogue.text, settings.validate_users)
-    plain = inputs.epochs(log, config, settings.batch, mesh)
-    settings = inputs.with_decay(settings, plain)
-    runs = {
-        "student": lambda: (
-            objectives.distilled(model, student.ranking_weight, student.alignment_weight),
-            teacher_lists.taught(plain, folder, student, settings.epochs, catalogue.scored),
-        ),
-        "control": lambda: (objectives.full_softmax(model), inputs.without_lists(plain)),
-    }
-    metrics: dict[str, Any] = {"content": {}}
+        teacher = config.teacher.scorer(inputs.fitted(artifacts["teacher"].folder / "model", config.teacher))
+        soft = taught(config, folder, artifacts["teacher"], teacher, data, own)
+    metrics: dict[str, Any] = {"content": {}, "valid": {}}
     for name in models:
-        task = Task(name, model, *runs[name](), validate, catalogue)
-        fitted = fit(task, settings, seed=config.seed, mesh=mesh, folder=folder, **inputs.run_settings(config))
-        served = recommender.serve(model, fitted.params, catalogue.text, log.items)
-        metrics["content"][name] = save_tree(folder / name, flatten(served))
-        metrics[name] = fitted.summary
+        named = replace(own, name=name)
+        state = model.distill(data, soft, named) if name == "student" else fit(model, data, named)
+        metrics["content"][name] = inputs.save(folder / name, state)
+        metrics["valid"][name] = own.validate(model.scorer(state))
     if processes.first():
-        shutil.rmtree(folder / "checkpoints")
-    return metrics
+        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    return metrics | {"training": own.summaries}
 
 
-def _unit_items(teacher: Artifact) -> np.ndarray:
-    """The teacher's item vectors, normalised: float32 [N, W']."""
-    return np.asarray(normalize(inputs.served(teacher.folder / "model").items))
-
-
-def _check_length(length: int, items: int) -> None:
-    if length > items:
-        raise UserError(f"--student.list-length {length} is longer than the catalogue of {items} items")
-
-
-def _write_lists(config: Config, folder: Path, teacher: Artifact, log: inputs.Prepared, mesh: Any) -> None:
-    """A folder for each round; the first is of the log's own histories."""
+def taught(config: Config, folder: Path, made: Artifact, teacher: Scorer, data: TrainingData, own: Run) -> SoftTargets:
+    """Soft targets of the teacher in ``folder``; the first process makes them."""
     student = config.student
-    origin = teacher_lists.Origin(teacher.hash, log.items, len(log.histories.items), student.list_length)
-    for number in range(1 + student.rounds):
-        place = teacher_lists.place(folder, number)
-        if teacher_lists.finished(place):
-            teacher_lists.check(place, origin)
+    if student.top_k > data.items:
+        raise UserError(f"--student.top-k {student.top_k} is longer than the catalogue of {data.items} items")
+    vectors = None
+    if student.alignment_weight:
+        rows = need_vectors(teacher, f"teacher ({type(config.teacher).__name__})", "--student.alignment-weight")
+        vectors = np.asarray(normalize(plain_rows(rows)))
+    with processes.in_turn("the teacher's top-k"), contextlib.suppress(preemption.Preempted):
+        if processes.first():
+            _write_rounds(config, folder, made, teacher, data, own.mesh.local_mesh)
+    preemption.stop_if_asked()
+    return teacher_top_k.soft_targets(folder, student, vectors)
+
+
+def _write_rounds(
+    config: Config, folder: Path, made: Artifact, teacher: Scorer, data: TrainingData, mesh: jax.sharding.Mesh
+) -> None:
+    """A folder for each round; the first is of the log's own histories."""
+    student, events = config.student, len(data.log.items)
+    origin = teacher_top_k.Origin(made.hash, data.items, events, student.top_k)
+    scale = None
+    for number in range(1 + student.augmented_rounds):
+        place = teacher_top_k.place(folder, number)
+        if teacher_top_k.finished(place):
+            teacher_top_k.check(place, origin)
             continue
         place.mkdir(parents=True, exist_ok=True)
-        _write_round(config, place, teacher, log, mesh, _altered(config, folder, number, log))
-        teacher_lists.finish(place, origin)
+        scale = scale or _scale(teacher, data, config.seed)
+        labels = _in_order(data, mesh)
+        if number:
+            items = _corrupted(config, folder, number, data)
+            np.save(place / "items.npy", items)
+            labels = (teacher_top_k.with_items(batch, items) for batch in labels)
+        teacher_top_k.write(place, teacher, labels, scale=scale, events=events, top_k=student.top_k, mesh=mesh)
+        teacher_top_k.finish(place, origin)
 
 
-def _altered(config: Config, folder: Path, number: int, log: inputs.Prepared) -> np.ndarray | None:
-    if not number:
-        return None
+def _scale(teacher: Scorer, data: TrainingData, seed: int) -> float:
+    """From the teacher's scores to logits, by validation where the teacher does not say."""
+    asked = inputs.requests_of(data, "valid", 2048, seed)
+    return logit_scale(teacher, asked.histories, asked.times, asked.target_items[asked.target_offsets[:-1]])
+
+
+def _in_order(data: TrainingData, mesh: jax.sharding.Mesh) -> Iterable[Batch]:
+    rows = teacher_top_k.rows_at_once(data.items, data.length, mesh.shape["data"])
+    return batches.epoch(
+        data.records, seed=0, epoch=0, batch=rows, length=data.length, targets=data.targets, shuffle=False
+    )
+
+
+def _corrupted(config: Config, folder: Path, number: int, data: TrainingData) -> np.ndarray:
     rng = np.random.default_rng([config.seed, number])
-    lists = teacher_lists.TeacherLists(teacher_lists.place(folder, 0))
-    return teacher_lists.alter(lists, log.histories.items, config.student.replaced, rng)
+    lists = teacher_top_k.TeacherLists(teacher_top_k.place(folder, 0))
+    return teacher_top_k.corrupt(lists, data.log.items, config.student.corruption_rate, rng)
 
 
-def _write_round(
-    config: Config, place: Path, teacher: Artifact, log: inputs.Prepared, mesh: Any, altered: np.ndarray | None
-) -> None:
-    plain = batches.epoch(
-        log.source,
-        seed=0,
-        epoch=0,
-        batch=config.teacher.training.batch,
-        length=config.data.length,
-        targets=config.data.targets,
-        shuffle=False,
-    )
-    if altered is not None:
-        np.save(place / "items.npy", altered)
-        plain = (teacher_lists.with_items(batch, altered) for batch in plain)
-    teacher_lists.write(
-        place,
-        recommender.teacher(config.teacher, config.data.length),
-        inputs.served(teacher.folder / "model"),
-        plain,
-        events=len(log.histories.items),
-        list_length=config.student.list_length,
-        mesh=mesh,
-    )
+STAGE = Stage(
+    name="distill",
+    run=run,
+    needs=("prepare", "encode", "teacher"),
+    keys=("seed", "data.length", "data.targets", "teacher", "student", "evaluate.select", "evaluate.exclude_seen"),
+    what="train the small student on the teacher's top-k, and its control without",
+    together=True,
+)

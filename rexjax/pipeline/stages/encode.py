@@ -7,10 +7,13 @@ from typing import Any
 import numpy as np
 from jax.sharding import Mesh
 
+from rexjax.artifacts.files import file_hash
 from rexjax.artifacts.store import Artifact
-from rexjax.config.schema import Config, Encode
+from rexjax.config.schema import Config
+from rexjax.config.stage import Stage
 from rexjax.encoders import loading, reduce, text
 from rexjax.encoders.loading import TextModel
+from rexjax.encoders.settings import Encode
 from rexjax.encoders.tfidf import encode_words
 from rexjax.errors import UserError
 from rexjax.pipeline.stages import inputs
@@ -18,7 +21,7 @@ from rexjax.runtime.mesh import make_mesh
 
 
 def run(config: Config, folder: Path, artifacts: dict[str, Artifact]) -> dict[str, Any]:
-    """Writes ``vectors.npy`` (float32 [N, W]) into ``folder``: the text's columns first, then the words', then more.
+    """Writes ``vectors.npy`` (float32 [N, W]) into ``folder``: text, TF-IDF, further vectors.
 
     Returns:
         For each part by its name: provenance (model, pooling, hashes), width, explained variance, items without.
@@ -27,9 +30,9 @@ def run(config: Config, folder: Path, artifacts: dict[str, Artifact]) -> dict[st
     settings = config.encode
     items = inputs.titles(artifacts["prepare"])
     parts = {"text": _text(config, items, folder, artifacts)} if config.data.text else {}
-    if settings.words:
-        parts["words"] = _words(config, items)
-    for name, path in settings.more_files().items():
+    if settings.tfidf_width:
+        parts["tfidf"] = _tfidf(config, items)
+    for name, path in settings.extra_files().items():
         raw, provenance = _precomputed(path, items["row"], artifacts["prepare"])
         parts[name] = raw / np.maximum(np.linalg.norm(raw, axis=1, keepdims=True), 1e-12), provenance
     reduced, metrics = [np.zeros((len(items["text"]), 0), np.float32)], {"text": {"width": 0}}
@@ -85,15 +88,15 @@ def _text(
     return vectors, text.provenance(model, items["text"])
 
 
-def _words(config: Config, items: dict[str, list[Any]]) -> tuple[np.ndarray, dict[str, Any]]:
+def _tfidf(config: Config, items: dict[str, list[Any]]) -> tuple[np.ndarray, dict[str, Any]]:
     if not config.data.text:
-        raise UserError("--encode.words needs the items' text, and --data.text names no column")
-    return encode_words(items["text"], config.encode.words)
+        raise UserError("--encode.tfidf-width needs the items' text, and --data.text names no column")
+    return encode_words(items["text"], config.encode.tfidf_width)
 
 
 def _reduction(name: str, width: int, settings: Encode) -> tuple[int, str]:
-    """Width and method: the text decides the setting, more parts follow it as far as they can, words are reduced."""
-    if name == "words" or settings.reduction == "none" and name != "text":
+    """Width and method: those of the text; further parts follow as far as they can; TF-IDF is reduced already."""
+    if name == "tfidf" or settings.reduction == "none" and name != "text":
         return width, "none"
     return settings.width if name == "text" else min(width, settings.width), settings.reduction
 
@@ -104,3 +107,45 @@ def _precomputed(path: Path, rows: list[int], prepare: Artifact) -> tuple[np.nda
         raise UserError(f"{path.name} has a row per line of the items file, and this log has none: see --data.items")
     vectors = text.read_vectors(path, prepare.metrics["catalogue_rows"])
     return np.asarray(vectors[np.asarray(rows)], np.float32), {"vectors": path.name, "shape": list(vectors.shape)}
+
+
+def external(config: Config) -> dict[str, str]:
+    """Hashes of the language model and of vectors from files."""
+    settings, found = config.encode, {}
+    if settings.vectors:
+        found["vectors"] = _vectors_hash(Path(settings.vectors))
+    elif config.data.text:
+        folder = Path(settings.model) if settings.model else loading.default_model_folder()
+        if not folder.is_dir():
+            raise UserError(f"no folder {folder}: --encode.model names a folder with config.json and model.safetensors")
+        found["model"] = file_hash(folder)
+    return found | {f"more {name}": _vectors_hash(path) for name, path in settings.extra_files().items()}
+
+
+def _vectors_hash(path: Path) -> str:
+    if not path.is_file():
+        raise UserError(
+            f"no file {path}: --encode.vectors and --encode.extra-vectors name .npy files with a row per item"
+        )
+    return file_hash(path)
+
+
+def show(metrics: dict[str, Any], config: Config) -> list[str]:
+    """What reduction keeps."""
+    return [
+        f"{name}: vectors {part['width']} wide after {metrics['reduction']}, which keeps "
+        f"{part['explained_variance']:.1%} of the variance; {part['items_without']} items without"
+        for name, part in metrics["parts"].items()
+        if part["width"]
+    ]
+
+
+STAGE = Stage(
+    name="encode",
+    run=run,
+    needs=("prepare",),
+    keys=("encode",),
+    what="item text to vectors, by a pretrained language model",
+    external=external,
+    show=show,
+)

@@ -1,23 +1,32 @@
-"""Stage 6, index: all that serving needs, in one folder."""
+"""Stage index: all that serving needs, in one folder."""
 
 import shutil
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from rexjax.artifacts.store import Artifact
-from rexjax.compression import variants
 from rexjax.config.schema import Config
+from rexjax.config.stage import Stage
 from rexjax.evaluation.cost import tree_bytes
 from rexjax.pipeline.stages import inputs
 from rexjax.retrieval import index
 
 
 def run(config: Config, folder: Path, artifacts: dict[str, Artifact]) -> dict[str, Any]:
-    """Writes the rows of the point to be served, encoder, id map and popularity fallback into ``folder``."""
-    log = inputs.prepared(artifacts["prepare"])
-    point = variants.parse(config.compress.served, config.student.width)
-    served = inputs.served(artifacts["compress"].folder / point.name)
+    """Writes the state of the variant to serve, the id map and the popularity fallback into ``folder``."""
+    data = inputs.training_data(config, {"prepare": artifacts["prepare"]})
+    name = config.compress.serve
+    model = inputs.variant_model(artifacts["compress"], name)
+    state = inputs.fitted(artifacts["compress"].folder / name, model)
     shutil.copy(artifacts["prepare"].folder / "items.parquet", folder / "items.parquet")
-    index.write(folder, served, replace(config.student, width=point.width), config.data.length, log.popularity)
-    return {"items": log.items, "bytes": tree_bytes(served)}
+    index.write(folder, model, state, config.data.length, data.popularity, name=f"student_{name}")
+    return {"items": data.items, "bytes": tree_bytes(state)}
+
+
+STAGE = Stage(
+    name="index",
+    run=run,
+    needs=("prepare", "compress"),
+    keys=("data.length", "student.model", "compress.serve"),
+    what="all that serving needs, in one folder",
+)

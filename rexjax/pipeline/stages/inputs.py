@@ -1,64 +1,50 @@
 """What several stages read from the artifacts before them."""
 
-import itertools
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import jax
 import numpy as np
 import pyarrow.parquet as pq
 
-from rexjax.artifacts.store import Artifact
-from rexjax.config.schema import Config, Training
-from rexjax.data import batches, histories
-from rexjax.data.batches import Batch
-from rexjax.data.histories import Histories
-from rexjax.embedding.rows import gather
+from rexjax.artifacts.classes import from_dict
+from rexjax.artifacts.store import CONFIG_FILES, Artifact
+from rexjax.config.schema import Config
+from rexjax.data import histories
 from rexjax.embedding.table import check_ids
-from rexjax.errors import UserError
 from rexjax.evaluation import ranking, requests
-from rexjax.models import recommender
-from rexjax.models.recommender import Params, Recommender
-from rexjax.models.served import Served, unflatten
-from rexjax.runtime.mesh import local_rows
-from rexjax.training.catalogue import Catalogue
-from rexjax.training.checkpoint import restore_tree
+from rexjax.evaluation.ranking import Requests
+from rexjax.families.base import Model, Run, TrainingData
+from rexjax.models.scorer import Scorer
+from rexjax.models.served import flatten, unflatten
+from rexjax.runtime.mesh import make_mesh
+from rexjax.training.checkpoint import restore_tree, save_tree
 
 
-class Prepared(NamedTuple):
-    """The log in memory."""
-
-    histories: Histories
-    source: Any
-    """Its records, for training."""
-    items: int
-    """N."""
-    popularity: np.ndarray
-    """int64 [N], training interactions."""
-
-
-def prepared(artifact: Artifact) -> Prepared:
-    """Reads the artifact of stage prepare."""
-    log, items = histories.read(artifact.folder), artifact.metrics["items"]
+def training_data(config: Config, artifacts: dict[str, Artifact]) -> TrainingData:
+    """The log of stage prepare in memory, with the item vectors of stage encode where that is among the artifacts."""
+    folder, items = artifacts["prepare"].folder, artifacts["prepare"].metrics["items"]
+    log = histories.read(folder)
     check_ids(log.items, items, "items")
+    return TrainingData(
+        log=log,
+        records=histories.source(folder),
+        items=items,
+        popularity=popularity(log, items),
+        length=config.data.length,
+        content=content(artifacts["encode"]) if "encode" in artifacts else {},
+        targets=config.data.targets,
+        exclude_seen=config.evaluate.exclude_seen,
+    )
+
+
+def popularity(log: histories.Histories, items: int) -> np.ndarray:
+    """int64 [N], training interactions."""
     training = np.zeros(len(log.items) + 1, np.int64)
     np.add.at(training, log.offsets[:-1], 1)
     np.add.at(training, log.valid_start, -1)
     training = np.cumsum(training)[:-1] > 0
-    counts = np.bincount(log.items[training], minlength=items)
-    return Prepared(log, histories.source(artifact.folder), items, counts)
-
-
-def check_time(name: str, time: str, log: Prepared) -> None:
-    """A model that is to read times needs a log that has them.
-
-    Raises:
-        UserError: all events have the same.
-    """
-    if time != "none" and (log.histories.times == log.histories.times[0]).all():
-        raise UserError(f"--{name}.time {time}: all interactions of this log have the same time; use none")
+    return np.bincount(log.items[training], minlength=items)
 
 
 def titles(artifact: Artifact) -> dict[str, list[Any]]:
@@ -66,87 +52,62 @@ def titles(artifact: Artifact) -> dict[str, list[Any]]:
     return pq.read_table(artifact.folder / "items.parquet").to_pydict()
 
 
-def content_vectors(artifact: Artifact) -> np.ndarray:
-    """float32 [N, W] from stage encode: of the text, and whatever else is known of the items."""
-    return np.load(artifact.folder / "vectors.npy")
+def content(encoded: Artifact) -> dict[str, np.ndarray]:
+    """Item vectors by name, float32 [N, W] each, as stage encode wrote them side by side."""
+    vectors = np.load(encoded.folder / "vectors.npy")
+    widths = {name: part["width"] for name, part in encoded.metrics["parts"].items()}
+    bounds = np.cumsum([0, *widths.values()])
+    return {name: vectors[:, bounds[n] : bounds[n + 1]] for n, name in enumerate(widths)}
 
 
-def catalogue(log: Prepared, vectors: np.ndarray, prior: float = 0.0) -> Catalogue:
-    """What training must know of the items; those that it never meets and that have a text are not scored by it.
-
-    ``prior`` times the log of an item's popularity is what the loss adds to its logits.
-    """
-    unmet = (log.popularity == 0) & vectors.any(1)
-    found = Catalogue(np.asarray(vectors, np.float32), log.popularity, ~unmet if unmet.any() else None)
-    return found._replace(prior=prior * np.log1p(log.popularity, dtype=np.float32)[:, None]) if prior else found
+def requests_of(data: TrainingData, part: str, most: int = 0, seed: int = 0) -> Requests:
+    """What all models are asked on "valid" or "test"; ``most`` users at most, drawn by ``seed``; 0: all."""
+    return requests.build(
+        data.log, part, items=data.items, length=data.length, exclude_seen=data.exclude_seen, most=most, seed=seed
+    )[0]
 
 
-def epochs(log: Prepared, config: Config, batch: int, mesh: jax.sharding.Mesh) -> Callable[..., Iterator[Batch]]:
-    """The training batches of an epoch by its number, without the first so many: this process's rows of them."""
-    rows = local_rows(mesh, batch)
+def validator(data: TrainingData, config: Config) -> Callable[..., dict[str, float]]:
+    """``validate(scorer, users)``: metrics of full ranking on validation, of so many users at most."""
+    asked: dict[int, Requests] = {}
 
-    def epoch(number: int, first: int = 0) -> Iterator[Batch]:
-        whole = batches.epoch(
-            log.source,
-            seed=config.seed,
-            epoch=number,
-            batch=batch,
-            length=config.data.length,
-            targets=config.data.targets,
-            rows=rows,
-        )
-        return itertools.islice(whole, first, None)  # what is left out was packed, but neither copied nor trained
-
-    return epoch
-
-
-def without_lists(epoch: Callable[..., Iterator[Batch]]) -> Callable[[int, int], Iterator[tuple[Batch, None]]]:
-    """Epochs for a model that learns from labels alone."""
-    return lambda number, first: ((batch, None) for batch in epoch(number, first))
-
-
-def run_settings(config: Config) -> dict[str, Any]:
-    """What a training run is told beside what decides its result."""
-    return {"wandb_project": config.wandb, "save_every": config.save_every}
-
-
-def with_decay(settings: Training, epoch: Callable[..., Iterator[Any]]) -> Training:
-    """Settings whose decay lasts as long as all epochs, where it is to; the first epoch is read to count its steps."""
-    if settings.decay_steps >= 0:
-        return settings
-    return replace(settings, decay_steps=settings.epochs * sum(1 for _ in epoch(0)))
-
-
-def validator(
-    log: Prepared, config: Config, model: Recommender, text: np.ndarray, most: int
-) -> Callable[[Params], dict[str, float]]:
-    """Full-ranking metrics of parameters on the validation part."""
-    asked, _ = requests.build(
-        log.histories,
-        "valid",
-        items=log.items,
-        length=config.data.length,
-        exclude_seen=config.evaluate.exclude_seen,
-        most=most,
-        seed=config.seed,
-    )
-
-    @jax.jit
-    def encode(served: Served, batch: jax.Array, times: jax.Array) -> jax.Array:
-        vectors, mask = gather(served.items, batch)
-        return model.encode(served.history, vectors, mask, times)
-
-    def validate(params: Params) -> dict[str, float]:
-        # one copy on one device: validation sets are small, and every process computes the same numbers
-        served = recommender.serve(model, params, text, log.items)
-        result = ranking.evaluate(
-            lambda *batch: encode(served, *batch), served.items, asked, ks=(10,), description="validating"
-        )
-        return {name: result.means[name] for name in ("ndcg@10", "hit_rate@10", "mrr@10")}
+    def validate(scorer: Scorer, users: int = 4096) -> dict[str, float]:
+        if users not in asked:
+            asked[users] = requests_of(data, "valid", users, config.seed)
+        select = config.evaluate.select
+        ks = tuple({10, int(select.partition("@")[2])})
+        means = ranking.evaluate(scorer, asked[users], ks=ks, description="validating").means
+        return {name: means[name] for name in dict.fromkeys((select, "ndcg@10", "hit_rate@10", "mrr@10"))}
 
     return validate
 
 
-def served(folder: Path) -> Served:
-    """A trained or compressed model, as ``save_tree(folder, flatten(served))`` wrote it."""
-    return unflatten(restore_tree(folder))
+def run_of(config: Config, data: TrainingData, folder: Path, name: str, key: str) -> Run:
+    """How a stage fits a model, whose key in the config is ``key``."""
+    return Run(
+        mesh=make_mesh(config.mesh.data, config.mesh.model),
+        folder=folder,
+        seed=config.seed,
+        name=name,
+        key=key,
+        validate=validator(data, config),
+        select=config.evaluate.select,
+        save_every=config.save_every,
+        wandb=config.wandb,
+    )
+
+
+def save(folder: Path, state: Any) -> str:
+    """Writes a model's state; returns its digest."""
+    return save_tree(folder, flatten(state))
+
+
+def fitted(folder: Path, model: Model) -> Any:
+    """A model's state, as ``save`` wrote it."""
+    return model.state_from(unflatten(restore_tree(folder)))
+
+
+def variant_model(compressed: Artifact, name: str) -> Model:
+    """The model of a variant: the student's, as wide as the variant."""
+    files = compressed.folder.parent / CONFIG_FILES
+    return from_dict(Model, compressed.metrics["models"][name], files)

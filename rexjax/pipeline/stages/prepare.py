@@ -13,13 +13,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from ibis.expr.types import Table
 
+from rexjax.artifacts.files import file_hash
 from rexjax.artifacts.store import Artifact
 from rexjax.config.schema import Config
+from rexjax.config.stage import Stage
 from rexjax.data import card, engines, histories, interactions, quantiles, sources
 from rexjax.data import packing as packings
 from rexjax.data.interactions import Clean
 from rexjax.data.packing import Packing
 from rexjax.errors import UserError
+from rexjax.pipeline import tables
 from rexjax.runtime.progress import track
 
 
@@ -94,3 +97,23 @@ def _packing(kept: Clean, config: Config) -> Packing:
         cold[np.random.default_rng(config.seed).permutation(items)[: round(data.holdout * items)]] = True
         return Packing(data.split, cold=cold)
     return Packing(data.split)
+
+
+def external(config: Config) -> dict[str, str]:
+    """Hashes of the files that the source reads."""
+    return {path.name: file_hash(path) for path in sources.external_files(config.data)}
+
+
+def show(metrics: dict[str, Any], config: Config) -> list[Any]:
+    """The data card."""
+    return tables.card(metrics)
+
+
+STAGE = Stage(
+    name="prepare",
+    run=run,
+    keys=("seed", "data"),
+    what="read, clean, split and pack the log",
+    external=external,
+    show=show,
+)

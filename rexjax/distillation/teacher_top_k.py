@@ -12,8 +12,9 @@ more histories than the log has, and what the teacher thinks where it cannot rem
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,18 +22,18 @@ import numpy as np
 import optax
 
 from rexjax.artifacts.store import write_json
-from rexjax.config.schema import Student
 from rexjax.data.batches import Batch
-from rexjax.embedding.rows import gather
+from rexjax.distillation.settings import Student
 from rexjax.errors import UserError
-from rexjax.models.recommender import Recommender
-from rexjax.models.served import Served
+from rexjax.families.base import SoftTargets
+from rexjax.models.scorer import Scorer, positions_of
 from rexjax.runtime import preemption
 from rexjax.runtime.mesh import replicated, sharding
 from rexjax.runtime.progress import track
 from rexjax.training.objectives import Lists
 
 _CHUNK = 1 << 18  # lists in memory at a time
+_SCORES = 1 << 25  # of a batch
 NOTE_SECONDS = 15.0
 """Between two notes of how much of a round is written: what a kill costs."""
 
@@ -46,7 +47,7 @@ class Origin(NamedTuple):
     """N."""
     events: int
     """Of the log, E."""
-    list_length: int
+    top_k: int
     """K."""
 
 
@@ -74,58 +75,48 @@ def check(folder: Path, wanted: Origin) -> None:
             f"the lists in {folder} are for {found.items} items and {found.events} events, and the log has "
             f"{wanted.items} and {wanted.events}: {again}"
         )
-    if found.list_length < wanted.list_length:
+    if found.top_k < wanted.top_k:
         raise UserError(
-            f"the lists in {folder} have {found.list_length} items each, fewer than --student.list-length "
-            f"{wanted.list_length}: {again}"
+            f"the lists in {folder} have {found.top_k} items each, fewer than --student.top-k {wanted.top_k}: {again}"
         )
 
 
 def write(
     folder: Path,
-    teacher: Recommender,
-    served: Served,
+    scorer: Scorer,
     batches: Iterable[Batch],
     *,
+    scale: float,
     events: int,
-    list_length: int,
+    top_k: int,
     mesh: jax.sharding.Mesh,
 ) -> None:
-    """Writes ``list_ids.npy`` and ``list_logits.npy`` for all positions of ``batches``, from where a run was cut off.
+    """Writes ``ids.npy`` and ``logits.npy`` for all positions of ``batches``, from where a run was cut off.
 
     Args:
         folder: where to.
-        teacher: the model.
-        served: its trained parameters.
-        batches: packed training histories (of the log, or altered).
+        scorer: the teacher, any model.
+        batches: packed training histories (of the log, or corrupted).
+        scale: of scores to logits.
         events: length of the log.
-        list_length: K.
+        top_k: K.
         mesh: batches lie over its "data" axis.
 
     Raises:
         Preempted: the run was asked to stop; what is written is noted.
     """
-
-    @jax.jit
-    def lists(served: Served, batch: Batch) -> tuple[jax.Array, jax.Array]:
-        vectors, _ = gather(served.items, batch.items)
-        users = teacher.user_vectors(served.history, vectors, batch)
-        scores = teacher.scale * jnp.einsum("bld,nd->bln", users, served.items)
-        top, ids = jax.lax.top_k(scores, list_length)
-        return ids, (top - jax.nn.logsumexp(scores, -1, keepdims=True)).astype(jnp.float16)
-
-    served = jax.device_put(served, replicated(mesh))
-    note, shape = folder / "written.json", (events, list_length)
+    scorer = jax.device_put(scorer, replicated(mesh))
+    note, shape = folder / "written.json", (events, top_k)
     begun = json.loads(note.read_text())["batches"] if note.exists() else 0
     files = [
         np.lib.format.open_memmap(folder / name, "r+" if begun else "w+", dtype, shape)
-        for name, dtype in (("list_ids.npy", np.int32), ("list_logits.npy", np.float16))
+        for name, dtype in (("ids.npy", np.int32), ("logits.npy", np.float16))
     ]
     noted = time.monotonic()
-    for number, batch in enumerate(track(batches, "teacher's lists"), 1):
+    for number, batch in enumerate(track(batches, "teacher's top-k"), 1):
         if number <= begun:
             continue
-        found = jax.device_get(lists(served, jax.device_put(batch, sharding(mesh, "batch"))))
+        found = jax.device_get(top_k_of_batch(scorer, jax.device_put(batch, sharding(mesh, "batch")), scale, top_k))
         real = batch.labels >= 0
         for file, values in zip(files, found, strict=True):
             file[batch.events[real]] = values[real]
@@ -141,14 +132,35 @@ def write(
     note.unlink(missing_ok=True)
 
 
+@partial(jax.jit, static_argnames=("scale", "top_k"))
+def top_k_of_batch(scorer: Scorer, batch: Batch, scale: float, top_k: int) -> tuple[jax.Array, jax.Array]:
+    """The K best items after each position of packed rows, and the logarithms of their probabilities.
+
+    Returns:
+        ids int32 [B, L, K], log-probabilities float16 [B, L, K], falling.
+    """
+    rows, length = batch.items.shape
+    encoded = positions_of(scorer, scorer.state, batch)
+    flat = jax.tree.map(lambda leaf: leaf.reshape(rows * length, *leaf.shape[2:]), encoded)
+    scores = scale * scorer.score(scorer.state, flat, jnp.arange(scorer.items))
+    top, ids = jax.lax.top_k(scores, top_k)
+    logits = (top - jax.nn.logsumexp(scores, -1, keepdims=True)).astype(jnp.float16)
+    return ids.reshape(rows, length, top_k), logits.reshape(rows, length, top_k)
+
+
+def rows_at_once(items: int, length: int, devices: int) -> int:
+    """Rows of a batch whose scores [B, L, N] take 128 MB or less, a multiple of the devices along "data"."""
+    return max(_SCORES // (items * length) // devices, 1) * devices
+
+
 class TeacherLists:
     """One round of lists, or of their first K items, read batch by batch, without items that are not ``scored``
     (bool [N]; None: all are): the teacher has never been asked about them, and what it says of them means nothing."""
 
-    def __init__(self, folder: Path, list_length: int | None = None, scored: np.ndarray | None = None):
+    def __init__(self, folder: Path, top_k: int | None = None, scored: np.ndarray | None = None):
         self._scored = scored
-        self.ids = np.load(folder / "list_ids.npy", mmap_mode="r")[:, :list_length]
-        self.logits = np.load(folder / "list_logits.npy", mmap_mode="r")[:, :list_length]
+        self.ids = np.load(folder / "ids.npy", mmap_mode="r")[:, :top_k]
+        self.logits = np.load(folder / "logits.npy", mmap_mode="r")[:, :top_k]
         altered = folder / "items.npy"
         self.items = np.load(altered, mmap_mode="r") if altered.exists() else None
 
@@ -167,37 +179,32 @@ class TeacherLists:
 
 def place(folder: Path, number: int) -> Path:
     """The folder of a round; 0 is that of the log's own histories."""
-    return folder / "lists" / str(number)
+    return folder / "top_k" / str(number)
 
 
 def share(folder: Path, store: Path, student: Student, seed: int) -> None:
-    """Lets the lists of ``folder`` lie in ``store``, where all who ask for the same lists find them."""
-    own = store / f"{student.list_length} {student.replaced} {seed if student.rounds else ''}".strip()
+    """Lets the soft targets of ``folder`` lie in ``store``, where all who ask for the same ones find them."""
+    own = store / f"{student.top_k} {student.corruption_rate} {seed if student.augmented_rounds else ''}".strip()
     own.mkdir(parents=True, exist_ok=True)
-    if not (folder / "lists").exists():
-        (folder / "lists").symlink_to(own.absolute())
+    if not (folder / "top_k").exists():
+        (folder / "top_k").symlink_to(own.absolute())
 
 
-def taught(
-    plain: Callable[[int, int], Iterable[Batch]],
-    folder: Path,
-    student: Student,
-    epochs: int,
-    scored: np.ndarray | None = None,
-) -> Callable[[int, int], Iterator[tuple[Batch, Lists]]]:
-    """Epochs with lists, less their first so many batches.
+def soft_targets(folder: Path, student: Student, vectors: np.ndarray | None = None) -> SoftTargets:
+    """What the rounds in ``folder`` teach: epochs take them in turn, weight and temperature change linearly."""
 
-    They take the rounds in turn, and weight and temperature go from one value to the other. ``scored`` as in
-    ``TeacherLists``.
-    """
-    rounds = [TeacherLists(place(folder, number), student.list_length, scored) for number in range(1 + student.rounds)]
-    share, temperature = (_schedule(values, epochs) for values in (student.list_weight, student.list_temperature))
+    def lists(labels: Callable[..., Iterable[Batch]], epochs: int, scored: np.ndarray | None) -> Callable[..., Any]:
+        numbers = range(1 + student.augmented_rounds)
+        rounds = [TeacherLists(place(folder, number), student.top_k, scored) for number in numbers]
+        share, temperature = (_schedule(v, epochs) for v in (student.teacher_weight, student.teacher_temperature))
 
-    def epoch(number: int, first: int) -> Iterator[tuple[Batch, Lists]]:
-        own, now = rounds[number % len(rounds)], (float(share(number)), float(temperature(number)))
-        return (own.of(batch, *now) for batch in plain(number, first))
+        def epoch(number: int, first: int) -> Iterator[tuple[Batch, Lists]]:
+            own, now = rounds[number % len(rounds)], (float(share(number)), float(temperature(number)))
+            return (own.of(batch, *now) for batch in labels(number, first))
 
-    return epoch
+        return epoch
+
+    return SoftTargets(lists, vectors, student.alignment_weight)
 
 
 def _schedule(values: tuple[float, ...], epochs: int) -> optax.Schedule:
@@ -209,7 +216,7 @@ def with_items(batch: Batch, items: np.ndarray) -> Batch:
     return batch._replace(items=np.where(batch.items < 0, -1, items[batch.events]))
 
 
-def alter(lists: TeacherLists, items: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
+def corrupt(lists: TeacherLists, items: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
     """The log int32 [E] with ``share`` of its items replaced by draws from the list of the event before.
 
     An event before which there is no list stays: the first one of each user, and what is held out.

@@ -1,0 +1,123 @@
+"""Whether a run was any good, in at most five lines."""
+
+from typing import Any
+
+import numpy as np
+
+from rexjax.data.histories import Histories
+
+MOST = 5
+"""Lines of a verdict."""
+TIED = 0.5
+"""Share of events that share their time with the one before, above which the order within a session says little."""
+LEFT_OUT = 0.2
+"""Share of the log's items that the k-core leaves out, above which it is said."""
+
+
+def lines(
+    models: dict[str, Any],
+    *,
+    select: str,
+    baselines: tuple[str, ...],
+    served: str,
+    training: dict[str, dict[str, Any]],
+    card: dict[str, Any],
+    log: Histories,
+) -> list[str]:
+    """The best model, what is served, and warnings.
+
+    Args:
+        models: NAME to quality and cost, as in ``metrics.json``.
+        select: the metric that models are chosen by.
+        baselines: names of the simple models.
+        served: name of the model in the index.
+        training: summaries by name, with the warm-up's steps and those of an epoch.
+        card: the data card.
+        log: all histories.
+    """
+    valid = {name: model["quality"]["valid"][select] for name, model in models.items()}
+    best = max(valid, key=lambda name: valid[name])
+    test = models[best]["quality"]["test"][select]
+    first = f"Best on validation: {best}, {select} {valid[best]:.4f} (test {test:.4f})."
+    warnings = [
+        *_simple_wins(valid, baselines, served, select),
+        *_training_ended(training),
+        *_ties(log, card),
+        *_left_out(card),
+    ]
+    return [first, _served(models, served, select), *warnings][:MOST]
+
+
+def _served(models: dict[str, Any], served: str, select: str) -> str:
+    teacher, small = models["teacher"], models[served]
+    kept = small["quality"]["test"][select] / max(teacher["quality"]["test"][select], 1e-12)
+    ratio = {key: _ratio(teacher["cost"][key], small["cost"][key]) for key in ("flops_per_request", "bytes_resident")}
+    return (
+        f"Served: {served}, {kept:.1%} of the teacher's test {select}; a whole request takes "
+        f"{ratio['flops_per_request']} of its FLOPs, {small['cost']['p50_ms']:.2f} ms against "
+        f"{teacher['cost']['p50_ms']:.2f} ms, and {ratio['bytes_resident']} of its bytes."
+    )
+
+
+def _ratio(whole: float, part: float) -> str:
+    times = whole / max(part, 1)
+    return f"1/{times:.1f}" if times >= 1 else f"{1 / max(times, 1e-12):.1f} times"
+
+
+def _simple_wins(valid: dict[str, float], baselines: tuple[str, ...], served: str, select: str) -> list[str]:
+    simple = [name for name in baselines if name in valid]
+    if not simple:
+        return []
+    best = max(simple, key=lambda name: valid[name])
+    if valid[best] <= valid[served]:
+        return []
+    return [
+        f"Warning: the simple model {best} ({select} {valid[best]:.4f} on validation) is better than what is served "
+        f"({valid[served]:.4f}): put it into the teacher, teacher=Blend((…, {_class_of(best)}())), or serve it."
+    ]
+
+
+def _class_of(name: str) -> str:
+    return "".join(part.capitalize() for part in name.split("_") if not part.isdigit()).replace("Knn", "KNN")
+
+
+def _training_ended(training: dict[str, dict[str, Any]]) -> list[str]:
+    last, early = [], []
+    for name, summary in training.items():
+        if summary["best_epoch"] and summary["best_epoch"] == summary["epochs"] == summary.get("most_epochs"):
+            last.append(name)
+        if (summary.get("steps") or 1) * summary["epochs"] <= summary.get("warmup", 0):
+            early.append(name)
+    found = []
+    if early:
+        found.append(
+            f"Warning: training of {', '.join(early)} ended inside the warm-up: lower warmup, or raise epochs."
+        )
+    if last:
+        found.append(f"Warning: the best epoch of {', '.join(last)} was the last one: raise training.epochs.")
+    return found
+
+
+def _ties(log: Histories, card: dict[str, Any]) -> list[str]:
+    inside = np.ones(len(log.times), bool)
+    inside[log.offsets[:-1][np.diff(log.offsets) > 0]] = False
+    same = np.append(False, np.diff(log.times) == 0)
+    share = float((same & inside).sum() / max(inside.sum(), 1))
+    if share <= TIED or card["split"] == "last_session":
+        return []
+    return [
+        f"Warning: {share:.0%} of the events share their time with the one before, so their order says little: name "
+        "their session in --data.columns.session and use --data.split last_session."
+    ]
+
+
+def _left_out(card: dict[str, Any]) -> list[str]:
+    steps = card.get("cleaning", [])
+    most = max((step["items"] for step in steps), default=0)
+    gone = most - card["items"]
+    if not most or gone / most <= LEFT_OUT:
+        return []
+    return [
+        f"Warning: {gone:,} of {most:,} items have too few interactions and cannot be recommended: lower "
+        "--data.min-item-events."
+    ]
