@@ -232,6 +232,17 @@ class Planned(Protocol):
 ABILITIES = {Distillable: "learn from a teacher", Narrowable: "lose dimensions", Planned: "be planned"}
 
 
+def named(models: tuple[Model, ...]) -> dict[str, Model]:
+    """Models by their names in tables: ``Ease`` is ease, a second one ease_2."""
+    found: dict[str, Model] = {}
+    for model in models:
+        kind = "".join(f"_{c.lower()}" if c.isupper() else c for c in type(model).__name__).strip("_")
+        name = kind.replace("k_n_n", "knn")
+        count = sum(other == name or other.startswith(f"{name}_") for other in found)
+        found[f"{name}_{count + 1}" if count else name] = model
+    return found
+
+
 def need(model: Model, ability: type, key: str) -> Any:
     """``model``, which must have the ability.
 

@@ -1,0 +1,1 @@
+"""Families of models: what can be fitted on a log."""
