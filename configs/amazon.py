@@ -10,7 +10,7 @@ Two CPU cores, test, the teacher's recall@10 / NDCG@10: Beauty, seeds 0, 1, 2, .
 of the teacher's FLOPs of a user's vector and 1/16 of its bytes, in 64 bytes an item .0668 at 1/28.
 """
 
-from rexjax.config import Columns, Compress, Config, Data, Encode, Student, Teacher, Training
+from rexjax.config import Columns, Compress, Config, Data, Encode, Files, Student, Teacher, Training
 
 
 def get_config() -> Config:
@@ -18,7 +18,7 @@ def get_config() -> Config:
     return Config(
         workdir="runs/amazon",
         data=Data(
-            source="files",
+            source=Files(),
             columns=Columns(time="day_since_first"),
             text=("title", "keywords"),
             strict=False,

@@ -7,7 +7,7 @@ that its batch names. Fits on 64 v5p chips with room to spare; on v5e:2x2 the pl
 trained here.
 """
 
-from rexjax.config import Config, Data, Rows, Student, Teacher, Training
+from rexjax.config import Config, Data, Files, Rows, Student, Teacher, Training
 
 
 def get_config() -> Config:
@@ -15,7 +15,7 @@ def get_config() -> Config:
     rows = Rows("row_wise_adagrad", learning_rate=0.05)
     return Config(
         workdir="runs/web_scale",
-        data=Data(source="files", path="data", text=(), length=64),
+        data=Data(source=Files(), path="data", text=(), length=64),
         teacher=Teacher(
             width=128,
             layers=4,

@@ -9,10 +9,23 @@ from typing import Any
 
 import numpy as np
 
+from rexjax.artifacts.classes import Open
+
 
 def as_dict(config: Any) -> dict[str, Any]:
-    """A config (or part of one) as plain JSON values."""
-    return json.loads(json.dumps(dataclasses.asdict(config)))
+    """A config (or part of one) as plain JSON values; of an ``Open`` value the key "class" says which it is."""
+    return json.loads(json.dumps(_plain(config)))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple | list):
+        return [_plain(entry) for entry in value]
+    if isinstance(value, dict):
+        return {key: _plain(entry) for key, entry in value.items()}
+    if not dataclasses.is_dataclass(value):
+        return value
+    kind = {"class": f"{type(value).__module__}:{type(value).__qualname__}"} if isinstance(value, Open) else {}
+    return kind | {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
 
 
 def digest(value: Any) -> str:

@@ -1,9 +1,12 @@
 """Settings as plain values: checked, hashed, compared and read back (``rexjax.config.schema`` declares them)."""
 
 import dataclasses
+import operator
 import typing
+from importlib import import_module
 from typing import Any, Literal
 
+from rexjax.artifacts.classes import Open
 from rexjax.errors import UserError
 
 
@@ -13,6 +16,8 @@ def check(config: Any, prefix: str = "") -> None:
     for f in dataclasses.fields(config):
         value, hint, name = getattr(config, f.name), hints[f.name], prefix + f.name
         if dataclasses.is_dataclass(hint):
+            if not isinstance(value, hint) and issubclass(hint, Open):
+                raise UserError(f"config key {name} is {value!r}, which is no {hint.__name__}: {_advise(value, hint)}")
             if not isinstance(value, hint):
                 raise UserError(f"config key {name} must be a {hint.__name__}, not {value!r}")
             check(value, name + ".")
@@ -39,11 +44,36 @@ def _spell(hint: Any) -> str:
     return getattr(hint, "__name__", str(hint)) if typing.get_origin(hint) is None else str(hint)
 
 
+def _advise(value: Any, hint: type) -> str:
+    """What to write in the place of ``value``, where one of the classes is named like it, else any of them."""
+    names = [kind.__name__ for kind in hint.__subclasses__()]
+    said = (value.__name__ if isinstance(value, type) else str(value)).lower()
+    meant = [name for name in names if name.lower() == said] or names
+    return f"import {' or '.join(meant)} from rexjax.config and write {' or '.join(f'{name}(…)' for name in meant)}"
+
+
 def from_dict(kind: type, values: dict[str, Any]) -> Any:
-    """The inverse of ``as_dict`` for the dataclass ``kind``."""
+    """The inverse of ``as_dict`` for the dataclass ``kind``.
+
+    Raises:
+        UserError: a class that the values name cannot be imported.
+    """
+    if issubclass(kind, Open):
+        values = dict(values)
+        kind = _class_of(values.pop("class"))
     hints, found = typing.get_type_hints(kind), {}
     for name, value in values.items():
         if dataclasses.is_dataclass(hints[name]):
             value = from_dict(hints[name], value)
         found[name] = tuple(value) if isinstance(value, list) else value
     return kind(**found)
+
+
+def _class_of(name: str) -> type:
+    module, _, qualified = name.partition(":")
+    try:
+        return operator.attrgetter(qualified)(import_module(module))
+    except (ImportError, AttributeError) as error:
+        raise UserError(
+            f"class {name} cannot be imported ({error}): put it into a module on the Python path"
+        ) from error

@@ -182,9 +182,7 @@ def _identity(config: Config) -> dict[str, Any]:
 def _external(stage: str, config: Config) -> dict[str, str]:
     """Hashes of files outside the workdir that a stage reads."""
     if stage == "prepare":
-        from rexjax.data.sources import external_files
-
-        return {path.name: hashing.file_hash(path) for path in external_files(config.data)}
+        return {path.name: hashing.file_hash(path) for path in config.data.source.external_files(config.data)}
     if stage == "encode":
         found = {}
         if config.encode.vectors:

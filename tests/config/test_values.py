@@ -4,7 +4,8 @@ import pytest
 
 from rexjax.artifacts import hashing
 from rexjax.config import values
-from rexjax.config.schema import Config, Data, Mesh, Shop, Teacher, Training
+from rexjax.config.schema import Config, Data, Files, Frames, Mesh, Shop, Teacher, Tfds, Training
+from rexjax.errors import UserError
 
 
 def test_a_digest_follows_every_value_and_nothing_else():
@@ -39,5 +40,19 @@ def test_a_config_survives_json():
 
 
 def test_a_config_comes_back_from_json():
-    config = Config("w", data=Data(text=("a", "b"), shop=Shop(users=7, items=50, interactions=99)), seed=3)
+    config = Config("w", data=Data(text=("a", "b"), source=Shop(users=7, items=50, interactions=99)), seed=3)
     assert values.from_dict(Config, hashing.as_dict(config)) == config
+
+
+def test_a_digest_follows_the_class_of_a_source():
+    sources = [Frames(), Tfds("a"), Tfds("b"), Files(), Shop(), Shop(days=30)]
+    plain = [hashing.as_dict(Data(source=source)) for source in sources]
+    assert len({hashing.digest(settings) for settings in plain}) == len(sources)
+    assert plain[1]["source"] == {"class": "rexjax.data.sources:Tfds", "builder": "a"}
+    assert [values.from_dict(Data, settings).source for settings in plain] == sources
+
+
+@pytest.mark.parametrize("name", ["no_such_module:Own", "rexjax.data.sources:Own"])
+def test_a_class_that_cannot_be_imported_is_named(name):
+    with pytest.raises(UserError, match=f"class {name} cannot be imported .*: put it into a module"):
+        values.from_dict(Data, {"source": {"class": name}})
