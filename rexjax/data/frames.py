@@ -51,8 +51,9 @@ class Dataset:
         """Takes data frames of pandas, polars, Arrow or any other library that speaks one of Arrow's protocols.
 
         Args:
-            log: a row per interaction. An index of pandas is no column (see ``reset_index``). A null, and what pandas counts as missing, is a missing value, which stage
-                prepare drops and counts; NaN in any other frame's time is an error there.
+            log: a row per interaction. A null, and what pandas counts as missing, is a missing value: stage prepare
+                drops and counts it. NaN among another frame's times is an error there. A pandas index is no column
+                (see ``reset_index``).
             items: a row per item; None where there is none, or where the log carries the text.
             user: the log's column of user ids: integers or strings.
             item: the column of item ids, in both frames.
