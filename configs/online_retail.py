@@ -9,7 +9,7 @@ Labels are drawn from the next invoice, for the same reason. Two CPU cores, 4 mi
 control with settings of its own .0656, int8 .0668 at 1/10 of the bytes, int4 .0666 at 1/18.
 """
 
-from rexjax.config import Columns, Config, Data, Encode, Pooled, Student, Training, Transformer
+from rexjax.config import Columns, Config, Data, Encode, Files, Pooled, Student, Training, Transformer
 
 
 def get_config() -> Config:
@@ -18,7 +18,7 @@ def get_config() -> Config:
     return Config(
         workdir="runs/online_retail",
         data=Data(
-            source="files",
+            source=Files(),
             columns=Columns(session="invoice"),
             split="last_session",
             targets="next_time",

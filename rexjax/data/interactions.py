@@ -12,8 +12,8 @@ import ibis.expr.datatypes as dt
 from ibis import _
 from ibis.expr.types import Column, Table
 
-from rexjax.config.schema import Columns, Data
 from rexjax.data.engines import count, fetch, numbered
+from rexjax.data.settings import Columns, Data
 from rexjax.errors import UserError
 
 _EPOCH = ibis.timestamp("1970-01-01", timezone="UTC")

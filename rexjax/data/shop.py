@@ -35,8 +35,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rexjax.config.schema import Shop
 from rexjax.data.shop_catalogue import CATEGORIES, DAY, START, TIERS, Catalogue, Dynamics, catalogue
+from rexjax.data.sources import Shop
 from rexjax.errors import UserError
 
 CHUNK = 4096  # users made together
