@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from rexjax.embedding import rows as reading
 from rexjax.models.layers import normalize
 from rexjax.retrieval import topk_tpu
+from rexjax.runtime.arguments import check_id_range, check_integers, check_rank, check_shape
 
 FEW, SOME, MANY = 128, 32, 16
 """Items in a block, S: for up to ``_ALONE`` queries of float32 rows, for up to ``_AFEW`` blocks that are scored again,
@@ -86,8 +87,18 @@ def top_k(
         by its rounding may change places.
 
     Raises:
-        ValueError: k is not from 1 to N.
+        TypeError: excluded ids that are no integers, or a mask that is not bool.
+        ValueError: k is not from 1 to N, shapes that do not fit, or a concrete excluded id beyond the items.
+
+    >>> import jax.numpy as jnp
+    >>> queries, items = jnp.asarray([[1.0, 0.0]]), jnp.asarray([[0.1, 0.9], [0.8, 0.2], [0.5, 0.5]])
+    >>> scores, ids = top_k(queries, items, 2)
+    >>> ids.tolist()
+    [[1, 2]]
+    >>> top_k(queries, items, 2, exclude=jnp.asarray([[1]]))[1].tolist()
+    [[2, 0]]
     """
+    _check(queries, items, exclude, mask)
     total = reading.count(items)
     if not 1 <= k <= total:
         raise ValueError(f"k is {k}: with {total} items it must lie in 1 … {total}")
@@ -109,6 +120,23 @@ def top_k(
         return on(xla)(*arguments)
     tpu = Passes(topk_tpu.block_maxima, topk_tpu.score_blocks, topk_tpu.BLOCK)
     return jax.lax.platform_dependent(*arguments, tpu=on(tpu), default=on(xla))
+
+
+def _check(queries: jax.Array, items: Any, exclude: jax.Array | None, mask: jax.Array | None) -> None:
+    check_rank("queries", queries, "[B, D]")
+    if queries.shape[1] != reading.width(items):
+        raise ValueError(f"queries is {queries.shape[1]} wide and items {reading.width(items)}: they must be alike")
+    total = reading.count(items)
+    if exclude is not None:
+        check_integers("exclude", exclude)
+        check_rank("exclude", exclude, "[B, E]")
+        check_shape("exclude", exclude, (queries.shape[0], exclude.shape[1]), "queries")
+        check_id_range("exclude", exclude, total)
+    if mask is not None:
+        if mask.dtype != bool:
+            raise TypeError(f"mask has dtype {mask.dtype}: it must be bool, True for items that may be answered")
+        for_all = mask.shape[:-1] in ((), (1,))
+        check_shape("mask", mask, (*mask.shape[:-1], total) if for_all else (queries.shape[0], total), "items")
 
 
 def _sorted(
