@@ -14,7 +14,8 @@ from rexjax.data import engines, shop
 from rexjax.errors import UserError
 
 _ENDINGS = (".parquet", ".csv", ".csv.gz", ".tsv")
-_ROWS_PER_FILE = 200_000
+ROWS_PER_FILE = 200_000
+"""Rows of a Parquet part that a TFDS builder's examples are copied into."""
 
 
 def read(data: Data, seed: int, con: Any, scratch: Path) -> tuple[Table, Table | None]:
@@ -82,8 +83,8 @@ def _export_tfds(data: Data, folder: Path) -> Path:
 
 
 def _tables(source: Any) -> Iterator[pa.Table]:
-    for start in range(0, len(source), _ROWS_PER_FILE):
-        rows = source.__getitems__(range(start, min(start + _ROWS_PER_FILE, len(source))))
+    for start in range(0, len(source), ROWS_PER_FILE):
+        rows = source.__getitems__(range(start, min(start + ROWS_PER_FILE, len(source))))
         yield pa.table({name: [_plain(row[name]) for row in rows] for name in rows[0]})
 
 

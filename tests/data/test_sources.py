@@ -121,7 +121,7 @@ def test_a_tfds_data_set_is_read_in_parts(con, tmp_path, monkeypatch):
         for n in range(10)
     ]
     prepare_tfds(tmp_path, rows)
-    monkeypatch.setattr(sources, "_ROWS_PER_FILE", 4)
+    monkeypatch.setattr(sources, "ROWS_PER_FILE", 4)
     log, items = read(con, tmp_path, source="tfds", builder="tiny_clicks", path=str(tmp_path))
     assert items is None
     parts = sorted(path.name for path in (tmp_path / "scratch" / "tfds" / "interactions").iterdir())

@@ -156,11 +156,32 @@ def test_histories_are_cut_to_a_few_lengths():
     assert set(lengths) == {8, 16, 32, L}
 
 
-@pytest.mark.parametrize("size, expected", [(0, 8), (8, 8), (9, 16), (16, 16), (17, 32), (100, 128)])
-def test_widths_are_powers_of_two(size, expected):
-    assert ranking._round_up(size, 8) == expected
+@pytest.mark.parametrize("size, width", [(0, 8), (8, 8), (9, 16), (16, 16), (17, 32), (100, 128)])
+def test_widths_are_powers_of_two(size, width):
+    lists = [list(range(size)), []]
+    found = ranking.padded(*ranking.ragged(lists), np.array([0, 1, 0]), least=8)
+    rows = [ids + [-1] * (width - len(ids)) for ids in lists]
+    np.testing.assert_array_equal(found, [rows[0], rows[1], rows[0]])
 
 
-@pytest.mark.parametrize("users, most, expected", [(943, 256, 236), (256, 256, 256), (257, 256, 129), (3, 256, 3)])
-def test_batches_are_about_evenly_full(users, most, expected):
-    assert ranking._evenly(users, most) == expected
+@pytest.mark.parametrize(
+    "users, items, expected",
+    [
+        (943, N, 236),  # four times at most 256
+        (256, N, 256),
+        (257, N, 129),
+        (3, N, 3),
+        (257, 2**21 // 100, 86),  # at most 100, for whom the catalogue is one chunk
+    ],
+)
+def test_batches_are_about_evenly_full(users, items, expected):
+    sizes = []
+
+    def encode(histories: jax.Array) -> jax.Array:
+        sizes.append(len(histories))
+        return jnp.ones((len(histories), 1))
+
+    histories = np.full((users, 4), -1, np.int32)
+    asked = ranking.Requests(histories, *ranking.ragged([[]] * users), *ranking.ragged([[0]] * users))
+    ranking.evaluate(encode, jnp.ones((items, 1)), asked, ks=(1,))
+    assert sizes == [expected] * -(-users // expected)

@@ -74,7 +74,7 @@ def test_the_ridge_has_the_least_cross_validated_error_by_the_definition(noise):
         hat = x @ np.linalg.inv(x.T @ x + ridge * np.eye(W)) @ x.T
         return ((y - hat @ y) ** 2).sum() / (1 - (1 + np.trace(hat)) / 60) ** 2
 
-    tried = np.linalg.eigvalsh(x.T @ x)[-1] * index_updates._RIDGES
+    tried = np.linalg.eigvalsh(x.T @ x)[-1] * index_updates.RIDGES
     about = index_updates.fit_map(vectors, rows).about
     assert about["ridge"] == pytest.approx(min(tried, key=error))
     assert about["explained"] == pytest.approx(1 - min(map(error, tried)) / (y**2).sum(), abs=1e-9)
@@ -102,7 +102,7 @@ def test_a_prediction_is_the_linear_one_and_what_it_leaves_of_the_nearest(known,
     rows = index_updates.predict(found, asked)
     np.testing.assert_allclose(rows, unit(expected), atol=5e-3)
     np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, rtol=1e-5)
-    monkeypatch.setattr(index_updates, "_AT_ONCE", 2)
+    monkeypatch.setattr(index_updates, "PREDICTED_AT_ONCE", 2)
     np.testing.assert_allclose(index_updates.predict(found, asked), rows, atol=1e-6)
 
 

@@ -48,8 +48,8 @@ def slow(queries, rows, k, exclude=None, mask=None):
 
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch):
-    monkeypatch.setattr(topk, "_SCORES", 700 * B)  # chunks of 688 rows, where all would fit into one
-    monkeypatch.setattr(topk, "_WHOLE", 5000 * B)
+    monkeypatch.setattr(topk, "SCORES_OF_CHUNK", 700 * B)  # chunks of 688 rows, where all would fit into one
+    monkeypatch.setattr(topk, "SCORES_UNCHUNKED", 5000 * B)
 
 
 def check(found, expected):
@@ -152,7 +152,7 @@ def test_scores_of_the_whole_catalogue_never_lie_in_memory():
 
 def test_many_queries_with_long_lists_of_excluded_items_need_little_memory(monkeypatch):
     n, users, long = 40_000, 300, 200
-    monkeypatch.setattr(topk, "_AGAIN", 1 << 18)
+    monkeypatch.setattr(topk, "RESCORED_NUMBERS", 1 << 18)
     rows, exclude = items(n), np.random.default_rng(4).integers(-1, n, (users, long)).astype(np.int32)
     queries = np.random.default_rng(5).normal(size=(users, D)).astype(np.float32)
     answer = jax.jit(lambda *args: topk.top_k(*args[:2], 10, exclude=args[2]))
