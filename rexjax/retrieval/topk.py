@@ -114,7 +114,7 @@ def top_k(
 def _sorted(
     queries: jax.Array, items: Any, exclude: jax.Array, allowed: Allowed, k: int, cosine: bool
 ) -> tuple[jax.Array, jax.Array]:
-    """All scores at once: for small catalogues, and the slow twin in tests."""
+    """All scores at once: for small catalogues."""
     scores = reading.score(queries, items, cosine)
     if allowed.real is not None:
         scores = jnp.where(jnp.arange(scores.shape[1]) < allowed.real, scores, -jnp.inf)

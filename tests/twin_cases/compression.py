@@ -13,7 +13,7 @@ from tests.twin_cases import case, close, normal
 def compare_quantize_rows(fast, twin, rng):
     rows = normal(rng, 7, 6)
     for bits in (8, 4):
-        found, (numbers, scales) = fast(jnp.asarray(rows), bits), twin(rows, bits)
+        found, (numbers, scales) = jax.jit(fast, static_argnums=1)(rows, bits), twin(rows, bits)
         close(found.scales, scales)
         np.testing.assert_array_equal(TWINS["rexjax.compression.quantize:numbers"](found), numbers)
 
@@ -21,7 +21,7 @@ def compare_quantize_rows(fast, twin, rng):
 @case("compression.quantize:straight_through")
 def compare_straight_through(fast, twin, rng):
     rows = normal(rng, 7, 6)
-    close(fast(jnp.asarray(rows), 4), twin(rows, 4))
+    close(jax.jit(fast, static_argnums=1)(rows, 4), twin(rows, 4))
 
 
 @case("compression.quantize:numbers", "compression.quantize:dequantize")
@@ -34,4 +34,4 @@ def compare_numbers(fast, twin, rng):
 @case("compression.prune:magnitude_prune")
 def compare_prune(fast, twin, rng):
     tree = {"up": {"kernel": normal(rng, 4, 5), "bias": normal(rng, 5)}, "q": {"kernel": normal(rng, 2, 3, 4)}}
-    close(fast(jax.tree.map(jnp.asarray, tree), 0.4), twin(tree, 0.4), 0)
+    close(jax.jit(fast, static_argnums=1)(tree, 0.4), twin(tree, 0.4), 0)

@@ -65,9 +65,14 @@ def compare_feature_vectors(fast, twin, rng):
     }
     ids = {name: own.astype(np.int32) for name, own in ids.items()}
     weights = {"tags": rng.uniform(0.5, 2, (16, 2)).astype(np.float32)}
-    routing = features.route(ids, table, mesh)
-    (distinct, _), _ = tables.gather(state, routing, jnp.int32(0), table, mesh)
-    close(fast(distinct, routing, ids, table, mesh, weights), twin(jnp.asarray(rows), shared, ids, weights))
+
+    @jax.jit
+    def vectors(state):
+        routing = features.route(ids, table, mesh)
+        (distinct, _), _ = tables.gather(state, routing, jnp.int32(0), table, mesh)
+        return fast(distinct, routing, ids, table, mesh, weights)
+
+    close(vectors(state), twin(jnp.asarray(rows), shared, ids, weights))
 
 
 @case("embedding.bags:combine")
@@ -81,19 +86,19 @@ def compare_combine(fast, twin, rng):
 def compare_row_rule(fast, twin, rng):
     """Four steps, each with gradients of some rows: the rule sees those alone, the twin all."""
     name = next(name for name, rule in optimizers.OPTIMIZERS.items() if rule is fast.function)
-    rule, rows = fast(0.1), jnp.asarray(normal(rng, 6, 4))
-    slots, dense, state = rule.slots(6, 4), rows, embedding.initial_slots(name, rows, 0.1)
+    rule, rows = fast(0.1), normal(rng, 6, 4)
+    slots = {key: np.array(x) for key, x in rule.slots(6, 4).items()}
+    dense, state = jnp.asarray(rows), embedding.initial_slots(name, rows, 0.1)
+    apply = jax.jit(rule.apply)
     for step in range(4):
-        touched = np.flatnonzero(np.arange(6) % 4 != step)
-        gradients = normal(rng, len(touched), 4)
-        new, changed = rule.apply(
-            rows[touched], gradients, {key: x[touched] for key, x in slots.items()}, jnp.int32(step)
-        )
-        rows = rows.at[touched].set(new)
-        slots = {key: x.at[touched].set(changed[key]) for key, x in slots.items()}
-        whole = jnp.zeros((6, 4)).at[touched].set(gradients)
+        touched = np.flatnonzero(np.arange(6) % 4 != step)[:4]
+        gradients, whole = normal(rng, len(touched), 4), np.zeros((6, 4), np.float32)
+        new, changed = apply(rows[touched], gradients, {key: x[touched] for key, x in slots.items()}, step)
+        rows[touched], whole[touched] = new, gradients
+        for key, values in changed.items():
+            slots[key][touched] = values
         dense, state = twin(dense, state, whole, np.isin(np.arange(6), touched)[:, None], 0.1)
-    close(rule.current(rows, slots, jnp.int32(4)), dense)
+    close(jax.jit(rule.current)(rows, slots, jnp.int32(4)), dense)
 
 
 @case("embedding.order:to_physical", "embedding.order:to_logical")
@@ -106,6 +111,6 @@ def compare_order(fast, twin, rng):
 def compare_rounding(fast, twin, rng):
     x = normal(rng, 1, 6)
     low, high, away = twin(x)
-    found = np.asarray(fast(jnp.repeat(jnp.asarray(x), 4000, 0), jax.random.key(0), jnp.arange(4000)), np.float64)
+    found = np.asarray(jax.jit(fast)(np.repeat(x, 4000, 0), jax.random.key(0), np.arange(4000)), np.float64)
     assert ((found == low) | (found == high)).all()
     np.testing.assert_allclose((found == high).mean(0), away[0], atol=5 * 0.5 / np.sqrt(4000))

@@ -1,7 +1,6 @@
 """Attention and the pooled student."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
@@ -30,16 +29,19 @@ def compare_attend_causally(fast, twin, rng):
 def compare_attention(fast, twin, rng):
     module, x = fast(heads=2, dropout=0.0), normal(rng, 2, 5, 8)
     mask = models.causal_mask(np.ones((2, 5), np.int32))
-    params = nn.unbox(module.init(jax.random.key(0), x, x, mask, None, True))
-    found = module.apply(params, x, x, mask, None, True)
-    close(found, twin(jax.tree.map(np.asarray, params["params"]), x, mask))
+    shapes = nn.unbox(jax.eval_shape(lambda: module.init(jax.random.key(0), x, x, mask, None, True)))
+    params = jax.tree.map(lambda leaf: 0.5 * normal(rng, *leaf.shape), shapes)
+    found = jax.jit(module.apply, static_argnums=5)(params, x, x, mask, None, True)
+    close(found, twin(params["params"], x, mask))
 
 
 def perturbed(module: PooledEncoder, rng: np.random.Generator, width: int):
-    """Parameters none of which is where it starts."""
+    """Random parameters, biases too."""
     ones = np.ones((1, module.length), np.int32)
-    params = module.init(jax.random.key(0), np.zeros((1, module.length, width)), Row(ones, ones), True)["params"]
-    return jax.tree.map(lambda leaf: np.asarray(leaf) + 0.3 * normal(rng, *leaf.shape), params)
+    shapes = jax.eval_shape(
+        lambda: module.init(jax.random.key(0), np.zeros((1, module.length, width)), Row(ones, ones), True)
+    )
+    return jax.tree.map(lambda leaf: 0.5 * normal(rng, *leaf.shape), shapes["params"])
 
 
 @case("models.pooled:PooledEncoder")
@@ -48,7 +50,7 @@ def compare_pooled(fast, twin, rng):
     module = fast(kernels=3, hidden=10, dropout=0.5, length=9)
     params, items = perturbed(module, rng, 6), normal(rng, 9, 6)
     segments, positions = np.repeat([1, 2], [5, 4])[None], np.r_[4:9, 5:9][None]
-    found = module.apply({"params": params}, items[None], Row(segments, positions), True)[0]
+    found = jax.jit(module.apply, static_argnums=3)({"params": params}, items[None], Row(segments, positions), True)[0]
     expected = [twin(params, items[start : stop + 1]) for stop in range(9) for start in [0 if stop < 5 else 5]]
     close(found, np.stack(expected))
 
@@ -58,5 +60,5 @@ def compare_contributions(fast, twin, rng):
     params = perturbed(PooledEncoder(kernels=3, hidden=10, dropout=0.0, length=6), rng, 4)
     items, item = normal(rng, 6, 4), normal(rng, 4)
     item /= np.linalg.norm(item)
-    found = fast(params, jnp.asarray(items)[None], jnp.ones((1, 6), bool), item[None])[0]
+    found = jax.jit(fast)(params, items[None], np.ones((1, 6), bool), item[None])[0]
     close(found, twin(params, items, item), 1e-4)

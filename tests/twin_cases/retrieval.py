@@ -1,5 +1,6 @@
 """Top-k, scores, and the map from text to rows."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -15,7 +16,8 @@ def compare_top_k(fast, twin, rng):
     mask, mesh = rng.random(3001) < 0.5, make_mesh(8, 1)
     on_mesh = fast.function is sharded.top_k
     placed, more = (sharded.place(items, mesh), {"mesh": mesh, "total": 3001}) if on_mesh else (items, {})
-    found = fast(queries, placed, 6, exclude=exclude, mask=mask, **more)
+    answer = jax.jit(lambda *arrays: fast(arrays[0], arrays[1], 6, exclude=arrays[2], mask=arrays[3], **more))
+    found = answer(queries, placed, exclude, mask)
     close(tuple(found), twin(queries, items, 6, exclude=exclude, mask=mask))
 
 

@@ -31,7 +31,8 @@ def compare_multi_step(fast, twin, rng):
 def compare_draw_popular(fast, twin, rng):
     mesh, table, popularity = make_mesh(1, 1), tables.Table("items", 21, 4), rng.integers(0, 90, 21)
     constants = catalogues.place(catalogues.Catalogue(np.zeros((21, 0), np.float32), popularity), table, mesh)
-    drawn, log_share = fast(constants, jax.random.key(0), 100_000, table)
+    draw = jax.jit(lambda constants, key: fast(constants, key, 100_000, table))
+    drawn, log_share = draw(constants, jax.random.key(0))
     shares = twin(popularity, catalogues.block_size(21))
     close(np.exp(log_share), shares[np.asarray(drawn)])
     np.testing.assert_allclose(np.bincount(drawn, minlength=21) / 100_000, shares, atol=5 * np.sqrt(0.2 / 100_000))
