@@ -27,13 +27,13 @@ _AFEW = 60
 _ALONE = 4
 SPARE = 8
 """Blocks scored again beyond k: the first pass sums in another order, and rounding must not leave a block out."""
-_SCORES = 1 << 19
+SCORES_OF_CHUNK = 1 << 19
 """Scores of a chunk, B × C: 2 MB, what a core's cache holds."""
-_WHOLE = 1 << 22
+SCORES_UNCHUNKED = 1 << 22
 """Scores up to which float32 rows are no chunks: cutting them would cost more than the scores' way through memory."""
 _BATCH = 32
 """Queries that a symbolic B is taken for."""
-_AGAIN = 1 << 24
+RESCORED_NUMBERS = 1 << 24
 """Numbers of the rows that are scored again at a time: 64 MB."""
 _CONVERTED = 1 << 15
 """Rows of a chunk at most, where each is made float32 first."""
@@ -142,7 +142,7 @@ def _check(queries: jax.Array, items: Any, exclude: jax.Array | None, mask: jax.
 def _sorted(
     queries: jax.Array, items: Any, exclude: jax.Array, allowed: Allowed, k: int, cosine: bool
 ) -> tuple[jax.Array, jax.Array]:
-    """All scores at once: for small catalogues, and the slow twin in tests."""
+    """All scores at once: for small catalogues."""
     scores = reading.score(queries, items, cosine)
     if allowed.real is not None:
         scores = jnp.where(jnp.arange(scores.shape[1]) < allowed.real, scores, -jnp.inf)
@@ -243,9 +243,9 @@ def _chunk(batch: Any, items: Any, block: int) -> int:
     """C, rows scored at a time; a multiple of S. A batch of symbolic size (of a program that is exported) is large."""
     batch, total = batch if isinstance(batch, int) else _BATCH, reading.count(items)
     if reading.quantized(items):
-        size = min(_SCORES // batch, _CONVERTED)
+        size = min(SCORES_OF_CHUNK // batch, _CONVERTED)
     else:
-        size = total if batch * total <= _WHOLE else _SCORES // batch
+        size = total if batch * total <= SCORES_UNCHUNKED else SCORES_OF_CHUNK // batch
     return max(block, min(size, total) // block * block)
 
 
@@ -256,7 +256,7 @@ def _score_again(queries: jax.Array, items: Any, starts: jax.Array, cosine: bool
         return reading.score(queries, rows, cosine).reshape(*starts.shape, block)
 
     users, blocks = starts.shape
-    together = max(1, _AGAIN // (blocks * block * queries.shape[1]))
+    together = max(1, RESCORED_NUMBERS // (blocks * block * queries.shape[1]))
     if not isinstance(users, int) or users <= together:
         return some(queries, starts)
     # in groups: the rows of all of them would lie in memory at once

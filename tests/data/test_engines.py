@@ -168,10 +168,10 @@ def test_times_are_the_same_seconds_on_either_engine(spark, duckdb, tmp_path):
         found = []
         for con in (duckdb, spark):
             table = files.read_file(con, tmp_path / f"{kind}.parquet")
-            found.append(engines.fetch(table.select(s=interactions._seconds(table["at"])))["s"].to_pylist())
+            found.append(engines.fetch(table.select(s=interactions.to_seconds(table["at"])))["s"].to_pylist())
         assert str(found[0]) == str(found[1]), kind
     table = files.read_file(duckdb, tmp_path / "text.parquet")
-    seconds = engines.fetch(table.select(s=interactions._seconds(table["at"])))["s"].to_numpy()
+    seconds = engines.fetch(table.select(s=interactions.to_seconds(table["at"])))["s"].to_numpy()
     np.testing.assert_array_equal(seconds - seconds[0], [0, 43200.75, 43200, 36000])
 
 
@@ -180,8 +180,8 @@ def test_quantiles_are_the_same_on_either_engine(spark, duckdb, tmp_path, monkey
     rng = np.random.default_rng(0)
     times = np.append(1.7e9 + rng.random(300) * 1e7, np.repeat(1.705e9, 100))
     write(pa.table({"time": times}), tmp_path / "log.parquet")
-    monkeypatch.setattr(quantiles, "_FEW", 50)
-    monkeypatch.setattr(quantiles, "_BUCKETS", 4)
+    monkeypatch.setattr(quantiles, "FEW", 50)
+    monkeypatch.setattr(quantiles, "BUCKET_BITS", 4)
     found = [
         quantiles.at_shares(files.read_file(con, tmp_path / "log.parquet"), (0.8, 0.33)) for con in (duckdb, spark)
     ]
