@@ -9,7 +9,7 @@ from tests.reference import TWINS
 from tests.twin_cases import case, close, normal
 
 
-@case("compression.quantize:quantize_rows")
+@case("embedding.quantized:quantize_rows")
 def compare_quantize_rows(fast, twin, rng):
     rows = normal(rng, 7, 6)
     for bits in (8, 4):
@@ -18,13 +18,13 @@ def compare_quantize_rows(fast, twin, rng):
         np.testing.assert_array_equal(TWINS["rexjax.embedding.quantized:numbers"](found), numbers)
 
 
-@case("compression.quantize:straight_through")
+@case("embedding.quantized:straight_through")
 def compare_straight_through(fast, twin, rng):
     rows = normal(rng, 7, 6)
     close(jax.jit(fast, static_argnums=1)(rows, 4), twin(rows, 4))
 
 
-@case("compression.quantize:numbers", "compression.quantize:dequantize")
+@case("embedding.quantized:numbers", "compression.quantize:dequantize")
 def compare_numbers(fast, twin, rng):
     for bits in (8, 4):
         rows = quantize_rows(jnp.asarray(normal(rng, 7, 6)), bits)

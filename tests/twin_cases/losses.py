@@ -26,12 +26,6 @@ def compare_sampled(fast, twin, rng):
     close(found, twin(scores, labels, ids, log_expected if fast.function.__name__ == "sampled_softmax" else 4 / 7))
 
 
-@case("losses.sampled:relaxed_ranking")
-def compare_relaxed_ranking(fast, twin, rng):
-    listed, others = normal(rng, 2, 3, 4), normal(rng, 2, 3, 5)
-    close(fast(listed, None, others=others), twin(listed, others))
-
-
 @case("losses.sharded_softmax:cross_entropy")
 def compare_sharded_softmax(fast, twin, rng):
     users, items, labels = normal(rng, 16, 8), normal(rng, 64, 8), rng.integers(-1, 50, 16).astype(np.int32)

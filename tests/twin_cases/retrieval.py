@@ -37,13 +37,13 @@ def compare_score_blocks(fast, twin, rng):
     close(found, twin(queries, items, starts, topk_tpu.BLOCK), 1e-4)
 
 
-@case("retrieval.rows:take")
+@case("embedding.rows:take")
 def compare_take(fast, twin, rng):
     rows, histories = quantize_rows(normal(rng, 20, 6), 4), rng.integers(-1, 20, (4, 5)).astype(np.int32)
     close(tuple(fast(rows, histories)), twin(rows, histories))
 
 
-@case("retrieval.rows:score", "retrieval.rows:score_by_row")
+@case("embedding.rows:score", "retrieval.rows:score_by_row")
 def compare_scores(fast, twin, rng):
     queries, rows = normal(rng, 3, 6), quantize_rows(normal(rng, 20, 6), 8)
     close(fast(queries, rows, True), twin(queries, rows, True))
