@@ -4,6 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rexjax.evaluation import ranking
+from rexjax.models.scorer import dot_product
 from tests.twin_cases import case, close, histories, normal
 
 
@@ -30,7 +31,8 @@ def compare_count_ranks(fast, twin, rng):
 @case("evaluation.ranking:evaluate")
 def compare_evaluate(fast, twin, rng):
     users, items, requests = normal(rng, 9, 4), normal(rng, 31, 4), asked(rng, 9, 31)
-    found = fast(lambda histories: jnp.asarray(users)[histories[:, -1]], items, requests, ks=(1, 5), batch=4, chunk=8)
+    scorer = dot_product(lambda histories: jnp.asarray(users)[histories[:, -1]], jnp.asarray(items))
+    found = fast(scorer, requests, ks=(1, 5), batch=4, chunk=8)
     close(found.per_user, twin(users @ items.T, requests, (1, 5)))
 
 
