@@ -32,6 +32,8 @@ class Dataset:
     """What the columns are called."""
     text: tuple[str, ...]
     """Columns whose words describe an item."""
+    frame: str = "pandas"
+    """Kind of frame that the log was: "pandas", "polars" or "arrow"."""
 
     @classmethod
     def from_frames(
@@ -85,7 +87,7 @@ class Dataset:
         named = _select(tables, wanted)
         if time_format:
             named["log"] = _parse_times(named["log"], time, time_format)
-        return cls(named["log"], named.get("items"), columns, words)
+        return cls(named["log"], named.get("items"), columns, words, kind_of(log))
 
     def data(self, **settings: Any) -> Data:
         """The settings of stage prepare that describe these frames, which lie nowhere yet (see ``write``).
@@ -178,3 +180,29 @@ def _write(table: pa.Table, folder: Path, kind: str) -> str:
     name = f"{kind}-{file_hash(unfinished)[:16]}.parquet"
     unfinished.rename(folder / name)
     return name
+
+
+def kind_of(frame: Any) -> str:
+    """ "pandas", "polars" or, for all else, "arrow"."""
+    package = type(frame).__module__.partition(".")[0]
+    return package if package in ("pandas", "polars") else "arrow"
+
+
+def to_frame(table: pa.Table, kind: str) -> Any:
+    """An Arrow table as a frame of that kind.
+
+    Raises:
+        UserError: there is no such kind, or its package is not installed.
+    """
+    if kind == "arrow":
+        return table
+    try:
+        if kind == "pandas":
+            return table.to_pandas()
+        if kind == "polars":
+            import polars
+
+            return polars.from_arrow(table)
+    except ImportError as error:
+        raise UserError(f"frame={kind!r} needs the package {kind}: pip install {kind}, or ask for 'arrow'") from error
+    raise UserError(f"frame={kind!r} is no kind of frame: it is 'pandas', 'polars' or 'arrow'")
