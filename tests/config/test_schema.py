@@ -42,7 +42,6 @@ def test_a_config_file_is_loaded(tmp_path):
             HEAD + "Config(workdir='w', data=Data(source=3))",
             "data.source is 3, .* write Shop\\(…\\) or Files\\(…\\) or ",
         ),
-        (HEAD + "Config(workdir='w', data=Data(source=Shop(users='9')))", "users is '9', which is not int|'<' not"),
         (
             HEAD + "Config(workdir='w', data=Data(source=Tfds(7)))",
             "config key data.source.builder is 7, which is not str",
