@@ -10,8 +10,10 @@ from rexjax.encoders.settings import Encode
 from rexjax.evaluation.settings import Evaluate
 from rexjax.families.base import Model
 from rexjax.families.blend import Blend
+from rexjax.families.linear import Ease, ItemKNN
 from rexjax.families.pooled import Pooled
-from rexjax.families.popularity import Popularity
+from rexjax.families.popularity import Popularity, RecentPopularity
+from rexjax.families.rules import SequentialRules
 from rexjax.families.text import TextCosine
 from rexjax.families.transformer import Transformer
 from rexjax.training.settings import Rows, Training
@@ -39,5 +41,9 @@ __all__ = [
     "Tfds",
     "Training",
     "Transformer",
+    "Ease",
+    "ItemKNN",
+    "RecentPopularity",
+    "SequentialRules",
     "load",
 ]

@@ -19,7 +19,9 @@ from rexjax.encoders.settings import Encode
 from rexjax.errors import UserError, check_least
 from rexjax.evaluation.settings import Evaluate
 from rexjax.families.base import Model
-from rexjax.families.popularity import Popularity
+from rexjax.families.linear import Ease, ItemKNN
+from rexjax.families.popularity import Popularity, RecentPopularity
+from rexjax.families.rules import SequentialRules
 from rexjax.families.text import TextCosine
 from rexjax.families.transformer import Transformer
 
@@ -46,7 +48,14 @@ class Config:
     """Stage prepare."""
     encode: Encode = field(default_factory=Encode)
     """Stage encode."""
-    baselines: tuple[Model, ...] = (Popularity(), TextCosine())
+    baselines: tuple[Model, ...] = (
+        Popularity(),
+        RecentPopularity(),
+        TextCosine(),
+        ItemKNN(),
+        SequentialRules(),
+        Ease(),
+    )
     """Simple models that stand beside the others in every table; one that does not suit the log is left out."""
     teacher: Model = field(default_factory=Transformer)
     """Stage teacher: any model; Blend is several."""

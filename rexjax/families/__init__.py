@@ -17,8 +17,12 @@ if TYPE_CHECKING:
     from rexjax.families.base import fit as fit
     from rexjax.families.blend import Blend as Blend
     from rexjax.families.gradient import GradientModel as GradientModel
+    from rexjax.families.linear import Ease as Ease
+    from rexjax.families.linear import ItemKNN as ItemKNN
     from rexjax.families.pooled import Pooled as Pooled
     from rexjax.families.popularity import Popularity as Popularity
+    from rexjax.families.popularity import RecentPopularity as RecentPopularity
+    from rexjax.families.rules import SequentialRules as SequentialRules
     from rexjax.families.text import TextCosine as TextCosine
     from rexjax.families.transformer import Transformer as Transformer
 else:
@@ -27,6 +31,10 @@ else:
         {
             "Blend": "rexjax.families.blend",
             "Distillable": "rexjax.families.base",
+            "Ease": "rexjax.families.linear",
+            "ItemKNN": "rexjax.families.linear",
+            "RecentPopularity": "rexjax.families.popularity",
+            "SequentialRules": "rexjax.families.rules",
             "FineTuning": "rexjax.families.base",
             "GradientModel": "rexjax.families.gradient",
             "Model": "rexjax.families.base",
