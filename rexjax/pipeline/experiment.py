@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from rexjax.artifacts import store
@@ -19,6 +20,7 @@ from rexjax.errors import UserError
 from rexjax.models.scorer import Scorer
 from rexjax.pipeline import recommend, runner
 from rexjax.pipeline.stages import evaluate
+from rexjax.retrieval import batch
 from rexjax.retrieval import index as indexes
 from rexjax.retrieval.index import Index
 
@@ -87,8 +89,9 @@ class Experiment:
         return recommend.read_log(self._artifact("prepare"))
 
     @cached_property
-    def _recommender(self) -> recommend.Recommender:
-        return recommend.Recommender(self.index, exclude_seen=self.config.evaluate.exclude_seen)
+    def _longest(self) -> int:
+        """Length of the longest history: lists of seen items within it share a compiled program."""
+        return max(batch.EXCLUDED, int(np.diff(self._log.histories.offsets).max(initial=0)))
 
     def recommend(
         self,
@@ -115,8 +118,17 @@ class Experiment:
         Raises:
             UserError: neither or both of users and histories, k beyond the catalogue, or an unknown item.
         """
+        if (users is None) == (histories is None):
+            raise UserError("recommend takes users or histories: pass one of the two")
+        asked = recommend.of_users(self._log, users) if users is not None else None
         found = recommend.answer(
-            self._recommender, self._log, users=users, histories=histories, k=k, exclude=exclude, only=only
+            self.index,
+            asked or recommend.of_histories(self.index, histories or ()),
+            k,
+            exclude_seen=self.config.evaluate.exclude_seen,
+            exclude=exclude,
+            only=only,
+            excluded=self._longest,
         )
         return self._out(found)
 

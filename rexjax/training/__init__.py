@@ -7,7 +7,7 @@ from rexjax._lazy import attach
 if TYPE_CHECKING:
     from rexjax.training.checkpoint import restore_tree as restore_tree
     from rexjax.training.checkpoint import save_tree as save_tree
-    from rexjax.training.loop import fit as fit
+    from rexjax.training.loop import train as train
     from rexjax.training.state import TrainState as TrainState
     from rexjax.training.step import make_step as make_step
 else:
@@ -15,7 +15,7 @@ else:
         __name__,
         {
             "TrainState": "rexjax.training.state",
-            "fit": "rexjax.training.loop",
+            "train": "rexjax.training.loop",
             "make_step": "rexjax.training.step",
             "restore_tree": "rexjax.training.checkpoint",
             "save_tree": "rexjax.training.checkpoint",
