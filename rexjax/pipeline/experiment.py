@@ -84,6 +84,11 @@ class Experiment:
         """What is served."""
         return indexes.read(self._artifact("index").folder)
 
+    @property
+    def users(self) -> list[str]:
+        """Ids of the users in the log."""
+        return self._log.users
+
     @cached_property
     def _log(self) -> recommend.Log:
         return recommend.read_log(self._artifact("prepare"))
