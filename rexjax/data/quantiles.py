@@ -9,10 +9,13 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from ibis import _
-from ibis.expr.types import Table
 
 from rexjax.data.engines import fetch
+from rexjax.errors import needs_extra
+
+with needs_extra("data"):
+    from ibis import _
+    from ibis.expr.types import Table
 
 _BUCKETS = 20  # bits: so many halvings of the span at a time, and at most so many counts on this machine
 _FEW = 1 << _BUCKETS

@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from ibis.expr.types import Table
 
 from rexjax.config.schema import Data
 from rexjax.data import engines, shop
-from rexjax.errors import UserError
+from rexjax.errors import UserError, needs_extra
+
+with needs_extra("data"):
+    from ibis.expr.types import Table
 
 _ENDINGS = (".parquet", ".csv", ".csv.gz", ".tsv")
 _ROWS_PER_FILE = 200_000
@@ -63,7 +65,8 @@ def read_file(con: Any, path: Path, **csv: Any) -> Table:
 
 
 def _export_tfds(data: Data, folder: Path) -> Path:
-    import tensorflow_datasets as tfds
+    with needs_extra("data"):
+        import tensorflow_datasets as tfds
 
     try:
         builder = tfds.builder(data.builder, data_dir=data.path or None)
