@@ -41,18 +41,17 @@ def measure(rows: int) -> dict[str, float]:
     """Milliseconds a step and targets per second in the second epoch, losses of both, peak memory in GB."""
     import numpy as np
 
-    from rexjax.config.schema import Config, Data, Rows, Shop, Teacher, Training
+    from rexjax.config import Config, Data, Rows, Shop, Training, Transformer
     from rexjax.data import batches, histories
-    from rexjax.models import recommender
     from rexjax.pipeline.stages import prepare
     from rexjax.runtime.mesh import make_mesh
-    from rexjax.training import loop, objectives, save_policy
+    from rexjax.training import loop, save_policy
     from rexjax.training.catalogue import Catalogue
 
-    training = Training(epochs=2, batch=BATCH, rows=Rows("row_wise_adagrad", learning_rate=0.05))
-    teacher = Teacher(width=WIDTH, loss="sampled_softmax", training=training)
+    training = Training(epochs=2, batch=BATCH, warmup=100, rows=Rows("row_wise_adagrad", learning_rate=0.05))
+    recipe = Transformer(width=WIDTH, loss="sampled_softmax", training=training).recipe(LENGTH)
     shop = Shop(users=50_000, items=20_000, interactions=1_000_000)
-    model, mesh = recommender.member(teacher, LENGTH), make_mesh(1, 1)
+    mesh = make_mesh(1, 1)
     save_policy.SECONDS = float("inf")  # a checkpoint of the table, written beside the steps, would be timed with them
     with tempfile.TemporaryDirectory() as folder:
         prepare.run(Config(workdir="", data=Data(source=shop, strict=False, length=LENGTH)), Path(folder), {})
@@ -62,8 +61,8 @@ def measure(rows: int) -> dict[str, float]:
         popularity = np.bincount(log.items, minlength=rows)
         task = loop.Task(
             "teacher",
-            model,
-            objectives.sampled(model, "sampled_softmax", teacher.negatives),
+            recipe.recommender,
+            recipe.objective,
             lambda number, first: (
                 (batch, None)
                 for batch in batches.epoch([log._asdict()], seed=0, epoch=number, batch=BATCH, length=LENGTH)
@@ -71,7 +70,7 @@ def measure(rows: int) -> dict[str, float]:
             lambda params: {"ndcg@10": 0.0},
             Catalogue(np.zeros((rows, 0), np.float32), popularity),
         )
-        curve = loop.fit(task, training, seed=0, mesh=mesh, folder=Path(folder)).summary["curve"]
+        curve = loop.train(task, training, seed=0, mesh=mesh, folder=Path(folder)).summary["curve"]
     steps = sum(1 for _ in batches.epoch([log._asdict()], seed=0, epoch=1, batch=BATCH, length=LENGTH))
     return {
         "step_ms": round(1e3 * curve[1]["seconds"] / steps, 2),

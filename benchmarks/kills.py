@@ -25,7 +25,7 @@ PAIR, ALONE = Layout(2, 4), Layout(1, 1)
 OTHERS = (Layout(1, 8), Layout(1, 4), Layout(1, 1), Layout(4, 2))
 GRACE = 90.0
 """Seconds in which the others must have stopped when one was asked to."""
-STAGES = ("prepare", "encode", "distill", "compress", "index", "evaluate")
+STAGES = ("prepare", "encode", "baselines", "distill", "compress", "index", "evaluate")
 
 
 class Shop:
@@ -83,9 +83,12 @@ def result(folder: Path) -> tuple[str, Any]:
     """The teacher's hash, and its metrics without what the clock said."""
     found = manifest(folder, "teacher")
     clock = "seconds", "targets_per_second", "goodput"
-    timeless = lambda entry: {k: v for k, v in entry.items() if k not in clock}  # noqa: E731
-    metrics = timeless(found["metrics"]) | {"curve": [timeless(entry) for entry in found["metrics"]["curve"]]}
-    return found["hash"], metrics
+
+    def timeless(entry: dict[str, Any]) -> dict[str, Any]:
+        return {key: value for key, value in entry.items() if key not in clock}
+
+    summary = found["metrics"]["training"]["teacher"]
+    return found["hash"], timeless(summary) | {"curve": [timeless(entry) for entry in summary["curve"]]}
 
 
 def _drop(folder: Path) -> None:
@@ -150,7 +153,7 @@ def sigstop(shop: Shop, quick: bool) -> list[dict[str, Any]]:
 
 def stages(shop: Shop, quick: bool) -> list[dict[str, Any]]:
     """Every other stage, SIGKILLed: the same artifacts."""
-    order, rows = ("prepare", "encode", "teacher", *STAGES[2:]), []
+    order, rows = ("prepare", "encode", "baselines", "teacher", *STAGES[3:]), []
     for stage in STAGES[2:]:
         finish(shop.straight, ALONE, *shop.arguments(stage, shop.straight))
     for stage in STAGES:

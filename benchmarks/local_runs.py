@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 CONFIG = """
-from rexjax.config.schema import Compress, Config, Data, Encode, Evaluate, Shop, Student, Teacher, Training
+from rexjax.config import Compress, Config, Data, Encode, Evaluate, Pooled, Shop, Student, Training, Transformer
 
 def get_config():
     few = Training(epochs=4, batch=8, warmup=5, validate_users=200, patience=9)
@@ -20,9 +20,11 @@ def get_config():
         workdir="nowhere",
         data=Data(source=Shop(users=300, items=60, interactions=4000), length=16, strict=False, min_item_events=1),
         encode=Encode(width=8),
-        teacher=Teacher(width=16, layers=1, training=few),
-        student=Student(width=8, kernels=2, hidden=8, list_length=10, training=few),
-        compress=Compress(points=("int8", "w4_int8", "int4"), training=Training(epochs=2, batch=8, validate_every=2)),
+        teacher=Transformer(width=16, layers=1, training=few),
+        student=Student(model=Pooled(width=8, profiles=2, hidden=8, training=few), top_k=10),
+        compress=Compress(
+            variants=("int8", "w4_int8", "int4"), training=Training(epochs=2, batch=8, warmup=100, validate_every=2)
+        ),
         evaluate=Evaluate(resamples=200, latency_repeats=20),
         save_every=1,
     )

@@ -13,6 +13,7 @@ counts once. The others' targets are ranked beside the rows put in as well, whic
 import argparse
 import json
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +21,18 @@ import numpy as np
 
 from benchmarks import record
 from rexjax.artifacts import classes, store
-from rexjax.config.schema import Config
+from rexjax.config import Config, Model, Popularity, TextCosine
 from rexjax.encoders import text
-from rexjax.evaluation import significance
+from rexjax.evaluation import ranking, significance
 from rexjax.evaluation.ranking import Requests
+from rexjax.families.base import Run, TrainingData
+from rexjax.models.scorer import Scorer
 from rexjax.pipeline import items
-from rexjax.pipeline.stages import evaluate, inputs
-from rexjax.retrieval import index, index_updates, scorer
+from rexjax.pipeline.stages import inputs
+from rexjax.retrieval import index, index_updates
 from rexjax.retrieval.index import Index
 from rexjax.retrieval.index_updates import Contents, TextMap
-from rexjax.retrieval.scorer import Scorer
+from rexjax.runtime.mesh import make_mesh
 
 PARTS = 10
 _METRICS = ("recall@10", "ndcg@10")
@@ -51,22 +54,21 @@ def main() -> None:
 
 def measure(workdir: Path) -> list[dict[str, Any]]:
     """A row for each way of ranking the targets that were put in, and for the others' targets."""
-    config = classes.from_dict(Config, {"workdir": str(workdir)} | json.loads((workdir / "config.json").read_text()))
-    log = inputs.prepared(store.read(workdir / "prepare"))
+    data = inputs.training_data(_config(workdir), {"prepare": store.read(workdir / "prepare")})
     contents, found = index_updates.read(workdir / "index"), index.read(workdir / "index")
     with tempfile.TemporaryDirectory() as shards:
         model = items.text_model(workdir)
         vectors = text.encode_texts(model, contents.items["text"], Path(shards), mesh=None)
-    asked = evaluate.requests_of(log, "test", config)
-    popular, alike = scorer.popularity(log.popularity), scorer.text_cosine(vectors)
+    asked = inputs.requests_of(data, "test")
+    popular, alike = _fitted(Popularity(), data, vectors), _fitted(TextCosine(), data, vectors)
     scores: dict[str, dict[str, list[np.ndarray]]] = {}
     explained = []
-    for held in np.array_split(np.random.default_rng(0).permutation(log.items), PARTS):
+    for held in np.array_split(np.random.default_rng(0).permutation(data.items), PARTS):
         text_map = _learnt(contents, vectors, held)
         linear = text_map._replace(left=np.zeros_like(text_map.left))
         changed, simple = (_put_back(found, contents, held, one, vectors) for one in (text_map, linear))
         explained.append(text_map.about["explained"])
-        own = np.isin(np.arange(log.items), held)
+        own = np.isin(np.arange(data.items), held)
         for name, ranked, targets in (
             ("trained rows", found.scorer, own),
             ("rows put in", changed, own),
@@ -76,11 +78,23 @@ def measure(workdir: Path) -> list[dict[str, Any]]:
             ("others, before", found.scorer, ~own),
             ("others, beside rows put in", changed, ~own),
         ):
-            result = evaluate.rank(name, ranked, _asked_for(asked, targets), (10,))
+            result = ranking.evaluate(ranked, _asked_for(asked, targets), ks=(10,), description=f"ranking, {name}")
             for metric in _METRICS:
                 scores.setdefault(name, {}).setdefault(metric, []).append(result.per_user[metric])
-    about = {"dataset": workdir.name, "items": log.items, "explained": float(np.mean(explained))}
+    about = {"dataset": workdir.name, "items": data.items, "explained": float(np.mean(explained))}
     return [about | _row(name, found) for name, found in scores.items()]
+
+
+def _config(workdir: Path) -> Config:
+    """What the workdir was made with."""
+    values = json.loads((workdir / "config.json").read_text()) | {"workdir": str(workdir)}
+    del values["format"]
+    return classes.from_dict(Config, values, workdir / store.CONFIG_FILES)
+
+
+def _fitted(model: Model, data: TrainingData, vectors: np.ndarray) -> Scorer:
+    run = Run(mesh=make_mesh(1, 1), folder=Path())
+    return model.scorer(model.fit(replace(data, content={"text": vectors}), run))
 
 
 def _learnt(contents: Contents, vectors: np.ndarray, held: np.ndarray) -> TextMap:
@@ -95,9 +109,8 @@ def _learnt(contents: Contents, vectors: np.ndarray, held: np.ndarray) -> TextMa
 def _put_back(found: Index, contents: Contents, held: np.ndarray, text_map: TextMap, vectors: np.ndarray) -> Scorer:
     """The model with the rows of ``held`` from their text; in their places, so that dense ids stay."""
     new = {name: [column[item] for item in held] for name, column in contents.items.items()}
-    return found.scorer._replace(
-        served=index_updates.put(contents, new, index_updates.predict(text_map, vectors[held])).served
-    )
+    changed = index_updates.put(contents, new, index_updates.predict(text_map, vectors[held]))
+    return replace(found.scorer, state=changed.served)
 
 
 def _asked_for(asked: Requests, wanted: np.ndarray) -> Requests:

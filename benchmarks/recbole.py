@@ -66,13 +66,13 @@ def main() -> None:
 
 
 def _config(name: str, work: Path, data: str = "") -> Any:
-    from rexjax.config.schema import Columns, Config, Data, Evaluate, Teacher, Training
+    from rexjax.config import Columns, Config, Data, Evaluate, Training, Transformer
 
     folder, file, length, _ = SETS[name]
     moment = "day_since_first" if name == "beauty" else "timestamp"
     log = Data("files", str(Path(data) / folder), file, columns=Columns(time=moment), text=(), strict=False)
-    training = Training(epochs=1000, batch=48, learning_rate=1e-3, validate_users=10**6, patience=1000)
-    teacher = Teacher(width=64, dropout=0.5, training=training)
+    training = Training(epochs=1000, batch=48, warmup=100, learning_rate=1e-3, validate_users=10**6, patience=1000)
+    teacher = Transformer(width=64, dropout=0.5, training=training)
     log = replace(log, length=length)
     return Config(str(work), data=log, teacher=teacher, evaluate=Evaluate(exclude_seen=False))
 
@@ -115,40 +115,28 @@ def _recbole(name: str, python: str, work: Path) -> dict[str, Any]:
 def _rexjax(name: str, work: Path, target: float) -> dict[str, Any]:
     """The curve until ``target``, and users ranked a second."""
     from rexjax.artifacts import store
-    from rexjax.models import recommender
+    from rexjax.models.scorer import Scorer
     from rexjax.pipeline.stages import inputs
-    from rexjax.runtime.mesh import make_mesh
-    from rexjax.training import objectives
-    from rexjax.training.loop import Task, fit
 
     config = _config(name, work)
-    log = inputs.prepared(store.read(work / "prepare"))
-    catalogue = inputs.catalogue(log, inputs.content_vectors(store.read(work / "encode")))
-    model, mesh, settings = (
-        recommender.member(config.teacher, config.data.length),
-        make_mesh(1, 1),
-        config.teacher.training,
-    )
-    batches = inputs.epochs(log, config, settings.batch, mesh)
-    validate = inputs.validator(log, config, model, catalogue.text, settings.validate_users)
+    data = inputs.training_data(config, {stage: store.read(work / stage) for stage in ("prepare", "encode")})
     curve, rates, started = [], [], time.perf_counter()
 
     class Reached(Exception):
         pass
 
-    def noted(params: Any) -> dict[str, float]:
+    def noted(scorer: Scorer, users: int) -> dict[str, float]:
         began = time.perf_counter()
-        values = validate(params)
-        rates.append(log.histories.users / (time.perf_counter() - began))
+        values = own.validate(scorer, users)
+        rates.append(data.log.users / (time.perf_counter() - began))
         curve.append((time.perf_counter() - started, values["ndcg@10"]))
         if values["ndcg@10"] >= target:
             raise Reached
         return values
 
-    objective = objectives.of_teacher(model, config.teacher)
-    task = Task("teacher", model, objective, inputs.without_lists(batches), noted, catalogue)
     with tempfile.TemporaryDirectory() as folder, contextlib.suppress(Reached):
-        fit(task, settings, seed=0, mesh=mesh, folder=Path(folder))
+        own = inputs.run_of(config, data, Path(folder), "teacher", "teacher")
+        config.teacher.fit(data, replace(own, validate=noted))
     return {"curve": curve, "users_per_second": max(rates)}
 
 

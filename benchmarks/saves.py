@@ -21,15 +21,15 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--one", type=int, required=True)
     pairs = parser.parse_args().one
-    from rexjax.config.schema import Config, Data, Shop, Teacher, Training
+    from rexjax.config import Config, Data, Shop, Training, Transformer
     from rexjax.pipeline.stages import prepare
     from rexjax.runtime.mesh import make_mesh
     from rexjax.training import checkpoint, loop, save_policy
 
-    training = Training(epochs=EPOCHS, batch=BATCH, patience=EPOCHS)
+    training = Training(epochs=EPOCHS, batch=BATCH, warmup=100, patience=EPOCHS)
     shop = Shop(users=USERS, items=ITEMS, interactions=INTERACTIONS)
     data = Data(source=shop, strict=False, length=LENGTH, min_item_events=1)
-    config = Config("", data=data, teacher=Teacher(width=WIDTH, loss="sampled_softmax", training=training))
+    config = Config("", data=data, teacher=Transformer(width=WIDTH, loss="sampled_softmax", training=training))
     waited, sizes, epochs = [], [0], {True: [], False: []}
     save = checkpoint.Run.save
 
@@ -49,7 +49,7 @@ def main() -> None:
             save_policy.SECONDS = by_time if saved else float("inf")
             place = Path(folder) / str(number)
             started = time.monotonic()
-            curve = loop.fit(task, training, seed=0, mesh=mesh, folder=place).summary["curve"]
+            curve = loop.train(task, training, seed=0, mesh=mesh, folder=place).summary["curve"]
             total += (time.monotonic() - started) * saved
             epochs[saved] += [entry["seconds"] for entry in curve[1:]]  # the first one compiles
             sizes.append(sum(path.stat().st_size for path in place.rglob("checkpoints/**/*") if path.is_file()))
@@ -67,21 +67,22 @@ def main() -> None:
 
 def _task(config, folder: Path, mesh):
     """The teacher on the log that stage prepare left in ``folder``, never validated."""
-    import numpy as np
     import pyarrow.parquet as pq
 
     from rexjax.artifacts.store import Artifact
-    from rexjax.models import recommender
     from rexjax.pipeline.stages import inputs
-    from rexjax.training import loop, objectives
+    from rexjax.training import loop
+    from rexjax.training.catalogue import Catalogue
 
     items = pq.read_table(folder / "items.parquet").num_rows
-    log = inputs.prepared(Artifact(folder, {"metrics": {"items": items}}))
-    model = recommender.member(config.teacher, LENGTH)
-    catalogue = inputs.catalogue(log, np.zeros((log.items, 0), np.float32))
-    batches = inputs.without_lists(inputs.epochs(log, config, BATCH, mesh))
-    objective = objectives.of_teacher(model, config.teacher)
-    return loop.Task("teacher", model, objective, batches, lambda _: {"ndcg@10": 0.0}, catalogue)
+    data = inputs.training_data(config, {"prepare": Artifact(folder, {"metrics": {"items": items}})})
+    recipe, labels = config.teacher.recipe(LENGTH), data.epochs(0, BATCH, mesh)
+
+    def epoch(number: int, first: int):
+        return ((batch, None) for batch in labels(number, first))
+
+    catalogue = Catalogue(data.vectors, data.popularity)
+    return loop.Task("teacher", recipe.recommender, recipe.objective, epoch, lambda _: {"ndcg@10": 0.0}, catalogue)
 
 
 if __name__ == "__main__":

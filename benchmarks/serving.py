@@ -27,7 +27,7 @@ import numpy as np
 
 from benchmarks import record
 
-ITEMS, WIDTH, LENGTH, HISTORY, KERNELS, HIDDEN = 100_000, 64, 50, 20, 4, 128
+ITEMS, WIDTH, LENGTH, HISTORY, PROFILES, HIDDEN = 100_000, 64, 50, 20, 4, 128
 BOUND = 0.025
 """Seconds that the 99th percentile may take."""
 SUSTAINED = "requests a second with p99 at most 25 ms"
@@ -87,21 +87,21 @@ def export_bundle(work: Path, seed: int = 0, items: int = ITEMS) -> None:
 
     from rexjax.artifacts import store
     from rexjax.compression import quantize
-    from rexjax.config.schema import Student
+    from rexjax.config import Pooled
     from rexjax.models import recommender
     from rexjax.models.served import flatten
     from rexjax.retrieval import index
     from rexjax.serving import export
 
-    settings = Student(width=WIDTH, kernels=KERNELS, hidden=HIDDEN)
-    student, folder = recommender.student(settings, LENGTH), work / "run" / "index"
+    model = Pooled(width=WIDTH, profiles=PROFILES, hidden=HIDDEN)
+    student, folder = model.recommender(LENGTH), work / "run" / "index"
     folder.mkdir(parents=True)
     params = nn.unbox(student.init(jax.random.key(2 * seed), 0))
     params["rows"] = jax.random.normal(jax.random.key(2 * seed + 1), (items, WIDTH))
     served = recommender.serve(student, params, np.zeros((items, 0), np.float32), items)
     names = {"item_id": [f"item-{i}" for i in range(items)], "title": [f"Title of item {i}" for i in range(items)]}
     pq.write_table(pa.table(names), folder / "items.parquet")
-    index.write(folder, quantize.quantize(served, 8), settings, LENGTH, np.arange(items, 0, -1))
+    index.write(folder, model, quantize.quantize(served, 8), LENGTH, np.arange(items, 0, -1), name="student_int8")
     store.finish(folder, "benchmark", content={}, seconds=0.0, config={}, metrics={})
     export.write(work / "run", work / "bundle")
     np.savez(work / "peer.npz", **{name.replace("/", "."): leaf for name, leaf in flatten(served).items()})

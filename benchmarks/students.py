@@ -5,8 +5,8 @@
 The teacher is that of ``benchmarks.teachers`` (trained if it is not there) for ``--teacher-seed``. For each seed a
 student, its control without teacher, a small sequential student (HSTU's blocks, as wide) and, with ``--ablate``,
 students with one part of the training left out are trained with the config's settings; each student is compressed to
-every point of the config and to the best ones of 64, 32 and 16 bytes an item (chosen on the first seed's validation, as
-by ``rexjax compress --budget``). The control is trained twice: with the student's settings, and, where others do it
+every variant of the config and to the best ones of 64, 32 and 16 bytes an item (chosen on the first seed's validation,
+as by ``rexjax compress --budget``). The control is trained twice: with the student's settings, and, where others do it
 good, with its own (``TUNED``). All rank the whole catalogue on test; differences are paired over users, and over seeds
 where there are several. ``--split cold_items`` holds a twentieth of the items out of training altogether and tests on
 them.
@@ -20,30 +20,28 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 
 from benchmarks import record, teachers
 from rexjax.artifacts import classes, hashing
 from rexjax.artifacts.store import Artifact
 from rexjax.compression import variants
-from rexjax.config.schema import Config
-from rexjax.distillation import teacher_lists
-from rexjax.evaluation import significance
+from rexjax.config import Config, Transformer
+from rexjax.distillation import teacher_top_k
+from rexjax.evaluation import ranking, significance
+from rexjax.evaluation.models import cost_of, top_lists
 from rexjax.evaluation.ranking import Requests, Result
-from rexjax.models import recommender
+from rexjax.models.scorer import Scorer
 from rexjax.pipeline import budget
 from rexjax.pipeline.budget import Budget
 from rexjax.pipeline.stages import distill, evaluate, inputs
-from rexjax.retrieval import scorer
-from rexjax.retrieval.scorer import Scorer
 
 BYTES = (64, 32, 16)
 CUTS = (1, 3, 10)
 TUNED = {
-    "beauty": {"temperature": 0.1},
-    "sports": {"temperature": 0.1},
-    "online_retail": {"temperature": 0.27, "training": {"weight_decay": 0.04}},
+    "beauty": {"model": {"temperature": 0.1}},
+    "sports": {"model": {"temperature": 0.1}},
+    "online_retail": {"model": {"temperature": 0.27, "training": {"weight_decay": 0.04}}},
 }
 """What the control has otherwise than the student, chosen on validation: on Beauty among temperatures (.05, .1, .14),
 dropout (.3, .5), profiles and hidden width; on Sports this temperature alone was tried beside the student's;
@@ -57,7 +55,7 @@ def main() -> None:
     parser.add_argument("sets", nargs="+", choices=sorted(teachers.SETS), help="which logs")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="one student and one control each")
     parser.add_argument("--teacher-seed", type=int, default=0, help="of the one teacher")
-    parser.add_argument("--quick", action="store_true", help="students, controls, int8 and the served point alone")
+    parser.add_argument("--quick", action="store_true", help="students, controls, int8 and the served variant alone")
     parser.add_argument("--ablate", action="store_true", help="also students with one part left out")
     parser.add_argument(
         "--split", choices=["leave_one_out", "global_time", "cold_items"], default="", help="--data.split"
@@ -81,12 +79,10 @@ class _Set:
         variant = teachers.Variant(name, "", split, data)
         self.name, self.case = name, variant.label
         self.config, self.artifacts = variant.trained(teacher_seed, text=True)
-        self.log = inputs.prepared(self.artifacts["prepare"])
-        self.asked = evaluate.requests_of(self.log, "test", self.config)
-        self.teacher = scorer.model(
-            recommender.teacher(self.config.teacher, self.config.data.length),
-            inputs.served(self.artifacts["teacher"].folder / "model"),
-        )
+        self.data = inputs.training_data(self.config, self.artifacts)
+        self.asked = inputs.requests_of(self.data, "test")
+        state = inputs.fitted(self.artifacts["teacher"].folder / "model", self.config.teacher)
+        self.teacher = self.config.teacher.scorer(state)
         self.of_teacher = self._ranked("teacher", self.teacher, self.asked)
 
     def rows(self, seeds: list[int], ablate: bool, quick: bool) -> list[dict[str, Any]]:
@@ -114,7 +110,7 @@ class _Set:
         return found + self._short(students[seeds[0]]) + self._compressed(students, quick) + self._baselines()
 
     def _sequential(self, seeds: list[int]) -> dict[str, Any]:
-        config = replace(self.config, student=replace(self.config.student, encoder="hstu"))
+        config = replace(self.config, student=replace(self.config.student, model=_sequential(self.config)))
         folders = [self._distilled(config, seed, ("student",)) for seed in seeds]
         models = [self._model(config, folder / "student") for folder in folders]
         return self._row("sequential", [self._ranked("sequential", model, self.asked) for model in models], models[0])
@@ -125,24 +121,24 @@ class _Set:
         about = " ".join([str(seed), *hashing.differences(plain, own)])
         folder = self.artifacts["teacher"].folder / f"student {re.sub(r'[^a-z0-9._-]+', ' ', about).strip()}"
         folder.mkdir(exist_ok=True)
-        teacher_lists.share(folder, folder.with_name("lists"), config.student, seed)
+        teacher_top_k.share(folder, folder.with_name("lists"), config.student, seed)
         if not (folder / "metrics.json").exists():
             metrics = distill.run(replace(config, seed=seed), folder, self.artifacts, models)
             (folder / "metrics.json").write_text(json.dumps(metrics))
         return folder
 
     def _model(self, config: Config, folder: Path) -> Scorer:
-        return scorer.model(recommender.student(config.student, config.data.length), inputs.served(folder))
+        return config.student.model.scorer(inputs.fitted(folder, config.student.model))
 
     def _ranked(self, name: str, model: Scorer, asked: Requests) -> Result:
-        return evaluate.rank(name, model, asked, (10,))
+        return ranking.evaluate(model, asked, ks=(10,), description=f"ranking, {name}")
 
     def _per_user(self, folder: Path, config: Config | None = None) -> np.ndarray:
         model = self._model(config or self.config, folder)
         return self._ranked(folder.name, model, self.asked).per_user["ndcg@10"]
 
     def _row(self, model: str, results: list[Result], one: Scorer) -> dict[str, Any]:
-        cost = evaluate.cost_of(one, self.config, self.log.items)
+        cost = cost_of(one, self.data.length, self.config.evaluate.latency_repeats, self.config.seed)
         row = {"dataset": self.name, "case": self.case, "model": model, "seeds": len(results)}
         row |= {metric: float(np.mean([result.means[metric] for result in results])) for metric in _METRICS}
         own = np.mean([result.per_user["ndcg@10"] for result in results], 0)
@@ -194,15 +190,15 @@ class _Set:
         artifacts = self.artifacts | {"distill": Artifact(folder, {"hash": folder.name})}
         return budget.trials(config, folder / "budget", artifacts, print)
 
-    def _smaller(self, trial: budget.Trials, point: variants.Point) -> Scorer:
+    def _smaller(self, trial: budget.Trials, point: variants.Variant) -> Scorer:
         trial.train(point)
-        own = recommender.student(replace(self.config.student, width=point.width), self.config.data.length)
-        return scorer.model(own, variants.quantized(trial.model(point), point))
+        own = replace(self.config.student.model, width=point.width)
+        return own.scorer(variants.quantized_state(trial.model(point), point))
 
-    def _points(self, trial: budget.Trials, quick: bool) -> list[tuple[str, variants.Point]]:
+    def _points(self, trial: budget.Trials, quick: bool) -> list[tuple[str, variants.Variant]]:
         config = self.config
-        names = dict.fromkeys(("int8", config.compress.served) if quick else (*config.compress.points, "half"))
-        named = [("", variants.parse(name, config.student.width)) for name in names]
+        names = dict.fromkeys(("int8", config.compress.serve) if quick else (*config.compress.variants, "half"))
+        named = [("", variants.parse(name, config.student.model.width)) for name in names]
         if quick:
             return named
         for size in BYTES:
@@ -210,18 +206,28 @@ class _Set:
                 trial.train(point) for point in budget.candidates(config, Budget("bytes_per_item", size), trial.cost)
             ]
             best = max(tried, key=lambda one: one.ndcg)
-            named.append((f"{size} bytes: ", variants.parse(best.name, config.student.width)))
+            named.append((f"{size} bytes: ", variants.parse(best.name, config.student.model.width)))
         return named
 
     def _lists(self, model: Scorer) -> np.ndarray:
         """The first ten items for the first 4,096 users: int32 [U, 10]."""
-        answer, asked = jax.jit(scorer.answer(model, 10)), self.asked
-        seen = evaluate.ranking.padded(asked.seen_items, asked.seen_offsets, np.arange(len(asked.histories))[:4096])
-        return np.asarray(answer(model.served, asked.histories[:4096], seen, asked.times[:4096])[1])
+        asked, most = self.asked, min(4096, len(self.asked.histories))
+        first = asked._replace(
+            histories=asked.histories[:most],
+            seen_offsets=asked.seen_offsets[: most + 1],
+            times=None if asked.times is None else asked.times[:most],
+        )
+        return top_lists(model, first)
 
     def _baselines(self) -> list[dict[str, Any]]:
-        models = evaluate.baselines(self.log, self.artifacts["encode"])
+        models = evaluate.models_of(self.config, {"baselines": self.artifacts["baselines"]})
         return [self._row(name, [self._ranked(name, model, self.asked)], model) for name, model in models.items()]
+
+
+def _sequential(config: Config) -> Transformer:
+    """A student with one of HSTU's blocks that is otherwise as the config's."""
+    same = ("width", "dropout", "time", "temperature", "logit_adjustment", "training")
+    return Transformer(layers=1, block="hstu", **{name: getattr(config.student.model, name) for name in same})
 
 
 def _changed(config: Any, changes: dict[str, Any]) -> Any:
@@ -242,14 +248,16 @@ def _ablations(config: Config) -> dict[str, Config]:
     """The same students with one part of what they are taught left out."""
     student = config.student
     parts = {
-        "without the label": {"list_weight": (1.0,)},
-        "without the prior": {"prior": 0.0},
-        "without further rounds": {"rounds": 0},
-        "without ranking": {"ranking_weight": 0.0},
+        "without the label": {"teacher_weight": (1.0,)},
+        "without logit adjustment": {"model": {"logit_adjustment": 0.0}},
+        "without augmented rounds": {"augmented_rounds": 0},
         "without alignment": {"alignment_weight": 0.0},
-        "without schedules": {"list_weight": student.list_weight[:1], "list_temperature": student.list_temperature[:1]},
+        "without schedules": {
+            "teacher_weight": student.teacher_weight[:1],
+            "teacher_temperature": student.teacher_temperature[:1],
+        },
     }
-    made = {name: replace(config, student=replace(student, **part)) for name, part in parts.items()}
+    made = {name: replace(config, student=_changed(student, part)) for name, part in parts.items()}
     return {name: other for name, other in made.items() if other != config}
 
 

@@ -4,9 +4,10 @@
 
 Each seed is trained with the config's own settings, its best epoch chosen on validation, and ranked on test: the whole
 catalogue, seen items filtered. ``--without text`` trains each seed again without the items' text and gives the
-difference, paired over users, overall and for targets among the rarest fifth of the items. ``--pooled`` puts as many
-members beside the transformers that pool a history as the student does. ``--split global_time`` holds out what lies
-behind two moments instead of each user's last two items. A teacher that is trained already is only ranked again.
+difference, paired over users, overall and for targets among the rarest fifth of the items. ``--pooled`` blends the
+teacher's transformers with as many models that pool a history as the student does. ``--split global_time`` holds out
+what lies behind two moments instead of each user's last two items. A teacher that is trained already is only ranked
+again.
 """
 
 import argparse
@@ -22,23 +23,21 @@ import numpy as np
 
 from benchmarks import record
 from rexjax.artifacts.store import Artifact
+from rexjax.config import Blend, Config, Model, Pooled, Transformer
 from rexjax.config import schema as configs
-from rexjax.config.schema import Config, Teacher
-from rexjax.evaluation import requests, significance
-from rexjax.models import recommender
+from rexjax.evaluation import ranking, significance
 from rexjax.pipeline import runner, sweep
 from rexjax.pipeline.stages import evaluate, inputs, teacher
-from rexjax.retrieval import scorer
 
 SETS = {
-    "beauty": ("configs/amazon.py", "amazon-beauty", {}),
-    "sports": ("configs/amazon.py", "amazon-sports", {"members": 2}),  # half the members, as the bar is lower
-    "toys": ("configs/amazon.py", "amazon-toys", {"members": 2}),
-    "movielens": ("configs/movielens.py", "ml-1m", {}),
-    "online_retail": ("configs/online_retail.py", "online_retail", {}),
-    "quickstart": ("configs/quickstart.py", "", {}),
+    "beauty": ("configs/amazon.py", "amazon-beauty", 0),
+    "sports": ("configs/amazon.py", "amazon-sports", 2),  # half the members, as the bar is lower
+    "toys": ("configs/amazon.py", "amazon-toys", 2),
+    "movielens": ("configs/movielens.py", "ml-1m", 0),
+    "online_retail": ("configs/online_retail.py", "online_retail", 0),
+    "quickstart": ("configs/quickstart.py", "", 0),
 }
-"""Config, folder, and what the teacher has otherwise than in the config."""
+"""Config, folder, and how many of the teacher's members are trained; 0: all."""
 RUNS = Path("runs/teachers")
 _METRICS = ("ndcg@10", "recall@10")
 
@@ -49,8 +48,8 @@ def main() -> None:
     parser.add_argument("sets", nargs="+", choices=sorted(SETS), help="which logs")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="one training each")
     parser.add_argument("--without", choices=["", "text"], default="", help="train each seed again without it")
-    parser.add_argument("--pooled", action="store_true", help="with as many members that pool as transformers")
-    parser.add_argument("--time", choices=["none", "history", "query"], default="", help="as --teacher.time")
+    parser.add_argument("--pooled", action="store_true", help="blended with as many models that pool")
+    parser.add_argument("--time", choices=["none", "history", "query"], default="", help="the teacher's time")
     parser.add_argument(
         "--split", choices=["leave_one_out", "global_time", "cold_items"], default="", help="as --data.split"
     )
@@ -92,14 +91,15 @@ class Variant:
     """One log with one choice of split, time and members."""
 
     def __init__(self, name: str, moment: str, split: str, data: str, pooled: bool = False) -> None:
-        file, folder, otherwise = SETS[name]
+        file, folder, members = SETS[name]
         config = configs.load(file)
         log = replace(config.data, path=str(Path(data) / folder) if folder else "", split=split or config.data.split)
         log = replace(log, holdout=0.05) if split == "cold_items" else log
-        model = replace(config.teacher, time=moment or config.teacher.time, **otherwise)
-        model = _with_pooled(model) if pooled else model
+        transformers = _members(config.teacher)[: members or None]
+        transformers = [replace(member, time=moment or member.time) for member in transformers]
+        model = _blend([*transformers, *map(_pooled, transformers)] if pooled else transformers)
         self.name, self.config = name, replace(config, data=log, teacher=model)
-        self.label = f"{log.split}, time {model.time}" + (", pooled members" if pooled else "")
+        self.label = f"{log.split}, time {transformers[0].time}" + (", pooled members" if pooled else "")
 
     def test(self, seed: int, *, text: bool) -> _Tested:
         """Trains, if that is left to do, and ranks."""
@@ -112,42 +112,53 @@ class Variant:
         config = self.config if text else _without_text(self.config)
         place = RUNS / self.name / config.data.split / ("text" if text else "ids")
         config = replace(config, workdir=str(place))
-        made = runner.run(config, ("prepare", "encode"), update=True, say=print)
+        made = runner.run(config, ("prepare", "encode", "baselines"), update=True, say=print)
         artifacts = {outcome.stage: outcome.artifact for outcome in made}
         seeded = replace(config, seed=seed)
-        folder = place / f"teacher {sweep.trial_key(seeded, config.teacher, artifacts)}"
+        needed = {stage: artifacts[stage] for stage in teacher.STAGE.needs}
+        folder = place / f"teacher {sweep.trial_key(seeded, config.teacher, needed)}"
         folder.mkdir(exist_ok=True)
         done = folder / "done.json"
         if not done.exists():
             started = time.monotonic()
-            teacher.run(seeded, folder, artifacts)
+            teacher.run(seeded, folder, needed)
             done.write_text(json.dumps({"seconds": time.monotonic() - started}))
         return config, artifacts | {"teacher": Artifact(folder, {"hash": folder.name})}
 
 
-def _with_pooled(teacher: Teacher) -> Teacher:
-    own = teacher.blocks * (teacher.members // len(teacher.blocks))
-    return replace(teacher, members=2 * teacher.members, blocks=own + ("pooled",) * teacher.members)
+def _members(teacher: Model) -> list[Transformer]:
+    members = teacher.members if isinstance(teacher, Blend) else (teacher,)
+    return [member for member in members if isinstance(member, Transformer)]
+
+
+def _blend(members: list[Model]) -> Model:
+    if len(members) == 1:
+        return members[0]
+    return Blend(members=tuple(members), weights=(1 / len(members),) * len(members), standardized=False)
+
+
+def _pooled(member: Transformer) -> Pooled:
+    """As wide, and trained alike; its scores are cosines."""
+    same = ("width", "dropout", "time", "activations", "fusion", "training")
+    settings = {name: getattr(member, name) for name in same}
+    return Pooled(**settings, temperature=member.temperature or 0.1, profiles=8, hidden=2 * member.width)
 
 
 def _without_text(config: Config) -> Config:
-    return replace(config, data=replace(config.data, text=()), encode=replace(config.encode, words=0))
+    return replace(config, data=replace(config.data, text=()), encode=replace(config.encode, tfidf_width=0))
 
 
 def _rank(config: Config, artifacts: dict[str, Any], folder: Path, seconds: float) -> _Tested:
-    log = inputs.prepared(artifacts["prepare"])
-    model = recommender.teacher(config.teacher, config.data.length)
-    model = scorer.model(model, inputs.served(folder / "model"))
-    results, asked = {}, {}
-    for part in ("valid", "test"):
-        asked[part], _ = requests.build(log.histories, part, items=log.items, length=config.data.length)
-        results[part] = evaluate.rank(f"teacher, {part}", model, asked[part], (10,))
-    for name, baseline in evaluate.baselines(log, artifacts["encode"]).items():
-        results[name] = evaluate.rank(name, baseline, asked["test"], (10,))
-    rank = np.empty(log.items, int)
-    rank[np.argsort(log.popularity, kind="stable")] = np.arange(log.items)
+    data = inputs.training_data(config, artifacts)
+    model = config.teacher.scorer(inputs.fitted(folder / "model", config.teacher))
+    asked = {part: inputs.requests_of(data, part) for part in ("valid", "test")}
+    results = {part: ranking.evaluate(model, asked[part], ks=(10,), description=f"teacher, {part}") for part in asked}
+    for name, baseline in evaluate.models_of(config, {"baselines": artifacts["baselines"]}).items():
+        results[name] = ranking.evaluate(baseline, asked["test"], ks=(10,), description=name)
+    rank = np.empty(data.items, int)
+    rank[np.argsort(data.popularity, kind="stable")] = np.arange(data.items)
     first = asked["test"].target_items[asked["test"].target_offsets[:-1]]
-    return _Tested(results, rank[first] < log.items // 5, seconds)
+    return _Tested(results, rank[first] < data.items // 5, seconds)
 
 
 def _difference(ours: _Tested, other: _Tested) -> list[dict[str, Any]]:

@@ -99,7 +99,7 @@ def _loss(kind: str) -> dict[str, float]:
 
 def _batches(name: str, folder: str) -> tuple[list[Any], int]:
     """The first batches of an epoch, and the number of items."""
-    from rexjax.config.schema import Columns, Config, Data, Files
+    from rexjax.config import Columns, Config, Data, Files
     from rexjax.data import batches, histories
     from rexjax.pipeline.stages import prepare
 
@@ -123,19 +123,17 @@ def _rexjax(name: str, folder: str) -> dict[str, float]:
     import jax
     import jax.numpy as jnp
 
-    from rexjax.config.schema import Teacher, Training
-    from rexjax.models import recommender
+    from rexjax.config import Training, Transformer
     from rexjax.runtime.mesh import make_mesh
-    from rexjax.training import objectives, state, step
+    from rexjax.training import state, step
     from rexjax.training.catalogue import Catalogue, place
     from rexjax.training.multi_step import make_run, stretches
 
     batches, items = _batches(name, folder)
-    training = Training(batch=len(batches[0].items))
-    teacher = Teacher(width=WIDTH, layers=LAYERS, heads=HEADS, dropout=DROPOUT, training=training)
-    mesh, model = make_mesh(1, 1), recommender.member(teacher, batches[0].items.shape[1])
-    objective = objectives.full_softmax(model)
-    table = model.table(items, training, objective.sparse)
+    training = Training(batch=len(batches[0].items), warmup=100)
+    teacher = Transformer(width=WIDTH, layers=LAYERS, heads=HEADS, dropout=DROPOUT, training=training)
+    mesh, (model, objective, *_) = make_mesh(1, 1), teacher.recipe(batches[0].items.shape[1])
+    table = state.item_table(model, items, training, objective.sparse)
     about = {"seed": 0, "text_width": 0, "mesh": mesh}
     constants = place(Catalogue(np.zeros((items, 0), np.float32), np.ones(items, np.int64)), table, mesh)
     run = make_run(step.make_step(objective, model, training, table, **about))

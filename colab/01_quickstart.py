@@ -16,7 +16,7 @@ from importlib.util import find_spec
 
 REPOSITORY = "git+https://github.com/OWNER/rexjax"  # put the address of your copy here
 if find_spec("rexjax") is None:
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", f"rexjax[minilm] @ {REPOSITORY}"], check=True)
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", f"rexjax[all] @ {REPOSITORY}"], check=True)
 
 # %% [markdown]
 # ## The config
@@ -24,7 +24,19 @@ if find_spec("rexjax") is None:
 # One frozen dataclass a stage. What is not named keeps its default; a name that does not exist is an error.
 
 # %%
-from rexjax.config import Columns, Compress, Config, Data, Encode, Evaluate, Shop, Student, Teacher, Training
+from rexjax.config import (
+    Columns,
+    Compress,
+    Config,
+    Data,
+    Encode,
+    Evaluate,
+    Pooled,
+    Shop,
+    Student,
+    Training,
+    Transformer,
+)
 
 training = Training(epochs=10, batch=32, learning_rate=3e-3, warmup=30)
 config = Config(
@@ -36,16 +48,16 @@ config = Config(
         length=32,
     ),
     encode=Encode(width=64),
-    teacher=Teacher(width=64, training=training),
-    student=Student(width=32, training=training),
-    compress=Compress(points=("int8",)),
+    teacher=Transformer(width=64, training=training),
+    student=Student(model=Pooled(width=32, training=training)),
+    compress=Compress(variants=("int8",)),
     evaluate=Evaluate(latency_repeats=50, resamples=1000),
 )
 
 # %% [markdown]
 # ## The run
 #
-# Seven stages; each leaves one folder in `runs/shop`. Run the cell again and every stage is skipped: nothing has
+# Eight stages; each leaves one folder in `runs/shop`. Run the cell again and every stage is skipped: nothing has
 # changed. Stop it halfway and it goes on where it was.
 
 # %%
@@ -65,9 +77,9 @@ done = {outcome.stage: outcome.artifact for outcome in outcomes}
 import matplotlib.pyplot as plt
 
 from rexjax.evaluation.pictures import draw_curves, draw_frontier, draw_map, dress, frontier_points
+from rexjax.pipeline.stages import evaluate
 
-curves = {"teacher": done["teacher"].metrics["curve"]}
-curves |= {name: done["distill"].metrics[name]["curve"] for name in ("student", "control")}
+curves = evaluate.curves_of(done)
 figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.4), dpi=80, layout="constrained")
 dress(left, "epoch", "training loss")
 dress(right, "epoch", "NDCG@10, validation")
@@ -112,8 +124,8 @@ from rexjax.retrieval import index
 
 found = index.read(done["index"].folder)
 figure, (left, right) = plt.subplots(1, 2, figsize=(13, 4.6), dpi=75)
-draw_map(left, inputs.content_vectors(done["encode"]), found.categories)
-draw_map(right, dequantize(found.scorer.served.items), found.categories, found.titles)
+draw_map(left, inputs.content(done["encode"])["text"], found.categories)
+draw_map(right, dequantize(found.scorer.state.items), found.categories, found.titles)
 left.set_title("titles, as the language model reads them")
 _ = right.set_title("the student, after training")
 # %% [markdown]
@@ -132,7 +144,7 @@ pd.DataFrame(index.recommend(found, history, k=8)).round(3)
 # ## Try next
 #
 # - Other three articles, in another order: the latest counts most.
-# - `Student(width=16)` with `workdir="runs/narrow"`: how far left does the student move, and how far down?
+# - `Pooled(width=16)` with `workdir="runs/narrow"`: how far left does the student move, and how far down?
 # - `Shop(users=3000, items=1000, interactions=60_000)`: as large as the README's quickstart, whose student keeps all of
 #   its teacher's NDCG@10.
 # - `runs/shop/evaluate/report.html` holds all of this on one page.

@@ -15,7 +15,7 @@ from importlib.util import find_spec
 
 REPOSITORY = "git+https://github.com/OWNER/rexjax"  # put the address of your copy here
 if find_spec("rexjax") is None:
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", f"rexjax[minilm] @ {REPOSITORY}"], check=True)
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", f"rexjax[all] @ {REPOSITORY}"], check=True)
 
 # %% [markdown]
 # ## The files
@@ -52,7 +52,7 @@ pd.read_csv(folder / "items.csv").head(3)
 
 # %%
 # %%writefile mine.py
-from rexjax.config import Columns, Compress, Config, Data, Encode, Files, Student, Teacher, Training
+from rexjax.config import Columns, Compress, Config, Data, Encode, Files, Pooled, Student, Training, Transformer
 
 
 def get_config():
@@ -62,9 +62,9 @@ def get_config():
         workdir="runs/mine",
         data=Data(source=Files(), path="my_folder", columns=columns, text=("title",), strict=False, length=32),
         encode=Encode(width=64),
-        teacher=Teacher(training=training),
-        student=Student(training=training),
-        compress=Compress(points=("int8",)),
+        teacher=Transformer(training=training),
+        student=Student(model=Pooled(training=training)),
+        compress=Compress(variants=("int8",)),
     )
 
 
@@ -81,7 +81,7 @@ def get_config():
 # ## Run
 #
 # Stage *prepare* is not made again: nothing has changed. Any key of the config can also be set behind the command, such
-# as `--student.width 16 --workdir runs/narrow`.
+# as `--student.model.width 16 --workdir runs/narrow`.
 
 # %% language="bash"
 # rexjax run mine.py
@@ -95,9 +95,9 @@ import matplotlib.pyplot as plt
 
 from rexjax.artifacts import store
 from rexjax.evaluation.pictures import draw_curves, dress
+from rexjax.pipeline.stages import evaluate
 
-curves = {"teacher": store.read(Path("runs/mine/teacher")).metrics["curve"]}
-curves |= {name: store.read(Path("runs/mine/distill")).metrics[name]["curve"] for name in ("student", "control")}
+curves = evaluate.curves_of({stage: store.read(Path("runs/mine") / stage) for stage in ("teacher", "distill")})
 figure, axes = plt.subplots(figsize=(5.5, 3), dpi=80, layout="constrained")
 draw_curves(axes, curves, "ndcg@10")
 dress(axes, "epoch", "NDCG@10, validation")

@@ -16,7 +16,7 @@ from importlib.util import find_spec
 
 REPOSITORY = "git+https://github.com/OWNER/rexjax"  # put the address of your copy here
 if find_spec("rexjax") is None:
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", f"rexjax[minilm,plan] @ {REPOSITORY}"], check=True)
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", f"rexjax[all,plan] @ {REPOSITORY}"], check=True)
 
 # %% [markdown]
 # Eight devices have to be asked for before jax is imported; if it is already, restart the kernel.
@@ -122,7 +122,7 @@ print(f"rows that moved: {(one != before).any(1).sum():,}; different ids in the 
 
 # %%
 # %%writefile pod.py
-from rexjax.config import Config, Data, Files, Rows, Student, Teacher, Training
+from rexjax.config import Config, Data, Files, Pooled, Rows, Student, Training, Transformer
 
 
 def get_config():
@@ -130,8 +130,8 @@ def get_config():
     return Config(
         workdir="runs/pod",
         data=Data(source=Files(), path="data", text=(), length=32),
-        teacher=Teacher(width=128, layers=1, loss="sampled_softmax", negatives=256, training=training),
-        student=Student(width=32, training=training),
+        teacher=Transformer(width=128, layers=1, loss="sampled_softmax", negatives=256, training=training),
+        student=Student(model=Pooled(width=32, training=training)),
     )
 
 

@@ -15,10 +15,22 @@ from importlib.util import find_spec
 
 REPOSITORY = "git+https://github.com/OWNER/rexjax"  # put the address of your copy here
 if find_spec("rexjax") is None:
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", f"rexjax[minilm,serve] @ {REPOSITORY}"], check=True)
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", f"rexjax[all] @ {REPOSITORY}"], check=True)
 
 # %%
-from rexjax.config import Columns, Compress, Config, Data, Encode, Evaluate, Shop, Student, Teacher, Training
+from rexjax.config import (
+    Columns,
+    Compress,
+    Config,
+    Data,
+    Encode,
+    Evaluate,
+    Pooled,
+    Shop,
+    Student,
+    Training,
+    Transformer,
+)
 
 training = Training(epochs=10, batch=32, learning_rate=3e-3, warmup=30)
 config = Config(
@@ -30,9 +42,9 @@ config = Config(
         length=32,
     ),
     encode=Encode(width=64),
-    teacher=Teacher(width=64, training=training),
-    student=Student(width=32, training=training),
-    compress=Compress(points=("int8",), training=Training(epochs=3, batch=32, learning_rate=5e-4, decay_steps=-1)),
+    teacher=Transformer(width=64, training=training),
+    student=Student(model=Pooled(width=32, training=training)),
+    compress=Compress(variants=("int8",), training=Training(epochs=3, batch=32, learning_rate=5e-4, decay_steps=-1)),
     evaluate=Evaluate(latency_repeats=50, resamples=1000),
 )
 
@@ -45,7 +57,7 @@ config = Config(
 # %%
 from rexjax import run
 
-_ = run(config, ("prepare", "encode", "teacher", "distill"), update=False, say=print)
+_ = run(config, ("prepare", "encode", "baselines", "teacher", "distill"), update=False, say=print)
 # %% [markdown]
 # ## Compress to a budget
 #

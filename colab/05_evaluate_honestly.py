@@ -14,18 +14,18 @@ from importlib.util import find_spec
 
 REPOSITORY = "git+https://github.com/OWNER/rexjax"  # put the address of your copy here
 if find_spec("rexjax") is None:
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", f"rexjax[minilm] @ {REPOSITORY}"], check=True)
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", f"rexjax[all] @ {REPOSITORY}"], check=True)
 
 # %%
-from rexjax.config import Config, Data, Encode, Shop, Student, Teacher, Training
+from rexjax.config import Config, Data, Encode, Pooled, Shop, Student, Training, Transformer
 
 training = Training(epochs=10, batch=32, learning_rate=3e-3, warmup=30)
 config = Config(
     workdir="runs/leave_one_out",
     data=Data(source=Shop(users=1500, items=400, interactions=30_000), strict=False, length=32),
     encode=Encode(width=64),
-    teacher=Teacher(width=64, training=training),
-    student=Student(width=32, training=training),
+    teacher=Transformer(width=64, training=training),
+    student=Student(model=Pooled(width=32, training=training)),
 )
 
 # %% [markdown]
@@ -43,11 +43,9 @@ from rexjax import run
 by_time = replace(config, workdir="runs/global_time", data=replace(config.data, split="global_time"))
 splits = {"leave-one-out": config, "global time": by_time}
 quiet = {"update": False, "say": lambda line: None}
+stages = ("prepare", "encode", "baselines", "teacher", "distill")
 done = {
-    name: {
-        outcome.stage: outcome.artifact for outcome in run(own, ("prepare", "encode", "teacher", "distill"), **quiet)
-    }
-    for name, own in splits.items()
+    name: {outcome.stage: outcome.artifact for outcome in run(own, stages, **quiet)} for name, own in splits.items()
 }
 
 # %% [markdown]
@@ -59,15 +57,16 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
+from rexjax.evaluation import ranking
 from rexjax.evaluation.pictures import dress
 from rexjax.evaluation.significance import bootstrap_mean, paired_bootstrap
 from rexjax.pipeline.stages import evaluate, inputs
 
-logs = {name: inputs.prepared(artifacts["prepare"]) for name, artifacts in done.items()}
-models = {name: evaluate.models_of(own, done[name], logs[name]) for name, own in splits.items()}
-asked = {name: evaluate.requests_of(logs[name], "test", own) for name, own in splits.items()}
+logs = {name: inputs.training_data(own, done[name]) for name, own in splits.items()}
+models = {name: evaluate.models_of(own, done[name]) for name, own in splits.items()}
+asked = {name: inputs.requests_of(log, "test") for name, log in logs.items()}
 results = {
-    split: {name: evaluate.rank(name, model, asked[split], (10,)) for name, model in models[split].items()}
+    split: {name: ranking.evaluate(model, asked[split], ks=(10,)) for name, model in models[split].items()}
     for split in splits
 }
 
@@ -138,7 +137,7 @@ curves = {name: [] for name in models["leave-one-out"]}
 for count in negatives:
     few = sampled(asked["leave-one-out"], items, count, seed=0)
     for name, model in models["leave-one-out"].items():
-        curves[name].append(evaluate.rank(name, model, few, (10,)).means["ndcg@10"])
+        curves[name].append(ranking.evaluate(model, few, ks=(10,)).means["ndcg@10"])
 
 # %%
 figure, (left, right) = plt.subplots(1, 2, figsize=(11, 3.4), dpi=80, layout="constrained")

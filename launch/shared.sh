@@ -28,5 +28,5 @@ find_rexjax() {
   local own
   own=$(dirname "${BASH_SOURCE[0]}")/../.venv/bin
   command -v rexjax >/dev/null || [ ! -x "$own/rexjax" ] || PATH=$(cd "$own" && pwd):$PATH
-  command -v rexjax >/dev/null || fail 2 "no rexjax on PATH: pip install 'rexjax[plan]', or activate the environment that has it"
+  command -v rexjax >/dev/null || fail 2 "no rexjax on PATH: pip install 'rexjax[all,plan]', or activate the environment that has it"
 }

@@ -1,6 +1,7 @@
 """The one exception that means: the user can mend this. And checks of settings that raise it."""
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
 
@@ -9,6 +10,24 @@ class UserError(Exception):
 
     The command line prints the message without a traceback and exits with code 2. Nothing already written is lost.
     """
+
+
+@contextlib.contextmanager
+def needs_extra(extra: str) -> Iterator[None]:
+    """Within it stand imports of packages that are installed with ``rexjax[extra]``.
+
+    Args:
+        extra: of ``[project.optional-dependencies]`` in pyproject.toml.
+
+    Raises:
+        UserError: a package is not installed; the sentence names it and the extra.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"the package {error.name} is not installed: run pip install 'rexjax[{extra}]', which brings it"
+        ) from error
 
 
 def check_range(part: Any, what: str, needed: str, fits: Callable[[Any], bool], *names: str) -> None:

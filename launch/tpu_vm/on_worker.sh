@@ -10,7 +10,7 @@ setup() {
   ! running || { echo "a run is going on here: nothing was installed"; return; }
   [ -x .local/bin/uv ] || python3 -m pip install -q --user uv
   [ -x rexjax/bin/python ] || .local/bin/uv venv -q --python 3.11 rexjax
-  .local/bin/uv pip install -q --python rexjax/bin/python "$2[minilm]" "jax[tpu]"
+  .local/bin/uv pip install -q --python rexjax/bin/python "$2[all]" "jax[tpu]"
   mount_bucket "$1"
 }
 

@@ -16,14 +16,16 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import ibis
-import ibis.expr.datatypes as dt
 import pyarrow as pa
 import pyarrow.parquet as pq
-from ibis import _
-from ibis.expr.types import Column, Table
 
-from rexjax.errors import UserError
+from rexjax.errors import UserError, needs_extra
+
+with needs_extra("data"):
+    import ibis
+    import ibis.expr.datatypes as dt
+    from ibis import _
+    from ibis.expr.types import Column, Table
 
 BATCH_ROWS = 1_000_000
 _SPARK = re.compile(r"pyspark$|local(\[.*\])?$|yarn$|spark://|k8s://")

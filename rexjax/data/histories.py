@@ -16,6 +16,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from rexjax.errors import needs_extra
+
 USERS_PER_RECORD = 512
 
 
@@ -72,7 +74,8 @@ def write(folder: Path, records: Any, **beam: Any) -> None:
         records: an iterable of Histories, in order; or ``rexjax.data.beam.Records``, whose workers write the files.
         beam: settings of TFDS's DownloadConfig for the latter.
     """
-    import tensorflow_datasets as tfds
+    with needs_extra("data"):
+        import tensorflow_datasets as tfds
 
     tensor = tfds.features.Tensor
     features = {
@@ -108,7 +111,8 @@ def write(folder: Path, records: Any, **beam: Any) -> None:
 
 def source(folder: Path) -> Any:
     """Random access to the records that ``write`` left in ``folder`` (a TFDS data source; len() and [])."""
-    import tensorflow_datasets as tfds
+    with needs_extra("data"):
+        import tensorflow_datasets as tfds
 
     return tfds.builder_from_directory(str(folder / "histories" / "1.0.0")).as_data_source("events")
 

@@ -7,14 +7,15 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-import ibis
-import ibis.expr.datatypes as dt
-from ibis import _
-from ibis.expr.types import Column, Table
-
 from rexjax.data.engines import count, fetch, numbered
 from rexjax.data.settings import Columns, Data
-from rexjax.errors import UserError
+from rexjax.errors import UserError, needs_extra
+
+with needs_extra("data"):
+    import ibis
+    import ibis.expr.datatypes as dt
+    from ibis import _
+    from ibis.expr.types import Column, Table
 
 _EPOCH = ibis.timestamp("1970-01-01", timezone="UTC")
 

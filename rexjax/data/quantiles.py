@@ -9,10 +9,13 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from ibis import _
-from ibis.expr.types import Table
 
 from rexjax.data.engines import fetch
+from rexjax.errors import needs_extra
+
+with needs_extra("data"):
+    from ibis import _
+    from ibis.expr.types import Table
 
 BUCKET_BITS = 20
 """A span is halved so many times at once: at most 2^BUCKET_BITS counts reach this machine."""

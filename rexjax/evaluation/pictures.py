@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rexjax.errors import needs_extra
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
@@ -44,7 +46,8 @@ def draw_frontier(axes: "Axes", points: Mapping[str, tuple[float, float]], gap: 
       points: NAME to (cost above 0, quality).
       gap: between two names, as a share of the axes' height.
     """
-    from matplotlib import colormaps
+    with needs_extra("pictures"):
+        from matplotlib import colormaps
 
     axes.set_xscale("log")
     axes.xaxis.set_minor_formatter("")  # of less than a decade it would name each step, one over the other
@@ -128,7 +131,8 @@ def draw_map(
       titles: of each item; none are written without.
       named: so many items, far from each other, have their titles written.
     """
-    from matplotlib import colormaps
+    with needs_extra("pictures"):
+        from matplotlib import colormaps
 
     centred = np.asarray(vectors, np.float64) - np.mean(vectors, 0)
     left, stretch, _ = np.linalg.svd(centred, full_matrices=False)

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rexjax.errors import needs_extra
 from rexjax.evaluation.pictures import draw_curves, draw_frontier, dress, frontier_points, plain
 
 if TYPE_CHECKING:
@@ -178,7 +179,8 @@ def abbreviate(value: float | None) -> str:
 
 
 def _axes(x: str, y: str, height: float = 3.6) -> tuple["Figure", "Axes"]:
-    from matplotlib.figure import Figure
+    with needs_extra("pictures"):
+        from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7.2, height), layout="constrained", facecolor="white")
     axes = figure.add_subplot()
@@ -203,7 +205,8 @@ def frontier_figure(points: Mapping[str, tuple[float, float]], x: str, y: str) -
 
 
 def _picture(figure: "Figure", title: str) -> str:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    with needs_extra("pictures"):
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     FigureCanvasAgg(figure)
     figure.axes[0].set_title(plain(title), fontsize=11, loc="left")

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from rexjax.artifacts import classes, hashing, lock, store
 from rexjax.config.schema import Config
 from rexjax.distillation.settings import Student
-from rexjax.errors import UserError
+from rexjax.errors import UserError, needs_extra
 from rexjax.families.base import Model
 from rexjax.pipeline import runner
 
@@ -204,7 +204,8 @@ def _read(path: Path) -> dict[str, dict[str, float]]:
 
 def picture(path: Path, trials: list[Trial]) -> None:
     """NDCG@10 of each trial against the time spent until then, and the best so far."""
-    from matplotlib.figure import Figure
+    with needs_extra("pictures"):
+        from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.subplots()

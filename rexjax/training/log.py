@@ -1,19 +1,19 @@
-"""Training logs: JSONL and TensorBoard always, Weights & Biases when asked for."""
+"""Training logs: JSONL and TensorBoard always, Weights & Biases on request."""
 
 import json
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from tensorboardX import SummaryWriter
-
-from rexjax.errors import UserError
+from rexjax.errors import needs_extra
 
 
 class Log:
     """Writes scalars by epoch to ``FOLDER/NAME.jsonl``, TensorBoard events in ``FOLDER/tensorboard/NAME`` and wandb."""
 
     def __init__(self, folder: Path, name: str, *, wandb_project: str = "", config: dict[str, Any] | None = None):
+        with needs_extra("logs"):
+            from tensorboardX import SummaryWriter
         self._wandb = _wandb_run(wandb_project, name, config) if wandb_project else None  # may fail: before any file
         folder.mkdir(parents=True, exist_ok=True)
         self._lines = (folder / f"{name}.jsonl").open("a")
@@ -39,8 +39,6 @@ class Log:
 
 
 def _wandb_run(project: str, name: str, config: dict[str, Any] | None) -> Any:
-    try:
+    with needs_extra("wandb"):
         import wandb
-    except ImportError as error:
-        raise UserError("--wandb needs the package wandb: pip install 'rexjax[wandb]'") from error
     return wandb.init(project=project, name=name, config=config, reinit="finish_previous")

@@ -21,7 +21,7 @@ def instructions(name):
 @pytest.mark.parametrize(
     ("extras", "jax", "installed"),
     [
-        ("minilm,serve", "", ["rexjax-0.1.0-py3-none-any.whl[minilm,serve]"]),
+        ("all", "", ["rexjax-0.1.0-py3-none-any.whl[all]"]),
         ("serve", "tpu", ["rexjax-0.1.0-py3-none-any.whl[serve]", "jax[tpu]"]),
     ],
 )

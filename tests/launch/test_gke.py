@@ -7,9 +7,10 @@ from pathlib import Path
 
 import kubernetes_validate
 import pytest
+import tyro
 import yaml
 
-from rexjax.cli import main
+from rexjax.config import Config, load
 from rexjax.planning import topology
 from tests.launch import schemas
 
@@ -133,7 +134,8 @@ def test_the_library_reads_the_variables():
 def test_the_command_is_one_that_rexjax_knows():
     _, jobset = made("--", "--teacher.training.epochs", "4")
     command = pod_of(jobset)["containers"][0]["command"]
-    config = main.parse_config(command[4], ["configs/quickstart.py", *command[6:]])
+    assert command[4] == "run"
+    config = tyro.cli(Config, args=command[6:], default=load("configs/quickstart.py"))
     assert (config.workdir, config.teacher.training.epochs) == ("/bucket/runs/rexjax", 4)
 
 

@@ -6,8 +6,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import tyro
 
 from rexjax.cli import main
+from rexjax.config import Config, load
 from rexjax.planning import plan, topology
 
 REPOSITORY = Path(__file__).parent.parent.parent
@@ -71,7 +73,7 @@ def test_rexjax_knows_the_plan_and_the_run(monkeypatch, tmp_path):
     started = next(line for line in printed.splitlines() if "on_worker.sh start" in line)
     command = shlex.split(next(word for word in shlex.split(started) if word.startswith("--command=")))
     assert command[1:3] == ["on_worker.sh", "start"]
-    config = main.parse_config("run", ["configs/quickstart.py", *command[4:]])
+    config = tyro.cli(Config, args=command[4:], default=load("configs/quickstart.py"))
     assert (config.workdir, config.teacher.training.epochs) == ("bucket/runs/rexjax", 4)
 
 
@@ -110,7 +112,7 @@ def test_all_goes_well(cloud):
     assert cloud.lines("installed")[:4] == [
         "python3 -m pip install -q --user uv",
         "uv venv -q --python 3.11 rexjax",
-        "uv pip install -q --python rexjax/bin/python rexjax-0.1.0-py3-none-any.whl[minilm] jax[tpu]",
+        "uv pip install -q --python rexjax/bin/python rexjax-0.1.0-py3-none-any.whl[all] jax[tpu]",
         "gcsfuse --implicit-dirs my-bucket bucket",
     ]
 
