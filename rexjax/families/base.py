@@ -5,6 +5,7 @@ small protocols here; a stage asks for the ability, never for the class.
 """
 
 import abc
+import contextlib
 import itertools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -183,11 +184,10 @@ class Model(Open, abc.ABC):
             value = getattr(self, key.name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not value:
                 continue
-            found[f"more {key.name}"] = replace(self, **{key.name: value * 2})
-            if isinstance(value, float) or value > 1:
-                found[f"less {key.name}"] = replace(
-                    self, **{key.name: value / 2 if isinstance(value, float) else value // 2}
-                )
+            less = value / 2 if isinstance(value, float) else value // 2
+            for name, changed in ((f"more {key.name}", value * 2), (f"less {key.name}", less)):
+                with contextlib.suppress(UserError):  # the family refuses the value
+                    found[name] = replace(self, **{key.name: changed})
         return found
 
 
