@@ -99,13 +99,13 @@ def _loss(kind: str) -> dict[str, float]:
 
 def _batches(name: str, folder: str) -> tuple[list[Any], int]:
     """The first batches of an epoch, and the number of items."""
-    from rexjax.config import Columns, Config, Data
+    from rexjax.config import Columns, Config, Data, Files
     from rexjax.data import batches, histories
     from rexjax.pipeline.stages import prepare
 
     place, moment, length, size = SETS[name]
     data = Data(
-        source="files",
+        source=Files(),
         path=str(Path(folder) / place),
         columns=Columns(time=moment),
         text=(),

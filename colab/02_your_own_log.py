@@ -52,7 +52,7 @@ pd.read_csv(folder / "items.csv").head(3)
 
 # %%
 # %%writefile mine.py
-from rexjax.config import Columns, Compress, Config, Data, Encode, Pooled, Student, Training, Transformer
+from rexjax.config import Columns, Compress, Config, Data, Encode, Files, Pooled, Student, Training, Transformer
 
 
 def get_config():
@@ -60,7 +60,7 @@ def get_config():
     training = Training(epochs=10, batch=32, learning_rate=3e-3, warmup=30)  # a small log: few rows a step, long steps
     return Config(
         workdir="runs/mine",
-        data=Data(source="files", path="my_folder", columns=columns, text=("title",), strict=False, length=32),
+        data=Data(source=Files(), path="my_folder", columns=columns, text=("title",), strict=False, length=32),
         encode=Encode(width=64),
         teacher=Transformer(training=training),
         student=Student(model=Pooled(training=training)),

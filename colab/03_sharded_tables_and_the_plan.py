@@ -122,14 +122,14 @@ print(f"rows that moved: {(one != before).any(1).sum():,}; different ids in the 
 
 # %%
 # %%writefile pod.py
-from rexjax.config import Config, Data, Pooled, Rows, Student, Training, Transformer
+from rexjax.config import Config, Data, Files, Pooled, Rows, Student, Training, Transformer
 
 
 def get_config():
     training = Training(batch=256, rows=Rows("row_wise_adagrad", learning_rate=0.05))
     return Config(
         workdir="runs/pod",
-        data=Data(source="files", path="data", text=(), length=32),
+        data=Data(source=Files(), path="data", text=(), length=32),
         teacher=Transformer(width=128, layers=1, loss="sampled_softmax", negatives=256, training=training),
         student=Student(model=Pooled(width=32, training=training)),
     )

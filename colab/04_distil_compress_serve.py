@@ -36,7 +36,7 @@ training = Training(epochs=10, batch=32, learning_rate=3e-3, warmup=30)
 config = Config(
     workdir="runs/shop",
     data=Data(
-        shop=Shop(users=1500, items=400, interactions=30_000),
+        source=Shop(users=1500, items=400, interactions=30_000),
         columns=Columns(category="category"),
         strict=False,
         length=32,

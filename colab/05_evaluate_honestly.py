@@ -22,7 +22,7 @@ from rexjax.config import Config, Data, Encode, Pooled, Shop, Student, Training,
 training = Training(epochs=10, batch=32, learning_rate=3e-3, warmup=30)
 config = Config(
     workdir="runs/leave_one_out",
-    data=Data(shop=Shop(users=1500, items=400, interactions=30_000), strict=False, length=32),
+    data=Data(source=Shop(users=1500, items=400, interactions=30_000), strict=False, length=32),
     encode=Encode(width=64),
     teacher=Transformer(width=64, training=training),
     student=Student(model=Pooled(width=32, training=training)),

@@ -12,7 +12,7 @@ of the teacher's FLOPs of a user's vector and 1/16 of its bytes, in 64 bytes an 
 
 from dataclasses import replace
 
-from rexjax.config import Blend, Columns, Compress, Config, Data, Encode, Pooled, Student, Training, Transformer
+from rexjax.config import Blend, Columns, Compress, Config, Data, Encode, Files, Pooled, Student, Training, Transformer
 
 
 def get_config() -> Config:
@@ -24,7 +24,7 @@ def get_config() -> Config:
     return Config(
         workdir="runs/amazon",
         data=Data(
-            source="files",
+            source=Files(),
             columns=Columns(time="day_since_first"),
             text=("title", "keywords"),
             strict=False,

@@ -1,17 +1,14 @@
-"""MovieLens 1M, from a folder or by TFDS.
+"""MovieLens 1M, from a folder; configs/movielens_tfds.py downloads it.
 
     rexjax run configs/movielens.py --data.path FOLDER
-    rexjax run configs/movielens.py --data.source tfds --data.columns.item movie_id --data.items "" \\
-        --data.text movie_title
 
-FOLDER holds interactions.parquet or .csv (user_id, item_id, timestamp) and items.csv (item_id, title, genres); TFDS
-downloads movielens/1m-ratings from GroupLens (research use).
+FOLDER holds interactions.parquet or .csv (user_id, item_id, timestamp) and items.csv (item_id, title, genres).
 Two CPU cores, the teacher in 10 minutes. Test, seeds 0, 1, 2: hit rate@10 .3331, .3392, .3341; NDCG@10 .1956, .1956,
 .1953 (popularity .0369 / .0180); with --teacher.time query, seed 0, .3460 / .2040. The student, at 1/56 of
 the FLOPs, two seeds: NDCG@10 .1927 where its teacher makes .1941.
 """
 
-from rexjax.config import Config, Data, Encode, Pooled, Student, Training, Transformer
+from rexjax.config import Config, Data, Encode, Files, Pooled, Student, Training, Transformer
 
 
 def get_config() -> Config:
@@ -29,8 +26,7 @@ def get_config() -> Config:
     return Config(
         workdir="runs/movielens",
         data=Data(
-            source="files",
-            builder="movielens/1m-ratings",
+            source=Files(),
             text=("title", "genres"),
             strict=False,  # 177 of the movies were never rated
             length=200,

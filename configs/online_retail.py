@@ -9,23 +9,49 @@ Labels are drawn from the next invoice, for the same reason. Two CPU cores, 4 mi
 control with settings of its own .0656, int8 .0668 at 1/10 of the bytes, int4 .0666 at 1/18.
 """
 
-from rexjax.config import Columns, Config, Data, Encode, Pooled, Student, Training, Transformer
+from rexjax.config import (
+    Blend,
+    Columns,
+    Config,
+    Data,
+    Ease,
+    Encode,
+    Files,
+    ItemKNN,
+    Pooled,
+    Popularity,
+    RecentPopularity,
+    SequentialRules,
+    Student,
+    TextCosine,
+    Training,
+    Transformer,
+)
 
 
 def get_config() -> Config:
     """First purchases, 5-core, last invoice tests."""
     training = Training(epochs=30, batch=24, warmup=100, patience=4)
+    ease = Ease(l2=1000, decay=0.7, recency="times")
     return Config(
         workdir="runs/online_retail",
         data=Data(
-            source="files",
+            source=Files(),
             columns=Columns(session="invoice"),
             split="last_session",
             targets="next_time",
             length=100,
         ),
         encode=Encode(width=64),
-        teacher=Transformer(width=64, dropout=0.5, training=training),
+        baselines=(
+            Popularity(),
+            RecentPopularity(),
+            TextCosine(),
+            ItemKNN(decay=0.7, recency="times"),
+            SequentialRules(decay=0.7, recency="times"),
+            ease,
+        ),
+        teacher=Blend(members=(Transformer(width=64, dropout=0.5, training=training), ease)),
         student=Student(
             model=Pooled(width=32, dropout=0.2, training=training),
             teacher_weight=(0.6,),

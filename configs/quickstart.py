@@ -15,8 +15,7 @@ def get_config() -> Config:
     return Config(
         workdir="runs/quickstart",
         data=Data(
-            source="shop",
-            shop=Shop(users=3000, items=1000, interactions=60_000),
+            source=Shop(users=3000, items=1000, interactions=60_000),
             columns=Columns(category="category"),
             length=32,
             strict=False,

@@ -7,7 +7,7 @@ that its batch names. Fits on 64 v5p chips with room to spare; on v5e:2x2 the pl
 trained here.
 """
 
-from rexjax.config import Config, Data, Pooled, Rows, Student, Training, Transformer
+from rexjax.config import Config, Data, Files, Pooled, Rows, Student, Training, Transformer
 
 
 def get_config() -> Config:
@@ -15,7 +15,7 @@ def get_config() -> Config:
     training = Training(batch=4096, rows=Rows("row_wise_adagrad", learning_rate=0.05), epochs=3, warmup=100)
     return Config(
         workdir="runs/web_scale",
-        data=Data(source="files", path="data", text=(), length=64),
+        data=Data(source=Files(), path="data", text=(), length=64),
         teacher=Transformer(
             width=128,
             layers=4,

@@ -174,6 +174,21 @@ def claim_workdir(workdir: Path, config: dict[str, Any], *, update: bool) -> lis
     return changed
 
 
+def read_config(workdir: Path) -> dict[str, Any]:
+    """The config, as plain values, that ``workdir`` was last run with.
+
+    Raises:
+        UserError: it is no workdir, or one of another version.
+    """
+    config = _read_json(workdir / "config.json")
+    if not config:
+        raise UserError(
+            f"{workdir} is no workdir, for it has no config.json: run `rexjax run CONFIG --workdir {workdir}`"
+        )
+    check_format(workdir, config)
+    return {name: value for name, value in config.items() if name != "format"}
+
+
 def check_format(workdir: Path, config: dict[str, Any]) -> None:
     """Raises ``UserError`` if the workdir with this ``config.json`` was made by another version."""
     if config and config.get("format") != FORMAT and any(workdir.glob("*/manifest.json")):

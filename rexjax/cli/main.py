@@ -65,7 +65,7 @@ def _dispatch(arguments: list[str]) -> None:
 
 
 def _encode_beside_others(arguments: list[str]) -> None:
-    encode_worker.run(_parse("encode", [argument for argument in arguments if argument != "--worker"]), _say)
+    encode_worker.run(parse_config("encode", [argument for argument in arguments if argument != "--worker"]), _say)
 
 
 def _overview() -> str:
@@ -92,7 +92,7 @@ def _run(command: str, arguments: list[str]) -> None:
     from rexjax.training import profile
 
     update, traced = "--update" in arguments, "--profile" in arguments
-    config = _parse(command, [argument for argument in arguments if argument not in ("--update", "--profile")])
+    config = parse_config(command, [argument for argument in arguments if argument not in ("--update", "--profile")])
     values.check(config)
     keep_compiled_programs()
     names = tuple(runner.stages_of(config)) if command == "run" else (command,)
@@ -121,7 +121,17 @@ def _say(line: str) -> None:
     out.print(line, markup=False, highlight=False)
 
 
-def _parse(command: str, arguments: list[str]) -> Config:
+def parse_config(command: str, arguments: list[str]) -> Config:
+    """The config that ``rexjax COMMAND CONFIG --key value …`` means.
+
+    Args:
+        command: such as ``run``; it stands in the help.
+        arguments: the path of the config file, then its keys as flags.
+
+    Raises:
+        UserError: no config is named.
+        SystemExit: ``--help`` was asked for (0), or a flag is unknown or has a bad value (2).
+    """
     prog = f"rexjax {command} CONFIG"
     note = f"{_what(command)} CONFIG is a Python file with get_config()."
     if not arguments or arguments[0].startswith("-"):
@@ -166,7 +176,7 @@ def _plan(arguments: list[str]) -> None:
     parser.add_argument("--items", type=int)
     parser.add_argument("--json", type=Path)
     flags, rest = parser.parse_known_args(arguments)
-    config = _parse("plan", rest)
+    config = parse_config("plan", rest)
     values.check(config)
     if flags.topology is None:
         raise UserError("a plan needs a topology: pass --topology, such as --topology v5p:2x2x1")
@@ -193,7 +203,7 @@ def _sweep(arguments: list[str]) -> None:
     parser.add_argument("--of", choices=list(sweep.MODELS), default="teacher")
     parser.add_argument("--update", action="store_true")
     flags, rest = parser.parse_known_args(arguments)
-    config = _parse("sweep", rest)
+    config = parse_config("sweep", rest)
     values.check(config)
     keep_compiled_programs()
     trials = sweep.run(config, flags.trials, _say, flags.of, update=flags.update)
@@ -216,7 +226,7 @@ def _budget(arguments: list[str]) -> None:
     parser.add_argument("--budget", required=True)
     flags, rest = parser.parse_known_args(arguments)
     budget = budgets.read(flags.budget)
-    config = _parse("compress", rest)
+    config = parse_config("compress", rest)
     values.check(config)
     keep_compiled_programs()
     chosen, tried = budgets.run(config, budget, _say)

@@ -11,7 +11,16 @@ def magnitude_prune(tree: Any, sparsity: float) -> Any:
 
     What is no product's matrix is left alone (biases, norms, recency profiles, positions): a zero there is a value like
     any other, and each entry matters (Han et al. 2015). ``sparsity`` is from 0 to below 1.
+
+    Raises:
+        ValueError: ``sparsity`` is not from 0 to below 1.
+
+    >>> import jax.numpy as jnp
+    >>> magnitude_prune({"kernel": jnp.asarray([[3.0, 1.0], [0.5, 2.0]])}, 0.5)["kernel"].tolist()
+    [[3.0, 0.0], [0.0, 2.0]]
     """
+    if not 0 <= sparsity < 1:
+        raise ValueError(f"sparsity is {sparsity}: it must be a share from 0 to below 1")
     return jax.tree.map_with_path(lambda path, leaf: _prune(leaf, sparsity) if is_kernel(path) else leaf, tree)
 
 

@@ -1,24 +1,21 @@
 """What a run is told: the schema of a config file, and checks of its values."""
 
-from rexjax.config.schema import (
-    Columns,
-    Compress,
-    Config,
-    Data,
-    Encode,
-    Evaluate,
-    Mesh,
-    Model,
-    Popularity,
-    Shop,
-    Stage,
-    Student,
-    TextCosine,
-    Transformer,
-    load,
-)
+from rexjax.compression.settings import Compress
+from rexjax.config.schema import Config, Mesh, load
+from rexjax.config.stage import Stage
+from rexjax.data.settings import Columns, Data
+from rexjax.data.sources import Files, Frames, Shop, Source, Tfds
+from rexjax.distillation.settings import Student
+from rexjax.encoders.settings import Encode
+from rexjax.evaluation.settings import Evaluate
+from rexjax.families.base import Model
 from rexjax.families.blend import Blend
+from rexjax.families.linear import Ease, ItemKNN
 from rexjax.families.pooled import Pooled
+from rexjax.families.popularity import Popularity, RecentPopularity
+from rexjax.families.rules import SequentialRules
+from rexjax.families.text import TextCosine
+from rexjax.families.transformer import Transformer
 from rexjax.training.settings import Rows, Training
 
 __all__ = [
@@ -29,16 +26,24 @@ __all__ = [
     "Data",
     "Encode",
     "Evaluate",
+    "Files",
+    "Frames",
     "Mesh",
     "Model",
     "Pooled",
     "Popularity",
     "Rows",
     "Shop",
+    "Source",
     "Stage",
     "Student",
     "TextCosine",
+    "Tfds",
     "Training",
     "Transformer",
+    "Ease",
+    "ItemKNN",
+    "RecentPopularity",
+    "SequentialRules",
     "load",
 ]

@@ -5,6 +5,7 @@ import typing
 from collections.abc import Callable
 from typing import Any, Literal
 
+from rexjax.artifacts.classes import Open
 from rexjax.errors import UserError
 
 
@@ -14,6 +15,8 @@ def check(config: Any, prefix: str = "") -> None:
     for f in dataclasses.fields(config):
         value, hint, name = getattr(config, f.name), hints[f.name], prefix + f.name
         if dataclasses.is_dataclass(hint):
+            if not isinstance(value, hint) and issubclass(hint, Open):
+                raise UserError(f"config key {name} is {value!r}, which is no {hint.__name__}: {_advise(value, hint)}")
             if not isinstance(value, hint):
                 raise UserError(f"config key {name} must be a {hint.__name__}, not {value!r}")
             check(value, name + ".")
@@ -50,3 +53,11 @@ def _spell(hint: Any) -> str:
     if typing.get_origin(hint) is Literal:
         return "one of " + ", ".join(map(str, typing.get_args(hint)))
     return getattr(hint, "__name__", str(hint)) if typing.get_origin(hint) is None else str(hint)
+
+
+def _advise(value: Any, hint: type) -> str:
+    """What to write in the place of ``value``, where one of the classes is named like it, else any of them."""
+    names = [kind.__name__ for kind in hint.__subclasses__()]
+    said = (value.__name__ if isinstance(value, type) else str(value)).lower()
+    meant = [name for name in names if name.lower() == said] or names
+    return f"import {' or '.join(meant)} from rexjax.config and write {' or '.join(f'{name}(…)' for name in meant)}"

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from rexjax.config.schema import Config
 from rexjax.data.histories import Histories
+from rexjax.data.settings import Data
 from rexjax.errors import UserError
 
 
@@ -40,7 +40,7 @@ class _Tally:
 
 
 def describe(
-    records: Iterable[Histories], steps: list[dict[str, Any]], span: dict[str, float], config: Config
+    records: Iterable[Histories], steps: list[dict[str, Any]], span: dict[str, float], data: Data
 ) -> dict[str, Any]:
     """Users, items, interactions, density, time span, the cleaning steps, cold targets.
 
@@ -55,23 +55,23 @@ def describe(
     events = int((tally.trained + tally.valid + tally.test).sum())
     if tally.evaluated == 0:
         raise UserError(
-            f"no user is left to test on with --data.split {config.data.split}: the {users} users have "
+            f"no user is left to test on with --data.split {data.split}: the {users} users have "
             f"{lengths['max']} interactions at most (leave_one_out needs 3 of a user, last_session 3 sessions)"
         )
     if not tally.teaches:
         raise UserError(
-            f"no user has two interactions to learn from: --data.split {config.data.split} holds out all others of the "
+            f"no user has two interactions to learn from: --data.split {data.split} holds out all others of the "
             f"{users} users, who have {lengths['max']} at most"
         )
     return {
-        "source": config.data.builder or config.data.source,
+        "source": data.source.name(),
         "users": users,
         "items": items,
         "interactions": events,
         "density": events / (users * items),
         "history_length": lengths,
         "time_span": {"first": span["first"], "last": span["last"]},
-        "split": config.data.split,
+        "split": data.split,
         "test_users": tally.evaluated,
         "users_without_test": users - tally.evaluated,
         "train_interactions": int(tally.trained.sum()),

@@ -7,8 +7,8 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from rexjax.config.schema import Columns, Data
 from rexjax.data.engines import count, fetch, numbered
+from rexjax.data.settings import Columns, Data
 from rexjax.errors import UserError, needs_extra
 
 with needs_extra("data"):
@@ -87,7 +87,7 @@ def _named(log: Table, columns: Columns, data: Data, *, own_text: bool) -> Table
                 f"--data.columns.{key}"
             )
     named = {key: log[name] for key, name in wanted.items()}
-    named["raw_time"], named["time"] = named["time"], _seconds(named["time"])
+    named["raw_time"], named["time"] = named["time"], to_seconds(named["time"])
     if own_text:
         missing = [name for name in data.text if name not in log.columns]
         if missing:
@@ -107,7 +107,15 @@ def _present(column: Column) -> Column:
     return there & ~column.isnan() if column.type().is_floating() else there
 
 
-def _seconds(column: Column) -> Column:
+def to_seconds(column: Column) -> Column:
+    """Seconds since 1970 in UTC, float64, the same on every engine.
+
+    Args:
+      column: numbers (seconds already), dates, timestamps with or without a zone, or text that holds either.
+
+    Returns:
+      The column as an expression. Text that is no time becomes null.
+    """
     kind = column.type()
     if isinstance(kind, dt.Integer | dt.Floating | dt.Decimal):
         return column.cast("float64")

@@ -17,8 +17,10 @@ with needs_extra("data"):
     from ibis import _
     from ibis.expr.types import Table
 
-_BUCKETS = 20  # bits: so many halvings of the span at a time, and at most so many counts on this machine
-_FEW = 1 << _BUCKETS
+BUCKET_BITS = 20
+"""A span is halved so many times at once: at most 2^BUCKET_BITS counts reach this machine."""
+FEW = 1 << BUCKET_BITS
+"""Events up to which the times themselves are fetched and sorted."""
 
 
 def at_shares(log: Table, shares: Sequence[float]) -> list[float]:
@@ -34,11 +36,11 @@ def _at_ranks(log: Table, ranks: np.ndarray, events: int, first: float, last: fl
     """The times, float64 [R], of those events that ``ranks`` (int64 [R]) others precede; the log has so many events."""
     if first == last:
         return np.full(len(ranks), first)
-    if events <= _FEW:
+    if events <= FEW:
         return np.sort(fetch(log)["time"].to_numpy())[ranks]
     # no finer than float64 is there, so that bucket numbers are exact integers below 2^53
     finest = float(np.spacing(max(abs(first), abs(last))))
-    width = max(2.0 ** (math.ceil(math.log2(last - first)) - _BUCKETS), finest)
+    width = max(2.0 ** (math.ceil(math.log2(last - first)) - BUCKET_BITS), finest)
     log = log.mutate(bucket=(_.time / width).floor().cast("int64"))
     counted = log.group_by("bucket").agg(events=_.count(), first=_.time.min(), last=_.time.max())
     buckets = fetch(counted.order_by("bucket")).to_pylist()

@@ -35,8 +35,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rexjax.config.schema import Shop
 from rexjax.data.shop_catalogue import CATEGORIES, DAY, START, TIERS, Catalogue, Dynamics, catalogue
+from rexjax.data.sources import Shop
 from rexjax.errors import UserError
 
 CHUNK = 4096  # users made together
@@ -89,7 +89,7 @@ def events(shop: Shop, catalogue: Catalogue, seed: int) -> Iterator[pa.Table]:
     first_event = 0
     for chunk in range(-(-shop.users // CHUNK)):
         own = counts[chunk * CHUNK : (chunk + 1) * CHUNK]
-        yield _chunk(shop, catalogue, seed, chunk, own, first_event, ids)
+        yield chunk_events(shop, catalogue, seed, chunk, own, first_event, ids)
         first_event += int(own.sum())
 
 
@@ -108,7 +108,7 @@ def true_preference(
     _check_range("histories", histories, -1, shop.items)
     dynamics = catalogue.dynamics
     day = np.clip((np.asarray(times) - START) // DAY, 0, shop.days - 1)
-    odds = _odds(dynamics, _tastes_of(catalogue, seed, users, shop), *_last_two(histories), day)
+    odds = next_odds(dynamics, _tastes_of(catalogue, seed, users, shop), *_last_two(histories), day)
     cell = catalogue.category * odds.style.shape[1] + catalogue.style
     on_sale = (odds.tier[:, None, :] * dynamics.mass[day]).sum(axis=2)  # [B, G]
     preference = odds.category[:, catalogue.category] * odds.style[:, catalogue.style] / on_sale[:, cell]
@@ -131,8 +131,17 @@ def _counts(shop: Shop, seed: int) -> np.ndarray:
     return least + np.diff(reached, prepend=0)
 
 
-def _tastes(rng: np.random.Generator, catalogue: Catalogue, users: int) -> Taste:
-    """The tastes of a chunk's users: the first thing its generator draws."""
+def draw_tastes(rng: np.random.Generator, catalogue: Catalogue, users: int) -> Taste:
+    """Draws the tastes of a chunk's users.
+
+    Args:
+      rng: the chunk's generator, ``default_rng([seed, chunk])``; the tastes are the first thing it draws.
+      catalogue: of the shop.
+      users: B, all users of the chunk.
+
+    Returns:
+      Tastes of B users, rows summing to 1.
+    """
 
     def few(average, concentration):
         draw = rng.standard_gamma(concentration * average, (users, len(average))) + 1e-6 * average
@@ -146,7 +155,7 @@ def _tastes_of(catalogue: Catalogue, seed: int, users: np.ndarray, shop: Shop) -
     """The tastes of any users, int [B], drawn again from their chunks' generators."""
     chunks, inverse = np.unique(users // CHUNK, return_inverse=True)
     sizes = np.minimum(CHUNK, shop.users - chunks * CHUNK)
-    drawn = [_tastes(np.random.default_rng([seed, c]), catalogue, n) for c, n in zip(chunks, sizes, strict=True)]
+    drawn = [draw_tastes(np.random.default_rng([seed, c]), catalogue, n) for c, n in zip(chunks, sizes, strict=True)]
     first = np.cumsum(sizes) - sizes
     return Taste(*map(np.concatenate, zip(*drawn, strict=True))).rows(first[inverse] + users % CHUNK)
 
@@ -166,8 +175,19 @@ def _check_range(name: str, values: np.ndarray, low: int, high: int) -> None:
 # --- What they buy ---------------------------------------------------------------------------------------------------
 
 
-def _odds(dynamics: Dynamics, taste: Taste, before: np.ndarray, last: np.ndarray, day: np.ndarray) -> Taste:
-    """The odds of the next category [B, C] and style [B, S], rows summing to 1, and the price preference [B, 3]."""
+def next_odds(dynamics: Dynamics, taste: Taste, before: np.ndarray, last: np.ndarray, day: np.ndarray) -> Taste:
+    """The odds of a user's next purchase, given the last two.
+
+    Args:
+      dynamics: the catalogue's.
+      taste: of B users.
+      before: int [B], the second-to-last item, -1 where there is none.
+      last: int [B], the last item, -1 where there is none.
+      day: int [B], of the next purchase.
+
+    Returns:
+      Odds of the category [B, C] and the style [B, S], rows summing to 1, and the price preference [B, 3].
+    """
     category = dynamics.complement[dynamics.category_of[before], dynamics.category_of[last]]
     category = ((1 - OWN_CATEGORY) * category + OWN_CATEGORY * taste.category) * dynamics.season[day]
     style = dynamics.follow[dynamics.style_of[before], dynamics.style_of[last]]
@@ -182,8 +202,19 @@ def _pick(rng: np.random.Generator, odds: np.ndarray, draws: int) -> np.ndarray:
     return (point[:, :, None] >= reached[:, None, :-1]).sum(axis=2)
 
 
-def _draw(rng: np.random.Generator, dynamics: Dynamics, odds: Taste, day: np.ndarray, draws: int) -> np.ndarray:
-    """Independent draws from the true preference; int32 [B, draws]."""
+def draw_items(rng: np.random.Generator, dynamics: Dynamics, odds: Taste, day: np.ndarray, draws: int) -> np.ndarray:
+    """Draws items from the true preference, independently of each other.
+
+    Args:
+      rng: the chunk's generator.
+      dynamics: the catalogue's.
+      odds: of B users, see `next_odds`.
+      day: int [B], of the purchase; only released items are drawn.
+      draws: items for each user.
+
+    Returns:
+      int32 [B, draws].
+    """
     cell = _pick(rng, odds.category, draws) * odds.style.shape[1] + _pick(rng, odds.style, draws)
     mass = dynamics.mass[day[:, None], cell].reshape(-1, TIERS)
     tier = _pick(rng, np.repeat(odds.tier, draws, axis=0) * mass, 1)[:, 0]
@@ -199,18 +230,28 @@ def _purchase(rng, catalogue: Catalogue, taste: Taste, recent: np.ndarray, day: 
     none = np.full(len(day), -1)
     last = recent[-1] if len(recent) else none
     before = recent[-2] if len(recent) > 1 else none
-    odds = _odds(catalogue.dynamics, taste, before, last, day)
-    slate = _draw(rng, catalogue.dynamics, odds, day, SLATE)
+    odds = next_odds(catalogue.dynamics, taste, before, last, day)
+    slate = draw_items(rng, catalogue.dynamics, odds, day, SLATE)
     for _ in range(REDRAWS):
         row, column = np.nonzero((recent[:, :, None] == slate).any(axis=0))
-        slate[row, column] = _draw(rng, catalogue.dynamics, odds.rows(row), day[row], 1)[:, 0]
+        slate[row, column] = draw_items(rng, catalogue.dynamics, odds.rows(row), day[row], 1)[:, 0]
     shown = np.argsort(-catalogue.log_popularity[slate], axis=1)
     slot = _pick(rng, np.broadcast_to(EXAMINED, (len(day), SLATE)), 1)[:, 0]
     return slate[users, shown[users, slot]], slot
 
 
-def _visits(rng: np.random.Generator, days: int, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Times, int64 [T, B], and whether a visit opens there: about three purchases minutes apart, then days of rest."""
+def draw_visits(rng: np.random.Generator, days: int, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Draws when users buy: about three purchases minutes apart, then days of rest.
+
+    Args:
+      rng: the chunk's generator.
+      days: length of the period.
+      counts: int [B], purchases of each user, at least one.
+
+    Returns:
+      Times, int64 [T, B] for the longest T, unix seconds, strictly increasing along T and within the period, and
+      whether a visit opens there, bool [T, B].
+    """
     shape = (counts.max(), len(counts))
     opens = rng.random(shape) < 1 / 3
     opens[0] = True
@@ -224,12 +265,28 @@ def _visits(rng: np.random.Generator, days: int, counts: np.ndarray) -> tuple[np
     return START + (first + squeeze * elapsed).astype(np.int64) + np.arange(shape[0])[:, None], opens
 
 
-def _chunk(shop: Shop, catalogue: Catalogue, seed: int, chunk: int, counts, first_event: int, ids) -> pa.Table:
+def chunk_events(
+    shop: Shop, catalogue: Catalogue, seed: int, chunk: int, counts: np.ndarray, first_event: int, ids: pa.Array
+) -> pa.Table:
+    """Makes the events of one chunk of users, without those of any other chunk.
+
+    Args:
+      shop: sizes.
+      catalogue: of the shop.
+      seed: of the shop.
+      chunk: number of the chunk, from 0.
+      counts: int [B], purchases of each of its users.
+      first_event: events in all chunks before it; session numbers start there.
+      ids: strings [N], raw ids of all items.
+
+    Returns:
+      A table with the columns of `events`, by user and time.
+    """
     rng = np.random.default_rng([seed, chunk])
-    taste = _tastes(rng, catalogue, len(counts))
+    taste = draw_tastes(rng, catalogue, len(counts))
     longest = np.argsort(-counts, kind="stable")  # those with a step to go are then a prefix
     taste, counts = taste.rows(longest), counts[longest]
-    times, opens = _visits(rng, shop.days, counts)
+    times, opens = draw_visits(rng, shop.days, counts)
     item = np.zeros(times.shape, np.int32)
     slot = np.zeros(times.shape, np.int8)
     for step in range(counts[0]):

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rexjax.config.schema import Shop
+from rexjax.data.sources import Shop
 
 START = 1_704_067_200  # 2024-01-01 00:00 UTC
 DAY = 86_400

@@ -1,96 +1,160 @@
-"""Where logs come from: CSV and Parquet files, TFDS builders, the simulated shop; all become tables of one engine."""
+"""Sources: where a log comes from. A source is a frozen dataclass; a config file may name one or define one.
 
-from collections.abc import Iterator
+What reads (ibis, TFDS, NumPy) is imported when a source is read, so that a config file loads quickly.
+"""
+
+import abc
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
+from rexjax.artifacts.classes import Open
+from rexjax.errors import UserError
 
-from rexjax.config.schema import Data
-from rexjax.data import engines, shop
-from rexjax.errors import UserError, needs_extra
-
-with needs_extra("data"):
+if TYPE_CHECKING:
     from ibis.expr.types import Table
 
-_ENDINGS = (".parquet", ".csv", ".csv.gz", ".tsv")
-_ROWS_PER_FILE = 200_000
+    from rexjax.data.settings import Data
 
 
-def read(data: Data, seed: int, con: Any, scratch: Path) -> tuple[Table, Table | None]:
-    """The raw log and the items' table (None where the log carries the text) of the source that ``data`` names."""
-    if data.source == "shop":
-        shop.write(data.shop, seed, scratch / "shop")
-        folder = scratch / "shop"
-    elif data.source == "tfds":
-        folder = _export_tfds(data, scratch / "tfds")
-    else:
-        folder = Path(data.path)
-    log = read_file(con, find(folder, data.interactions))
-    items = read_file(con, find(folder, data.items)) if data.items and data.source != "tfds" else None
-    return log, items
+@dataclass(frozen=True)
+class Source(Open, abc.ABC):
+    """Where a log comes from. The fields of a subclass are its config keys."""
 
+    @abc.abstractmethod
+    def read(self, data: "Data", seed: int, con: Any, scratch: Path) -> "tuple[Table, Table | None]":
+        """Opens the log and its items.
 
-def external_files(data: Data) -> list[Path]:
-    """The files outside the workdir that ``read`` will open: they are part of the stage's identity."""
-    if data.source != "files":
+        Args:
+            data: the settings of stage prepare; ``data.columns`` names the columns that the tables must have.
+            seed: the config's seed, for sources that draw.
+            con: an ibis connection (DuckDB or what ``data.engine`` names).
+            scratch: a folder that is removed when the stage ends.
+
+        Returns:
+            The raw log, a row per interaction, and the items' table, a row per item. The second is None where the log
+            carries the text or items have none.
+
+        Raises:
+            UserError: the data is missing or cannot be read.
+        """
+
+    def external_files(self, data: "Data") -> list[Path]:
+        """The files outside the workdir that ``read`` opens. Their hashes are part of the stage's identity."""
         return []
-    return [find(Path(data.path), name) for name in (data.interactions, data.items) if name]
+
+    def sizes(self) -> dict[str, int]:
+        """``users``, ``items`` and ``interactions``, where they are known before the log is read."""
+        return {}
+
+    def name(self) -> str:
+        """What the data card calls the source."""
+        return type(self).__name__.lower()
 
 
-def find(folder: Path, name: str) -> Path:
-    """The file or folder of Parquet parts ``name`` in ``folder``, with or without its ending."""
-    if not folder.is_dir():
-        raise UserError(f"no folder {str(folder)!r}: pass --data.path FOLDER with {name}.csv or {name}.parquet in it")
-    for path in [folder / name, *(folder / (name + ending) for ending in _ENDINGS)]:
-        if path.exists():
-            return path
-    raise UserError(f"no file {name} in {folder}: expected one of {', '.join(name + ending for ending in _ENDINGS)}")
+@dataclass(frozen=True)
+class Shop(Source):
+    """The simulated shop. Everything about it follows from its size and the seed."""
+
+    users: int = 3000
+    """People who buy."""
+    items: int = 1000
+    """Articles in the catalogue; about a tenth of them are released during the period."""
+    interactions: int = 60_000
+    """Purchases in the log, exactly; every user has at least five where the mean allows it."""
+    days: int = 365
+    """Length of the period, from 2024-01-01."""
+
+    def __post_init__(self) -> None:
+        for name, least in (("users", 1), ("items", 40), ("interactions", 1), ("days", 7)):
+            if getattr(self, name) < least:
+                raise UserError(f"The shop has {name}={getattr(self, name)}: set {name} to {least} or more.")
+        if not self.users <= self.interactions <= self.users * self.items // 2:
+            raise UserError(
+                f"The shop has interactions={self.interactions}: with users={self.users} and items={self.items}, "
+                f"set interactions between {self.users} and {self.users * self.items // 2}."
+            )
+
+    def read(self, data: "Data", seed: int, con: Any, scratch: Path) -> "tuple[Table, Table | None]":
+        """Simulates the shop into ``scratch``."""
+        from rexjax.data import shop
+
+        folder = scratch / "shop"
+        shop.write(self, seed, folder)
+        return _open_tables(con, folder / "interactions", folder / "items.parquet")
+
+    def sizes(self) -> dict[str, int]:
+        """All three, as its fields say."""
+        return {"items": self.items, "users": self.users, "interactions": self.interactions}
 
 
-def read_file(con: Any, path: Path, **csv: Any) -> Table:
-    """A CSV or Parquet file, or a folder of Parquet parts, as a table; ``csv`` is said to the reader of CSV files.
+@dataclass(frozen=True)
+class Files(Source):
+    """CSV or Parquet files in the folder --data.path: --data.interactions and --data.items name them."""
 
-    Raises:
-        UserError: it is none of these.
-    """
-    try:
-        if path.is_dir():
-            return con.read_parquet(str(path / "*.parquet"))
-        return con.read_parquet(str(path)) if path.suffix == ".parquet" else engines.read_csv(con, path, **csv)
-    except Exception as error:  # DuckDB, Spark and BigQuery raise their own kinds
-        raise UserError(f"{path} cannot be read as a table: {str(error).splitlines()[0]}") from error
+    def read(self, data: "Data", seed: int, con: Any, scratch: Path) -> "tuple[Table, Table | None]":
+        """Opens the files."""
+        return _open_tables(con, *self.external_files(data))
 
+    def external_files(self, data: "Data") -> list[Path]:
+        """The log's file and, unless ``data.items`` is empty, the items' file."""
+        from rexjax.data import files
 
-def _export_tfds(data: Data, folder: Path) -> Path:
-    with needs_extra("data"):
-        import tensorflow_datasets as tfds
-
-    try:
-        builder = tfds.builder(data.builder, data_dir=data.path or None)
-        builder.download_and_prepare(file_format="array_record")
-    except Exception as error:  # unknown name, no network, no disk: TFDS has many
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UserError(
-            f"TFDS builder {data.builder!r} cannot be prepared ({reason}): check the name and the network, or take "
-            "the same data from a folder with --data.source files --data.path FOLDER"
-        ) from error
-    source = builder.as_data_source(split=next(iter(builder.info.splits)))
-    (folder / data.interactions).mkdir(parents=True, exist_ok=True)
-    for part, table in enumerate(_tables(source)):
-        pq.write_table(table, folder / data.interactions / f"part-{part:05d}.parquet")
-    return folder
+        return [files.find(Path(data.path), name) for name in (data.interactions, data.items) if name]
 
 
-def _tables(source: Any) -> Iterator[pa.Table]:
-    for start in range(0, len(source), _ROWS_PER_FILE):
-        rows = source.__getitems__(range(start, min(start + _ROWS_PER_FILE, len(source))))
-        yield pa.table({name: [_plain(row[name]) for row in rows] for name in rows[0]})
+@dataclass(frozen=True)
+class Tfds(Source):
+    """A data set of TensorFlow Datasets, whose log carries the text; --data.path is its data_dir."""
+
+    builder: str
+    """A TFDS builder, such as movielens/100k-ratings."""
+
+    def read(self, data: "Data", seed: int, con: Any, scratch: Path) -> "tuple[Table, Table | None]":
+        """Downloads and prepares the data set where it is not there yet, and copies its first split as Parquet."""
+        from rexjax.data import tfds_export
+
+        tfds_export.write(self.builder, data.path, scratch / "tfds")
+        return _open_tables(con, scratch / "tfds")
+
+    def name(self) -> str:
+        """The builder."""
+        return self.builder
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, bytes):
-        return value.decode()
-    return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
+@dataclass(frozen=True)
+class Frames(Source):
+    """Data frames that ``rexjax.data.frames.Dataset.write`` has left as Parquet; their names follow their content."""
+
+    folder: str = ""
+    """Where they lie."""
+    log: str = ""
+    """The log's file in the folder."""
+    items: str = ""
+    """The items' file in the folder; '': there is none."""
+
+    def read(self, data: "Data", seed: int, con: Any, scratch: Path) -> "tuple[Table, Table | None]":
+        """Opens the Parquet files."""
+        return _open_tables(con, *self.external_files(data))
+
+    def external_files(self, data: "Data") -> list[Path]:
+        """The Parquet files.
+
+        Raises:
+            UserError: the frames were never written, or a file is gone.
+        """
+        if not self.log:
+            raise UserError(
+                "the data frames lie in no folder yet: take the settings that Dataset.write(FOLDER) returns"
+            )
+        paths = [Path(self.folder) / name for name in (self.log, self.items) if name]
+        for path in paths:
+            if not path.is_file():
+                raise UserError(f"no file {path}: write the data frames again with Dataset.write({self.folder!r})")
+        return paths
+
+
+def _open_tables(con: Any, log: Path, items: Path | None = None) -> "tuple[Table, Table | None]":
+    from rexjax.data import files
+
+    return files.read_file(con, log), files.read_file(con, items) if items else None

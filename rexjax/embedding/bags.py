@@ -1,10 +1,12 @@
 """Bags: several ids of one feature combined into one vector; and several features that share a table."""
 
 from collections.abc import Mapping
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
+
+from rexjax.runtime.arguments import check_integers, check_shape
 
 Combiner = Literal["sum", "mean", "sqrtn"]
 
@@ -28,7 +30,22 @@ def combine(
         combiner: ``sum`` of weight × row; ``mean``: divided by the sum of weights; ``sqrtn``: by the root of the sum of
             their squares.
         weights: float32 [B, K]; all 1 where absent.
+
+    Raises:
+        TypeError: ids that are no integers.
+        ValueError: rows or weights whose shape is not that of ``ids``, or another combiner.
+
+    >>> import jax.numpy as jnp
+    >>> rows = jnp.asarray([[[1.0, 2.0], [3.0, 4.0], [0.0, 0.0]]])
+    >>> combine(rows, jnp.asarray([[5, 9, -1]]), "mean").tolist()
+    [[2.0, 3.0]]
     """
+    if combiner not in get_args(Combiner):
+        raise ValueError(f"combiner is {combiner!r}: it must be one of {', '.join(get_args(Combiner))}")
+    check_integers("ids", ids)
+    check_shape("rows", rows, (*ids.shape, *rows.shape[-1:]), "ids")
+    if weights is not None:
+        check_shape("weights", weights, ids.shape, "ids")
     weights = jnp.where(ids >= 0, 1.0 if weights is None else weights, 0.0)
     total = jnp.einsum("bk,bkd->bd", weights, rows)
     if combiner == "sum":

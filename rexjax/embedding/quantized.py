@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from rexjax.errors import UserError
+from rexjax.runtime.arguments import check_floats
 
 BITS = (8, 4)
 """Of a number in a row."""
@@ -35,8 +36,18 @@ def quantize_rows(rows: jax.Array, bits: int = 8, scales: Any = jnp.float32) -> 
     Scales are kept as the dtype ``scales``; float16 suits rows whose norms are near 1.
 
     Raises:
+        TypeError: rows that are not floating-point numbers.
+        ValueError: ``bits`` is neither 8 nor 4.
         UserError: int4 rows of an odd width.
+
+    >>> import jax.numpy as jnp
+    >>> rows = quantize_rows(jnp.asarray([[1.0, -0.5]]))
+    >>> rows.values.tolist(), round(float(rows.scales[0, 0]), 4)  # 1 / 127
+    ([[127, -64]], 0.0079)
+    >>> dequantize(rows).round(2).tolist()
+    [[1.0, -0.5]]
     """
+    _check_rows(rows, bits)
     if bits == 4 and rows.shape[-1] % 2:
         raise UserError(f"int4 rows keep two numbers a byte, and {rows.shape[-1]} is odd: choose an even width")
     numbers, kept = _round(rows, bits, scales)
@@ -46,9 +57,28 @@ def quantize_rows(rows: jax.Array, bits: int = 8, scales: Any = jnp.float32) -> 
 
 def straight_through(rows: jax.Array, bits: int, scales: Any = jnp.float32) -> jax.Array:
     """float32 [..., D] as ``quantize_rows`` would leave it; gradients pass as if nothing had been rounded (Bengio et
-    al. 2013), so that training can choose rows that bear it."""
+    al. 2013), so that training can choose rows that bear it.
+
+    Raises:
+        TypeError: rows that are not floating-point numbers.
+        ValueError: ``bits`` is neither 8 nor 4.
+
+    >>> import jax, jax.numpy as jnp
+    >>> rows = jnp.asarray([[7.0, 2.8]])
+    >>> straight_through(rows, 4).round(2).tolist()  # seven steps of 1
+    [[7.0, 3.0]]
+    >>> jax.grad(lambda rows: straight_through(rows, 4).sum())(rows).tolist()
+    [[1.0, 1.0]]
+    """
+    _check_rows(rows, bits)
     numbers, kept = _round(jax.lax.stop_gradient(rows), bits, scales)
     return rows + jax.lax.stop_gradient(numbers * kept - rows)
+
+
+def _check_rows(rows: jax.Array, bits: int) -> None:
+    check_floats("rows", rows)
+    if bits not in BITS:
+        raise ValueError(f"bits is {bits}: rows are kept in {' or '.join(map(str, BITS))} bits")
 
 
 def _round(rows: jax.Array, bits: int, dtype: Any) -> tuple[jax.Array, jax.Array]:

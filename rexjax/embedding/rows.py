@@ -13,6 +13,12 @@ def count(rows: Any) -> int:
     return len(_values(rows))
 
 
+def width(rows: Any) -> int:
+    """D."""
+    values = _values(rows)
+    return values.shape[-1] * (2 if values.dtype == jnp.uint8 else 1)  # int4: two numbers a byte
+
+
 def quantized(rows: Any) -> bool:
     """Whether reading them means making float32 of something smaller."""
     return _values(rows).dtype != jnp.float32

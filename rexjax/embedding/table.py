@@ -8,7 +8,7 @@ host ever has a whole table.
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +21,10 @@ from rexjax.embedding.exchange import Routing, Wire
 from rexjax.embedding.optimizers import LazyAdam, RowOptimizer, Slots
 from rexjax.embedding.rounding import stochastic_bfloat16
 from rexjax.errors import UserError
+from rexjax.runtime.arguments import check_integers
+
+if TYPE_CHECKING:
+    from rexjax.embedding.bound import BoundTable
 
 _LINE = 64
 """Bytes of a CPU's cache line."""
@@ -66,6 +70,38 @@ class Table:
             raise UserError(f"table {self.name!r} has an exchange capacity of {self.capacity}: it must be above 0")
         if self.dtype not in ("float32", "bfloat16"):
             raise UserError(f"table {self.name!r} has dtype {self.dtype}: it is float32 or bfloat16")
+        if not isinstance(self.optimizer, RowOptimizer):
+            raise TypeError(
+                f"optimizer is a {type(self.optimizer).__name__}: a table takes a RowOptimizer (Sgd, Adagrad, "
+                "RowWiseAdagrad, LazyAdam, ExactAdam), as an optax optimizer would move every row in every step"
+            )
+
+    def on(self, mesh: Mesh) -> "BoundTable":
+        """The table on a mesh, for any training loop: ``init``, ``lookup`` and ``update``.
+
+        Args:
+            mesh: any axes, all of them Auto; the rows lie over all of its devices.
+
+        Raises:
+            TypeError: ``mesh`` is no Mesh.
+            ValueError: an axis of the mesh is not Auto.
+
+        >>> import jax, jax.numpy as jnp
+        >>> from rexjax.embedding import Sgd, Table
+        >>> from rexjax import make_mesh
+        >>> items = Table("items", rows=100, width=4, optimizer=Sgd(0.5)).on(make_mesh(1))
+        >>> state = items.init(jax.random.key(0))
+        >>> ids = jnp.asarray([7, 7, -1])
+        >>> before = items.lookup(state, ids)
+        >>> gradients = jax.grad(lambda rows: rows.sum())(before)
+        >>> state = items.update(state, ids, gradients, step=0)
+        >>> moves = items.lookup(state, ids) - before  # row 7 was named twice
+        >>> moves.round(3).tolist()
+        [[-1.0, -1.0, -1.0, -1.0], [-1.0, -1.0, -1.0, -1.0], [0.0, 0.0, 0.0, 0.0]]
+        """
+        from rexjax.embedding.bound import BoundTable  # it is made of this module's functions
+
+        return BoundTable(self, mesh)
 
 
 class TableState(NamedTuple):
@@ -190,6 +226,7 @@ def _untouched(rows: jax.Array, table: Table) -> TableState:
 
 def route(ids: jax.Array, table: Table, mesh: Mesh) -> Routing:
     """Deduplicates logical ids int32 [n] on each device; -1 is padding; n is divided by the mesh's size."""
+    check_integers("ids", ids)
     lies = wire(table, mesh)
 
     def local(ids: jax.Array) -> Routing:
@@ -228,6 +265,7 @@ def look_up(values: jax.Array, ids: jax.Array, table: Table, mesh: Mesh) -> jax.
     Its gradient is dense, as that of every row is wanted anyway; it comes back over the same exchange. On one device
     nothing is exchanged, and duplicates need not be found first.
     """
+    check_integers("ids", ids)
     if mesh.size == 1:
         return jnp.take(values, jnp.where(ids >= 0, ids, len(values)), axis=0, mode="fill", fill_value=0)
     routing = route(pack({"": ids}, mesh.size), table, mesh)

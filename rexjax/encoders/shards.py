@@ -66,7 +66,7 @@ def to_do(shards: Sequence[Shard]) -> Iterator[int]:
     while missing:
         for number in missing:
             claim = shards[number].path.with_suffix(".claim")
-            if not _claim(claim):
+            if not claim_shard(claim):
                 continue
             try:
                 if read(shards[number]) is None:  # it may have come since
@@ -78,8 +78,15 @@ def to_do(shards: Sequence[Shard]) -> Iterator[int]:
             time.sleep(_LOOK_AGAIN)
 
 
-def _claim(path: Path) -> bool:
-    """Whether the claim is ours now."""
+def claim_shard(path: Path) -> bool:
+    """Tries to claim a shard for this process.
+
+    Args:
+      path: of the claim, ``shard-00000.claim``. It is written as JSON with this host and process.
+
+    Returns:
+      Whether the claim is ours now. A claim of a living owner, or one that another worker wrote meanwhile, is left.
+    """
     if path.exists():
         if _is_alive(path):
             return False

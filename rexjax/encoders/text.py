@@ -100,7 +100,7 @@ def provenance(model: TextModel, texts: Sequence[str]) -> dict[str, Any]:
     """
     truncated = empty = 0
     for start in range(0, len(texts), 4096):
-        tokens, cut = _tokenize(model, list(texts[start : start + 4096]))
+        tokens, cut = tokenize_texts(model, list(texts[start : start + 4096]))
         truncated, empty = truncated + cut, empty + sum(not ids for ids in tokens)
     counts = {"texts": len(texts), "truncated": truncated, "empty": empty}
     return {"name": model.name, **identity(model), **counts, "texts_sha256": digest(list(texts))}
@@ -149,11 +149,11 @@ def _on_devices(model: TextModel, mesh: Mesh, batch: int) -> Callable[[list[str]
         return max(1, round(batch * _NOMINAL_LENGTH / bucket / devices)) * devices
 
     def encode(texts: list[str]) -> np.ndarray:
-        tokens, _ = _tokenize(model, texts)
+        tokens, _ = tokenize_texts(model, texts)
         vectors = np.zeros((len(texts), model.module.config.width), np.float32)
-        plan = _batches(np.array([len(ids) for ids in tokens]), buckets, rows)
+        plan = plan_batches(np.array([len(ids) for ids in tokens]), buckets, rows)
         # All batches are dispatched before the first result is fetched, so that no device waits for the host.
-        pending = [(chosen, run(params, *_pad(tokens, chosen, bucket, rows(bucket)))) for bucket, chosen in plan]
+        pending = [(chosen, run(params, *pad_tokens(tokens, chosen, bucket, rows(bucket)))) for bucket, chosen in plan]
         for chosen, pooled in pending:
             vectors[chosen] = np.asarray(pooled)[: len(chosen)]
         return vectors
@@ -178,8 +178,17 @@ def compiled_forward(config: BertConfig, pooling: Pooling, normalize: bool, mesh
 # --- tokens and batches -------------------------------------------------------------------------------------------
 
 
-def _tokenize(model: TextModel, texts: list[str]) -> tuple[list[list[int]], int]:
-    """Token ids of each text, none for a text without a token of its own, and how many texts were cut."""
+def tokenize_texts(model: TextModel, texts: list[str]) -> tuple[list[list[int]], int]:
+    """Splits texts into tokens.
+
+    Args:
+      model: with the tokenizer and ``max_length``, in tokens.
+      texts: N texts.
+
+    Returns:
+      Token ids of each text, special ones included, none for a text without a token of its own; and how many texts
+      were cut to ``max_length``, the closing special tokens kept.
+    """
     tokens, cut = [], 0
     for encoding in model.tokenizer.encode_batch_fast(texts):
         ids, special = encoding.ids, encoding.special_tokens_mask
@@ -193,11 +202,21 @@ def _tokenize(model: TextModel, texts: list[str]) -> tuple[list[list[int]], int]
     return tokens, cut
 
 
-def _batches(lengths: np.ndarray, buckets: Sequence[int], rows: Callable[[int], int]) -> list[tuple[int, np.ndarray]]:
-    """(bucket, which texts) of each batch, shortest first; texts of length 0 are in none.
+def plan_batches(
+    lengths: np.ndarray, buckets: Sequence[int], rows: Callable[[int], int]
+) -> list[tuple[int, np.ndarray]]:
+    """Puts texts of similar length into one batch.
 
     A bucket's last texts, too few for a batch, join the next bucket that has texts, unless that one is more than twice
     as long: a batch with few texts, and a compilation for it, costs more than their padding.
+
+    Args:
+      lengths: int [N], tokens of each text.
+      buckets: rising lengths that batches are padded to; the last one holds the longest text.
+      rows: from a bucket to the number of texts in a batch.
+
+    Returns:
+      (bucket, int [rows or fewer] text numbers) of each batch, shortest first; texts of length 0 are in none.
     """
     order = np.argsort(lengths, kind="stable")
     order = order[lengths[order] > 0]
@@ -213,8 +232,18 @@ def _batches(lengths: np.ndarray, buckets: Sequence[int], rows: Callable[[int], 
     return plan
 
 
-def _pad(tokens: list[list[int]], chosen: Iterable[int], bucket: int, rows: int) -> tuple[np.ndarray, np.ndarray]:
-    """Tokens i32 [rows, bucket] and lengths i32 [rows] of the chosen texts; rows left over have length 0."""
+def pad_tokens(tokens: list[list[int]], chosen: Iterable[int], bucket: int, rows: int) -> tuple[np.ndarray, np.ndarray]:
+    """Pads the tokens of one batch.
+
+    Args:
+      tokens: ids of every text.
+      chosen: numbers of the texts in the batch, at most ``rows``.
+      bucket: length of a padded row, at least that of the longest chosen text.
+      rows: of the batch.
+
+    Returns:
+      Tokens int32 [rows, bucket], 0 at padding, and lengths int32 [rows]; rows left over have length 0.
+    """
     padded, lengths = np.zeros((rows, bucket), np.int32), np.zeros(rows, np.int32)
     for row, text in enumerate(chosen):
         lengths[row] = len(tokens[text])

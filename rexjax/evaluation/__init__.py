@@ -1,1 +1,47 @@
 """One evaluator for every model, the interval of every difference, the cost of every answer."""
+
+from typing import TYPE_CHECKING
+
+from rexjax._lazy import attach
+
+if TYPE_CHECKING:
+    from rexjax.evaluation.cost import compiled_cost as compiled_cost
+    from rexjax.evaluation.cost import latency as latency
+    from rexjax.evaluation.cost import throughput as throughput
+    from rexjax.evaluation.cost import tree_bytes as tree_bytes
+    from rexjax.evaluation.cost import tree_parameters as tree_parameters
+    from rexjax.evaluation.metrics import coverage as coverage
+    from rexjax.evaluation.metrics import per_user as per_user
+    from rexjax.evaluation.ranking import Ranks as Ranks
+    from rexjax.evaluation.ranking import Requests as Requests
+    from rexjax.evaluation.ranking import Result as Result
+    from rexjax.evaluation.ranking import count_ranks as count_ranks
+    from rexjax.evaluation.ranking import evaluate as evaluate
+    from rexjax.evaluation.ranking import ragged as ragged
+    from rexjax.evaluation.significance import Estimate as Estimate
+    from rexjax.evaluation.significance import Interval as Interval
+    from rexjax.evaluation.significance import bootstrap_mean as bootstrap_mean
+    from rexjax.evaluation.significance import paired_bootstrap as paired_bootstrap
+else:
+    __getattr__, __dir__, __all__ = attach(
+        __name__,
+        {
+            "Estimate": "rexjax.evaluation.significance",
+            "Interval": "rexjax.evaluation.significance",
+            "Ranks": "rexjax.evaluation.ranking",
+            "Requests": "rexjax.evaluation.ranking",
+            "Result": "rexjax.evaluation.ranking",
+            "bootstrap_mean": "rexjax.evaluation.significance",
+            "compiled_cost": "rexjax.evaluation.cost",
+            "count_ranks": "rexjax.evaluation.ranking",
+            "coverage": "rexjax.evaluation.metrics",
+            "evaluate": "rexjax.evaluation.ranking",
+            "latency": "rexjax.evaluation.cost",
+            "paired_bootstrap": "rexjax.evaluation.significance",
+            "per_user": "rexjax.evaluation.metrics",
+            "ragged": "rexjax.evaluation.ranking",
+            "throughput": "rexjax.evaluation.cost",
+            "tree_bytes": "rexjax.evaluation.cost",
+            "tree_parameters": "rexjax.evaluation.cost",
+        },
+    )

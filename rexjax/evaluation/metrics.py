@@ -8,7 +8,7 @@ constant scorer gets what a random order gets, never rank 1.
 """
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 
@@ -47,13 +47,16 @@ def per_user(
       ``{"ndcg@10": float64 [U], ...}`` for precision, recall, f1, hit_rate, ndcg, mrr and map, all between 0 and 1.
 
     Raises:
-      ValueError: a user has no target, or a cutoff is below 1.
+      ValueError: shapes that differ, a user without target, a cutoff below 1, or another way to break ties.
+
+    >>> import numpy as np
+    >>> greater, equal, mask = np.asarray([[0], [3]]), np.zeros((2, 1)), np.ones((2, 1), bool)
+    >>> metrics = per_user(greater, equal, mask, ks=[2])  # ranks 1 and 4
+    >>> metrics["ndcg@2"].tolist(), metrics["mrr@2"].tolist()
+    ([1.0, 0.0], [1.0, 0.0])
     """
-    mask = np.asarray(mask, bool)
-    if not mask.any(axis=1).all():
-        raise ValueError(f"{int((~mask.any(axis=1)).sum())} of {len(mask)} users have no target: leave them out")
-    if any(k < 1 for k in ks):
-        raise ValueError(f"cutoffs start at 1, not {min(ks)}")
+    greater, equal, mask = np.asarray(greater), np.asarray(equal), np.asarray(mask, bool)
+    _check(greater, equal, mask, ks, ties)
     groups = _resolve(_groups(greater, equal, mask), ties)
     targets = mask.sum(axis=1)
     none_yet, reciprocal = _first_hit(groups, max(ks, default=1))
@@ -86,9 +89,36 @@ def coverage(lists: np.ndarray, items: int) -> float:
 
     Returns:
       Distinct recommended items / N.
+
+    Raises:
+      TypeError: ids that are no integers.
+      ValueError: an id beyond the catalogue.
+
+    >>> import numpy as np
+    >>> coverage(np.asarray([[0, 1], [1, -1]]), items=4)
+    0.5
     """
     distinct = np.unique(lists)
+    if not np.issubdtype(distinct.dtype, np.integer):
+        raise TypeError(f"lists has dtype {distinct.dtype}: item ids are integers")
+    if distinct.size and not -1 <= distinct[0] <= distinct[-1] < items:
+        raise ValueError(
+            f"lists holds ids from {distinct[0]} to {distinct[-1]}: with {items} items they go from 0 to {items - 1}, "
+            "and -1 is padding"
+        )
     return float((distinct >= 0).sum() / items)
+
+
+def _check(greater: np.ndarray, equal: np.ndarray, mask: np.ndarray, ks: Sequence[int], ties: Ties) -> None:
+    for name, array in ("greater", greater), ("equal", equal):
+        if mask.ndim != 2 or array.shape != mask.shape:
+            raise ValueError(f"{name} has shape {array.shape} and mask {mask.shape}: both must be [U, T]")
+    if not mask.any(axis=1).all():
+        raise ValueError(f"mask: {int((~mask.any(axis=1)).sum())} of {len(mask)} users have no target, leave them out")
+    if any(k < 1 for k in ks):
+        raise ValueError(f"ks holds {min(ks)}: cutoffs start at 1")
+    if ties not in get_args(Ties):
+        raise ValueError(f"ties is {ties!r}: it must be one of {', '.join(get_args(Ties))}")
 
 
 def _discounts(k: int) -> np.ndarray:

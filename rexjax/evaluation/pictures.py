@@ -56,11 +56,11 @@ def draw_frontier(axes: "Axes", points: Mapping[str, tuple[float, float]], gap: 
     low, high = min(values), max(values)
     margin = 0.08 * (high - low) or 0.1 * abs(high) or 0.1
     axes.set_ylim(low - margin, high + margin)
-    steps = _undominated(points)
+    steps = undominated(points)
     axes.step(*zip(*steps, strict=True), where="post", color="#bbbbbb", linewidth=1.5, zorder=1)
     ranked = sorted(points.items(), key=lambda item: item[1][1])
     wanted = [(value - low + margin) / (high - low + 2 * margin) for _, (_, value) in ranked]
-    for index, ((name, point), place) in enumerate(zip(ranked, _apart(wanted, gap), strict=True)):
+    for index, ((name, point), place) in enumerate(zip(ranked, spread_labels(wanted, gap), strict=True)):
         color = colormaps["tab10"](index % 10)
         axes.plot(*point, "o", color=color, markersize=8, alpha=0.8, zorder=3)
         line = {"arrowstyle": "-", "color": color, "linewidth": 0.8, "alpha": 0.6, "shrinkA": 1, "shrinkB": 4}
@@ -68,7 +68,7 @@ def draw_frontier(axes: "Axes", points: Mapping[str, tuple[float, float]], gap: 
         axes.annotate(plain(name), point, (1.03, place), arrowprops=line, annotation_clip=False, **where)
 
 
-def _undominated(points: Mapping[str, tuple[float, float]]) -> list[tuple[float, float]]:
+def undominated(points: Mapping[str, tuple[float, float]]) -> list[tuple[float, float]]:
     """The points, by rising cost, that beat every cheaper one."""
     best, front = -math.inf, []
     for cost, value in sorted(points.values(), key=lambda point: (point[0], -point[1])):
@@ -78,8 +78,16 @@ def _undominated(points: Mapping[str, tuple[float, float]]) -> list[tuple[float,
     return front
 
 
-def _apart(wanted: Sequence[float], gap: float) -> list[float]:
-    """Rising places in [0, 1], each near the one wanted, and ``gap`` or, where that is too much, evenly apart."""
+def spread_labels(wanted: Sequence[float], gap: float) -> list[float]:
+    """Moves labels apart along one axis.
+
+    Args:
+      wanted: rising places in [0, 1], one a label.
+      gap: the least distance between two labels. Where the labels do not fit, they lie evenly apart instead.
+
+    Returns:
+      Rising places in [0, 1], each near the one wanted.
+    """
     gap = min(gap, 1 / max(len(wanted) - 1, 1))
     placed: list[float] = []
     for index, place in enumerate(wanted):
@@ -144,7 +152,7 @@ def draw_map(
     chosen = sorted(_far_apart(places, named), key=lambda item: places[item, 1])
     low, high = axes.get_ylim()
     wanted = [(places[item, 1] - low) / (high - low) for item in chosen]
-    for item, place in zip(chosen, _apart(wanted, 0.07), strict=True):
+    for item, place in zip(chosen, spread_labels(wanted, 0.07), strict=True):
         color = colors[kinds[item]]
         axes.plot(*places[item], "o", color=color, markeredgecolor="#333333", markersize=6, zorder=3)
         line = {"arrowstyle": "-", "color": "#999999", "linewidth": 0.7, "shrinkA": 1, "shrinkB": 4}

@@ -93,12 +93,12 @@ def _models_part(models: Mapping[str, Mapping[str, Any]], metric: str) -> Iterab
         yield _table(["model", *names], rows, f"Quality, {split}")
     costs = {name: model.get("cost", {}) for name, model in models.items()}
     keys = [key for key in _COST if any(key in cost for cost in costs.values())]
-    rows = [[model, *(_short(cost.get(key)) for key in keys)] for model, cost in costs.items()]
+    rows = [[model, *(abbreviate(cost.get(key)) for key in keys)] for model, cost in costs.items()]
     yield _table(["model", *(_COST[key] for key in keys)], rows, "Cost")
     for key in ("flops_per_request", "bytes_resident"):
         if points := frontier_points(models, key, metric):
             title = f"{metric} on test against {_COST[key]}"
-            yield _picture(_frontier(points, _COST[key], f"{metric} (test)"), title)
+            yield _picture(frontier_figure(points, _COST[key], f"{metric} (test)"), title)
 
 
 def _comparisons_part(comparisons: Sequence[Mapping[str, Any]]) -> Iterable[str]:
@@ -169,8 +169,8 @@ def _cell(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 
-def _short(value: float | None) -> str:
-    """Three digits and k, M, G or T."""
+def abbreviate(value: float | None) -> str:
+    """A number as three digits and k, M, G or T, such as "1.5 k"; a dash for None."""
     if value is None:
         return "–"
     size = min(max(int(math.log10(abs(value)) // 3), 0), 4) if value else 0
@@ -188,7 +188,17 @@ def _axes(x: str, y: str, height: float = 3.6) -> tuple["Figure", "Axes"]:
     return figure, axes
 
 
-def _frontier(points: Mapping[str, tuple[float, float]], x: str, y: str) -> "Figure":
+def frontier_figure(points: Mapping[str, tuple[float, float]], x: str, y: str) -> "Figure":
+    """Draws cost against quality into a figure that is high enough for all names.
+
+    Args:
+      points: NAME to (cost above 0, quality), at least one.
+      x: label of the cost axis.
+      y: label of the quality axis.
+
+    Returns:
+      The figure; its only axes are drawn by `rexjax.evaluation.pictures.draw_frontier`.
+    """
     figure, axes = _axes(x, y, max(3.6, 0.3 * len(points) + 1))
     draw_frontier(axes, points)
     return figure

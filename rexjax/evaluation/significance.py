@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-_DRAWS_AT_ONCE = 4 * 2**20  # users drawn in one block: 16 MiB of indices, 32 MiB of values
+DRAWS_AT_ONCE = 4 * 2**20
+"""Users drawn in one block: 16 MiB of indices, 32 MiB of values."""
 
 
 class Interval(NamedTuple):
@@ -68,7 +69,7 @@ def _resampled_means(values: np.ndarray, seed: int, resamples: int) -> np.ndarra
         raise ValueError(f"one number per user is needed, none of them NaN; the shape is {values.shape}")
     rng = np.random.default_rng(seed)
     users = len(values)
-    block = max(_DRAWS_AT_ONCE // users, 1)
+    block = max(DRAWS_AT_ONCE // users, 1)
     sizes = [min(block, resamples - start) for start in range(0, resamples, block)]
     draws = (rng.integers(0, users, (size, users), dtype=np.int32) for size in sizes)
     return np.concatenate([values[drawn].mean(axis=1) for drawn in draws])

@@ -24,8 +24,8 @@ from rexjax.runtime.mesh import local_rows
 
 MEMBER_SEEDS = 1_000_003
 """Between the seeds of two members of an ensemble."""
-KEPT_EVENTS = 20_000_000
-"""Events of a log whose first packed epoch is kept in memory (40 bytes each)."""
+KEPT_BYTES = 1 << 30
+"""Packed epochs that are kept in memory."""
 
 
 class Unsuitable(UserError):
@@ -55,7 +55,7 @@ class TrainingData:
     features: Mapping[str, np.ndarray] = field(default_factory=dict)
     """User, item and context features by name."""
     packed: dict[Any, list[Batch]] = field(default_factory=dict, repr=False)
-    """First epochs that were packed to count their steps, until they are trained on."""
+    """Epochs that have been packed, by seed, batch, mesh and number."""
 
     @property
     def vectors(self) -> np.ndarray:
@@ -74,20 +74,29 @@ class TrainingData:
         """The training batches of an epoch by its number, without the first so many: this process's rows of them."""
 
         def epoch(number: int, first: int = 0) -> Iterator[Batch]:
-            packed = self.packed.pop((seed, batch, mesh), None) if number == 0 else None
-            return itertools.islice(packed or self._pack(seed, batch, mesh, number), first, None)
+            return itertools.islice(self._epoch(seed, batch, mesh, number), first, None)
 
         return epoch
 
     def steps(self, seed: int, batch: int, mesh: jax.sharding.Mesh) -> int:
-        """Steps of the first epoch, which is packed here and, unless it is large, kept for training."""
-        key = seed, batch, mesh
-        if len(self.log.items) > KEPT_EVENTS:
-            return sum(1 for _ in self._pack(seed, batch, mesh, 0))
-        if key not in self.packed:
-            self.packed.clear()
-            self.packed[key] = list(self._pack(seed, batch, mesh, 0))
-        return len(self.packed[key])
+        """Steps of the first epoch."""
+        return sum(1 for _ in self._epoch(seed, batch, mesh, 0))
+
+    def _epoch(self, seed: int, batch: int, mesh: jax.sharding.Mesh, number: int) -> Iterator[Batch]:
+        """Packed once: models of one log that are trained alike see the same epochs, and small ones are kept."""
+        key = seed, batch, mesh, number
+        if key in self.packed:
+            yield from self.packed[key]
+            return
+        kept: list[Batch] = []
+        room = KEPT_BYTES - sum(_bytes(batches) for batches in self.packed.values())
+        for packed in self._pack(seed, batch, mesh, number):
+            if room > 0:
+                kept.append(packed)
+                room -= _bytes([packed])
+            yield packed
+        if room > 0:
+            self.packed[key] = kept
 
     def _pack(self, seed: int, batch: int, mesh: jax.sharding.Mesh, number: int) -> Iterator[Batch]:
         return batches.epoch(
@@ -99,6 +108,10 @@ class TrainingData:
             targets=self.targets,
             rows=local_rows(mesh, batch),
         )
+
+
+def _bytes(packed: list[Batch]) -> int:
+    return sum(array.nbytes for batch in packed for array in batch)
 
 
 def _unknown(scorer: Scorer, users: int = 0) -> dict[str, float]:
@@ -230,6 +243,17 @@ class Planned(Protocol):
 
 
 ABILITIES = {Distillable: "learn from a teacher", Narrowable: "lose dimensions", Planned: "be planned"}
+
+
+def named(models: tuple[Model, ...]) -> dict[str, Model]:
+    """Models by their names in tables: ``Ease`` is ease, a second one ease_2."""
+    found: dict[str, Model] = {}
+    for model in models:
+        kind = "".join(f"_{c.lower()}" if c.isupper() else c for c in type(model).__name__).strip("_")
+        name = kind.replace("k_n_n", "knn")
+        count = sum(other == name or other.startswith(f"{name}_") for other in found)
+        found[f"{name}_{count + 1}" if count else name] = model
+    return found
 
 
 def need(model: Model, ability: type, key: str) -> Any:

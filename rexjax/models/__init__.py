@@ -1,1 +1,31 @@
-"""Linen modules: hyper-parameters and ``__call__``, nothing else."""
+"""Networks (Linen modules: hyper-parameters and ``__call__``) and fitted models as they answer."""
+
+from typing import TYPE_CHECKING
+
+from rexjax._lazy import attach
+
+if TYPE_CHECKING:
+    from rexjax.models.items import ItemEncoder as ItemEncoder
+    from rexjax.models.pooled import PooledEncoder as PooledEncoder
+    from rexjax.models.recommender import Recommender as Recommender
+    from rexjax.models.scorer import Query as Query
+    from rexjax.models.scorer import Scorer as Scorer
+    from rexjax.models.scorer import dot_product as dot_product
+    from rexjax.models.scorer import positions_of as positions_of
+    from rexjax.models.scorer import score_matrix as score_matrix
+    from rexjax.models.sequential import SequentialEncoder as SequentialEncoder
+else:
+    __getattr__, __dir__, __all__ = attach(
+        __name__,
+        {
+            "ItemEncoder": "rexjax.models.items",
+            "PooledEncoder": "rexjax.models.pooled",
+            "Query": "rexjax.models.scorer",
+            "Recommender": "rexjax.models.recommender",
+            "Scorer": "rexjax.models.scorer",
+            "SequentialEncoder": "rexjax.models.sequential",
+            "dot_product": "rexjax.models.scorer",
+            "positions_of": "rexjax.models.scorer",
+            "score_matrix": "rexjax.models.scorer",
+        },
+    )

@@ -17,8 +17,8 @@ import tyro
 from rexjax.artifacts import classes, hashing, lock, store
 from rexjax.artifacts.files import file_hash
 from rexjax.artifacts.store import Artifact
-from rexjax.config.schema import Data
-from rexjax.data import engines, interactions, sources
+from rexjax.data import engines, files, interactions
+from rexjax.data.settings import Data
 from rexjax.encoders import loading, text
 from rexjax.encoders.loading import TextModel
 from rexjax.encoders.settings import Encode
@@ -63,7 +63,9 @@ def run(change: Change, say: Callable[[str], None]) -> Artifact:
 def _change(change: Change, say: Callable[[str], None]) -> Artifact:
     started, folder = time.monotonic(), change.workdir / "index"
     before, prepare = (store.read(change.workdir / stage) for stage in ("index", "prepare"))
-    data = classes.from_dict(Data, prepare.manifest["config"]["data"])
+    settings = prepare.manifest["config"]["data"]
+    # the source is not read again, and its class may stand in a config file that is not known here
+    data = classes.from_dict(Data, {key: value for key, value in settings.items() if key != "source"})
     numbers = _ids_are_numbers(prepare.folder)
     new = _new(change.put, data, numbers) if change.put else {"item_id": []}
     gone = _gone(change.remove, data, numbers) if change.remove else []
@@ -201,7 +203,7 @@ def _catalogue(path: Path, data: Data, numbers: bool) -> dict[str, Any]:
     """A file as stage prepare would read it, in the order of its lines; ids are strings, as the index has them."""
     with tempfile.TemporaryDirectory() as scratch:
         with engines.opened("duckdb", Path(scratch)) as con, interactions.reading(f"file {path}"):
-            table, name = sources.read_file(con, path, all_varchar=True), data.columns.item
+            table, name = files.read_file(con, path, all_varchar=True), data.columns.item
             if numbers and name in table.columns:
                 table = table.mutate(**{name: table[name].cast("string").re_replace(*_ZEROS)})
             rows = interactions.catalogue(table, replace(data, items=str(path))).order_by("row")

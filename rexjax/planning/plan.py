@@ -66,17 +66,15 @@ class Compiler:
 
 
 def sizes(config: Config, items: int | None) -> dict[str, int]:
-    """``items``, and ``users`` and ``interactions`` where they are known: from the flag, stage prepare, or the shop.
+    """``items``, and ``users`` and ``interactions`` where they are known: from the flag, stage prepare, or the source.
 
     Raises:
         UserError: nothing says how many items there are.
     """
-    known: dict[str, int] = {}
+    known = dict(config.data.source.sizes())
     if (Path(config.workdir) / "prepare" / "manifest.json").exists():
         metrics = store.read(Path(config.workdir) / "prepare").metrics
         known = {name: metrics[name] for name in ("items", "users", "interactions")}
-    elif config.data.source == "shop":
-        known = {name: getattr(config.data.shop, name) for name in ("items", "users", "interactions")}
     if items is not None:
         known["items"] = items
     if "items" not in known:

@@ -34,6 +34,8 @@ class Index(NamedTuple):
     """Of the model."""
     item_ids: list[str]
     """Raw ids by dense id."""
+    rows: dict[str, int]
+    """Dense ids by raw id."""
     titles: list[str]
     popular: np.ndarray
     """int32 [N], dense ids from the most to the least popular: the answer to an empty history."""
@@ -101,11 +103,13 @@ def read(folder: Path) -> Index:
     def restore(leaves: dict[str, Any]) -> Any:
         return model.state_from(unflatten(leaves))
 
+    item_ids = [str(item) for item in items["item_id"]]
     return Index(
         scorer=model.scorer(restore(files.read(folder))),
         restore=restore,
         name=about.get("name", "model"),
-        item_ids=[str(item) for item in items["item_id"]],
+        item_ids=item_ids,
+        rows={item: row for row, item in enumerate(item_ids)},
         titles=items["title"],
         popular=np.argsort(-popularity, kind="stable").astype(np.int32),
         share=popularity / max(popularity.sum(), 1),

@@ -27,10 +27,12 @@ from rexjax.retrieval import files, index
 
 MOST = 5000
 """Items that the map is learnt from, the most popular ones."""
+PREDICTED_AT_ONCE = 4096
+"""Items whose rows are predicted in one block."""
+RIDGES = 10.0 ** np.arange(-6, 2.25, 0.25)
+"""Ridges that are tried, as shares of the largest eigenvalue."""
 _MAP = "text_map.safetensors"
 _NEAREST, _WARMTH = 20, 0.05  # items that are averaged, and of the softmax of their cosines (chosen on validation)
-_AT_ONCE = 4096  # items whose rows are predicted together
-_RIDGES = 10.0 ** np.arange(-6, 2.25, 0.25)  # tried, of the largest eigenvalue
 
 
 class Contents(NamedTuple):
@@ -119,7 +121,7 @@ def fit_map(vectors: np.ndarray, rows: np.ndarray) -> TextMap:
         freedom = 1 + (values / (values + ridge)).sum()  # one for the mean
         return left / max(1 - freedom / len(x), 1e-9) ** 2
 
-    ridge = min(np.maximum(values[-1], 1e-12) * _RIDGES, key=error)
+    ridge = min(np.maximum(values[-1], 1e-12) * RIDGES, key=error)
     kernel = basis @ (products / (values + ridge)[:, None])
     left = (y - x @ kernel).astype(np.float16)
     about = {"items": len(x), "ridge": float(ridge), "explained": float(1 - error(ridge) / max(total, 1e-12))}
@@ -130,8 +132,8 @@ def fit_map(vectors: np.ndarray, rows: np.ndarray) -> TextMap:
 def predict(text_map: TextMap, vectors: np.ndarray) -> np.ndarray:
     """Unit rows float32 [N, D] of items whose text vectors are [N, W]."""
     vectors, known = np.asarray(vectors, np.float32), _unit(text_map.known.astype(np.float32))
-    parts = [_predict(text_map, known, vectors[at : at + _AT_ONCE]) for at in range(0, len(vectors), _AT_ONCE)]
-    return np.concatenate(parts)
+    starts = range(0, len(vectors), PREDICTED_AT_ONCE)
+    return np.concatenate([_predict(text_map, known, vectors[at : at + PREDICTED_AT_ONCE]) for at in starts])
 
 
 def _predict(text_map: TextMap, known: np.ndarray, vectors: np.ndarray) -> np.ndarray:

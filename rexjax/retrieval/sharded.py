@@ -12,13 +12,19 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from rexjax.embedding import rows as reading
 from rexjax.retrieval import topk
+from rexjax.runtime.arguments import check_id_range, check_mesh, check_shape
 
 
 def place(items: Any, mesh: Mesh) -> Any:
     """Item rows [N, D], as they are kept, over all devices of the mesh: the first N / S on the first one, and so on.
 
     Rows of zeros fill up what the devices do not divide (``top_k`` is told N).
+
+    Raises:
+        TypeError: ``mesh`` is no Mesh.
+        ValueError: an axis of the mesh is not Auto.
     """
+    check_mesh("mesh", mesh)
     short = -reading.count(items) % mesh.size
     sharding = NamedSharding(mesh, PartitionSpec(mesh.axis_names))
     pad = lambda leaf: jnp.pad(leaf, ((0, short), (0, 0)))  # noqa: E731
@@ -52,14 +58,30 @@ def top_k(
         scores float32 [B, k] and ids int32 [B, k] on every device.
 
     Raises:
-        ValueError: k is not from 1 to N.
+        TypeError: excluded ids that are no integers, a mask that is not bool, or ``mesh`` is no Mesh.
+        ValueError: k is not from 1 to N, shapes that do not fit, a concrete excluded id beyond the items, ``items``
+            that were not placed on ``mesh``, or a mesh with axes that are not Auto.
+
+    >>> import jax.numpy as jnp
+    >>> from rexjax import make_mesh
+    >>> mesh, items = make_mesh(1), jnp.asarray([[0.1, 0.9], [0.8, 0.2], [0.5, 0.5]])
+    >>> scores, ids = top_k(jnp.asarray([[1.0, 0.0]]), place(items, mesh), 2, mesh=mesh, total=3)
+    >>> ids.tolist()
+    [[1, 2]]
     """
+    check_mesh("mesh", mesh)
     if not 1 <= k <= total:
         raise ValueError(f"k is {k}: with {total} items it must lie in 1 … {total}")
     axes, everywhere, over = mesh.axis_names, PartitionSpec(), PartitionSpec(mesh.axis_names)
     exclude = jnp.full((len(queries), 0), -1, jnp.int32) if exclude is None else exclude
     padded = reading.count(items)
+    if padded != total + -total % mesh.size:
+        raise ValueError(
+            f"items has {padded} rows: {total} items on {mesh.size} devices are {total + -total % mesh.size}; see place"
+        )
+    check_id_range("exclude", exclude, total)
     if mask is not None:
+        check_shape("mask", mask, (*mask.shape[:-1], total), "total")
         mask = jnp.atleast_2d(mask)
         mask = jnp.pad(mask, ((0, 0), (0, padded - total)))
 

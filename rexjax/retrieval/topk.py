@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from rexjax.embedding import rows as reading
 from rexjax.models.layers import normalize
 from rexjax.retrieval import topk_tpu
+from rexjax.runtime.arguments import check_id_range, check_integers, check_rank, check_shape
 
 FEW, SOME, MANY = 128, 32, 16
 """Items in a block, S: for up to ``_ALONE`` queries of float32 rows, for up to ``_AFEW`` blocks that are scored again,
@@ -26,13 +27,13 @@ _AFEW = 60
 _ALONE = 4
 SPARE = 8
 """Blocks scored again beyond k: the first pass sums in another order, and rounding must not leave a block out."""
-_SCORES = 1 << 19
+SCORES_OF_CHUNK = 1 << 19
 """Scores of a chunk, B × C: 2 MB, what a core's cache holds."""
-_WHOLE = 1 << 22
+SCORES_UNCHUNKED = 1 << 22
 """Scores up to which float32 rows are no chunks: cutting them would cost more than the scores' way through memory."""
 _BATCH = 32
 """Queries that a symbolic B is taken for."""
-_AGAIN = 1 << 24
+RESCORED_NUMBERS = 1 << 24
 """Numbers of the rows that are scored again at a time: 64 MB."""
 _CONVERTED = 1 << 15
 """Rows of a chunk at most, where each is made float32 first."""
@@ -86,8 +87,18 @@ def top_k(
         by its rounding may change places.
 
     Raises:
-        ValueError: k is not from 1 to N.
+        TypeError: excluded ids that are no integers, or a mask that is not bool.
+        ValueError: k is not from 1 to N, shapes that do not fit, or a concrete excluded id beyond the items.
+
+    >>> import jax.numpy as jnp
+    >>> queries, items = jnp.asarray([[1.0, 0.0]]), jnp.asarray([[0.1, 0.9], [0.8, 0.2], [0.5, 0.5]])
+    >>> scores, ids = top_k(queries, items, 2)
+    >>> ids.tolist()
+    [[1, 2]]
+    >>> top_k(queries, items, 2, exclude=jnp.asarray([[1]]))[1].tolist()
+    [[2, 0]]
     """
+    _check(queries, items, exclude, mask)
     total = reading.count(items)
     if not 1 <= k <= total:
         raise ValueError(f"k is {k}: with {total} items it must lie in 1 … {total}")
@@ -111,10 +122,27 @@ def top_k(
     return jax.lax.platform_dependent(*arguments, tpu=on(tpu), default=on(xla))
 
 
+def _check(queries: jax.Array, items: Any, exclude: jax.Array | None, mask: jax.Array | None) -> None:
+    check_rank("queries", queries, "[B, D]")
+    if queries.shape[1] != reading.width(items):
+        raise ValueError(f"queries is {queries.shape[1]} wide and items {reading.width(items)}: they must be alike")
+    total = reading.count(items)
+    if exclude is not None:
+        check_integers("exclude", exclude)
+        check_rank("exclude", exclude, "[B, E]")
+        check_shape("exclude", exclude, (queries.shape[0], exclude.shape[1]), "queries")
+        check_id_range("exclude", exclude, total)
+    if mask is not None:
+        if mask.dtype != bool:
+            raise TypeError(f"mask has dtype {mask.dtype}: it must be bool, True for items that may be answered")
+        for_all = mask.shape[:-1] in ((), (1,))
+        check_shape("mask", mask, (*mask.shape[:-1], total) if for_all else (queries.shape[0], total), "items")
+
+
 def _sorted(
     queries: jax.Array, items: Any, exclude: jax.Array, allowed: Allowed, k: int, cosine: bool
 ) -> tuple[jax.Array, jax.Array]:
-    """All scores at once: for small catalogues, and the slow twin in tests."""
+    """All scores at once: for small catalogues."""
     scores = reading.score(queries, items, cosine)
     if allowed.real is not None:
         scores = jnp.where(jnp.arange(scores.shape[1]) < allowed.real, scores, -jnp.inf)
@@ -215,9 +243,9 @@ def _chunk(batch: Any, items: Any, block: int) -> int:
     """C, rows scored at a time; a multiple of S. A batch of symbolic size (of a program that is exported) is large."""
     batch, total = batch if isinstance(batch, int) else _BATCH, reading.count(items)
     if reading.quantized(items):
-        size = min(_SCORES // batch, _CONVERTED)
+        size = min(SCORES_OF_CHUNK // batch, _CONVERTED)
     else:
-        size = total if batch * total <= _WHOLE else _SCORES // batch
+        size = total if batch * total <= SCORES_UNCHUNKED else SCORES_OF_CHUNK // batch
     return max(block, min(size, total) // block * block)
 
 
@@ -228,7 +256,7 @@ def _score_again(queries: jax.Array, items: Any, starts: jax.Array, cosine: bool
         return reading.score(queries, rows, cosine).reshape(*starts.shape, block)
 
     users, blocks = starts.shape
-    together = max(1, _AGAIN // (blocks * block * queries.shape[1]))
+    together = max(1, RESCORED_NUMBERS // (blocks * block * queries.shape[1]))
     if not isinstance(users, int) or users <= together:
         return some(queries, starts)
     # in groups: the rows of all of them would lie in memory at once

@@ -28,7 +28,7 @@ _HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-cache",
 }
-_WAITING = 16
+MOST_WAITING = 16
 """Comparisons that wait for their turn at most."""
 
 
@@ -58,7 +58,7 @@ class Front:
         history = bundle.dense(asked.history)[-bundle.length :]
         if not history:
             raise HTTPException(404, "no item of the history is known")
-        if self._waiting >= _WAITING:
+        if self._waiting >= MOST_WAITING:
             raise Busy(self._waiting * self._seconds)
         self._waiting += 1
         try:

@@ -20,7 +20,8 @@ from rexjax.serving import keys as api_keys
 from rexjax.serving.server import Server
 
 _LOCAL = ("127.0.0.1", "::1", "localhost")
-_GRACE = 30  # seconds that accepted requests have when the server is told to stop
+GRACE_SECONDS = 30
+"""Seconds that accepted requests have when the server is told to stop."""
 _IDLE = 75  # seconds after which an idle connection is closed: a proxy (nginx: 60) should be the first to do so
 
 
@@ -54,7 +55,7 @@ def serve(
             access_log=False,
             proxy_headers=False,
             timeout_keep_alive=_IDLE,
-            timeout_graceful_shutdown=_GRACE,
+            timeout_graceful_shutdown=GRACE_SECONDS,
         )
         _Telling(settings, lambda: say(f"{address}: {about.items:,} items, version {about.version}")).run([bound])
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 _END = "\n"  # folded texts have none
-_TOGETHER = 1 << 14
+ITEMS_PER_PIECE = 1 << 14
 """Items looked through at once, a few milliseconds in which no other thread runs."""
 
 
@@ -29,8 +29,8 @@ class Search:
             return _Piece(items, b"".join(texts), np.cumsum([len(text) for text in texts]))
 
         every = [int(item) for item in order]
-        starts = range(0, len(every), _TOGETHER)
-        self._pieces = [piece(every[start : start + _TOGETHER]) for start in starts]
+        starts = range(0, len(every), ITEMS_PER_PIECE)
+        self._pieces = [piece(every[start : start + ITEMS_PER_PIECE]) for start in starts]
 
     def find(self, text: str, k: int) -> list[int]:
         """Dense ids of the first k items that hold ``text``."""

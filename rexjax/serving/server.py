@@ -29,7 +29,8 @@ from rexjax.serving.swap import compile_apart, settle
 
 _LOG = logging.getLogger("rexjax.serving")
 _NAMED = 5  # categories in an error
-_WATCH = 2.0  # seconds between looks for a new bundle
+WATCH_SECONDS = 2.0
+"""Seconds between looks for a new bundle."""
 
 
 class Server:
@@ -161,7 +162,7 @@ class Server:
     async def _watch(self) -> None:
         """Swaps a new bundle in when the folder holds one, and goes on with the old one when it is not sound."""
         while True:
-            await asyncio.sleep(_WATCH)
+            await asyncio.sleep(WATCH_SECONDS)
             now = _stamp(self.folder)
             if now in (None, self._seen):
                 continue

@@ -11,7 +11,24 @@ import pytest
 from rexjax.artifacts import lock
 from rexjax.errors import UserError
 
-DIES = "import os, sys, pathlib; from rexjax import lock; lock._take(pathlib.Path(sys.argv[1])); os._exit(1)"
+OWNER = """
+import os, pathlib, sys
+from rexjax.artifacts import lock
+folder, leave = sys.argv[1:]
+sys.argv = ["/bin/rexjax", "run", "my config.py"]
+with lock.of(pathlib.Path(folder)):
+    if leave == "dies":
+        os._exit(1)
+    print(os.getpid(), flush=True)
+    sys.stdin.read()
+"""
+
+
+def own(folder, leave):
+    """Another process that takes the lock; it dies with it, or holds it until its input ends."""
+    command = [sys.executable, "-c", OWNER, str(folder), leave]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
 
 
 @pytest.fixture(autouse=True)
@@ -25,16 +42,17 @@ def path(tmp_path):
     return tmp_path / "workdir" / lock.NAME
 
 
-def test_a_second_run_is_told_who_holds_the_workdir_and_for_how_long(path, monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["/bin/rexjax", "run", "my config.py"])
+def test_a_second_run_is_told_who_holds_the_workdir_and_for_how_long(path):
+    with own(path.parent, "waits") as owner:
+        process = int(owner.stdout.readline())
+        words = rf"workdir is in use by \"rexjax run 'my config.py'\" \(process {process} on {socket.gethostname()}, "
+        words += r"for 0:00:0\d now\): wait for it, stop it, or choose another"
+        with pytest.raises(UserError, match=words), lock.of(path.parent):
+            pass
+        owner.communicate()
+    assert owner.returncode == 0 and not path.exists()
     with lock.of(path.parent):
-        words = (
-            rf"workdir is in use by \"rexjax run 'my config.py'\" \(process {os.getpid()} on {socket.gethostname()}, "
-        )
-        with pytest.raises(UserError, match=words + r"for 0:00:0\d now\): wait for it, stop it, or choose another"):
-            lock._take(path)
-    assert not path.exists()
-    lock._take(path)()
+        assert path.exists()
 
 
 def test_a_run_may_ask_again_for_what_it_holds(path):
@@ -45,9 +63,9 @@ def test_a_run_may_ask_again_for_what_it_holds(path):
 
 
 def test_what_a_dead_process_left_is_taken_over(path):
-    assert subprocess.run(
-        [sys.executable, "-c", DIES, path], env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    )
+    with own(path.parent, "dies") as owner:
+        owner.communicate()
+    assert owner.returncode == 1
     assert json.loads(path.read_text())["pid"] != os.getpid()
     with lock.of(path.parent):
         assert json.loads(path.read_text())["pid"] == os.getpid()
@@ -69,10 +87,11 @@ def test_the_owner_on_another_host_holds_it_while_it_lives(path, alive):
     thread.start()
     try:
         if alive:
-            with pytest.raises(UserError, match="process 1 on elsewhere, for 0:01:3"):
-                lock._take(path)
+            with pytest.raises(UserError, match="process 1 on elsewhere, for 0:01:3"), lock.of(path.parent):
+                pass
         else:
-            lock._take(path)()
+            with lock.of(path.parent):
+                assert json.loads(path.read_text())["pid"] == os.getpid()
     finally:
         ended.set()
         thread.join()

@@ -7,6 +7,7 @@ import pytest
 
 from rexjax.cli import exits
 from rexjax.cli import main as cli
+from rexjax.config import schema
 from rexjax.errors import UserError
 from rexjax.runtime.preemption import Preempted
 
@@ -41,7 +42,7 @@ def test_what_nobody_foresaw_shows_its_traceback(error):
 
 
 def test_a_command_that_is_asked_to_stop_exits_with_75(monkeypatch, capsys):
-    monkeypatch.setattr(cli, "_run", lambda command, rest: os.kill(os.getpid(), signal.SIGTERM))
+    monkeypatch.setattr(schema, "load", lambda path: os.kill(os.getpid(), signal.SIGTERM))
     with pytest.raises(SystemExit) as stop:
         cli.main(["run", "x.py"])
     assert stop.value.code == 75

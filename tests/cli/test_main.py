@@ -20,7 +20,7 @@ def get_config():
     shop = Shop(users=60, items=40, interactions=600, days=30)
     return Config(
         workdir={workdir!r},
-        data=Data(shop=shop, min_user_events=1, min_item_events=1, length=8, strict=False),
+        data=Data(source=shop, min_user_events=1, min_item_events=1, length=8, strict=False),
         encode=Encode(vectors={vectors!r}, width=8),
         teacher=Teacher(width=8, layers=1, training=training),
         student=Student(width=8, kernels=2, hidden=8, list_length=5, training=training),
@@ -293,10 +293,12 @@ def shop_files(folder, log=GOOD, items=TITLES, heads=HEADS):
             (folder / f"{name}.csv").write_text("\n".join([head, *lines]) + "\n" if head else "")
 
 
-def prepare(config, folder, *flags):
-    core = ("--data.min-user-events", 1, "--data.min-item-events", 1)
-    source = ("--data.source", "files", "--data.path", folder / "files", "--workdir", folder / "workdir")
-    return ("prepare", config, *source, *core, "--data.strict", *flags)
+def prepare(folder, *flags, source="Files()"):
+    config = folder / "files.py"
+    data = f"Data(source={source}, min_user_events=1, min_item_events=1)"
+    head = "from rexjax.config.schema import *\ndef get_config():\n    return "
+    config.write_text(f"{head}Config({str(folder / 'workdir')!r}, data={data})\n")
+    return ("prepare", config, "--data.path", folder / "files", *flags)
 
 
 BAD = [
@@ -330,11 +332,11 @@ def test_a_sweep_prints_its_trials_and_names_the_best(copy, capsys):
 
 
 @pytest.mark.parametrize(("files", "words"), BAD)
-def test_bad_files_are_refused_and_once_mended_accepted(finished, tmp_path, capsys, files, words):
+def test_bad_files_are_refused_and_once_mended_accepted(tmp_path, capsys, files, words):
     shop_files(tmp_path / "files", **files)
-    assert re.search(words, refused(capsys, *prepare(finished[0], tmp_path)))
+    assert re.search(words, refused(capsys, *prepare(tmp_path)))
     shop_files(tmp_path / "files")
-    assert main(*prepare(finished[0], tmp_path)) == 0
+    assert main(*prepare(tmp_path)) == 0
 
 
 def card(folder):
@@ -353,9 +355,9 @@ def card(folder):
         ),
     ],
 )
-def test_without_strict_the_data_card_counts_what_does_not_fit(finished, tmp_path, files, expected):
+def test_without_strict_the_data_card_counts_what_does_not_fit(tmp_path, files, expected):
     shop_files(tmp_path / "files", **files)
-    assert main(*prepare(finished[0], tmp_path, "--data.no-strict")) == 0
+    assert main(*prepare(tmp_path, "--data.no-strict")) == 0
     assert card(tmp_path) | expected == card(tmp_path)
 
 
@@ -365,12 +367,24 @@ def test_without_strict_the_data_card_counts_what_does_not_fit(finished, tmp_pat
         (("--data.split", "last_session"), "pass --data.columns.session"),
         (("--data.min-rating", "3"), "pass --data.columns.rating"),
         (("--data.min-user-events", "9"), "cleaning removed every interaction"),
-        (("--data.source", "tfds", "--data.builder", "no_such_set"), "TFDS builder 'no_such_set' cannot be prepared"),
     ],
 )
-def test_settings_that_the_log_cannot_meet_are_refused(finished, tmp_path, capsys, flags, words):
+def test_settings_that_the_log_cannot_meet_are_refused(tmp_path, capsys, flags, words):
     shop_files(tmp_path / "files")
-    assert words in refused(capsys, *prepare(finished[0], tmp_path, *flags))
+    assert words in refused(capsys, *prepare(tmp_path, *flags))
+
+
+@pytest.mark.parametrize(
+    ("source", "flags", "words"),
+    [
+        ("Tfds('no_such_set')", (), "TFDS builder 'no_such_set' cannot be prepared"),
+        ("'files'", (), "config key data.source is 'files', which is no Source: import Files from rexjax.config and "),
+        ("Shop()", ("--data.source.users", "0"), "The shop has users=0"),
+    ],
+)
+def test_sources_that_cannot_be_read_are_refused(tmp_path, capsys, source, flags, words):
+    (tmp_path / "files").mkdir()
+    assert words in refused(capsys, *prepare(tmp_path, *flags, source=source))
 
 
 # --- Damage -----------------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from rexjax.embedding import quantized
 from rexjax.embedding.quantized import QuantizedRows
 from rexjax.errors import UserError
 from rexjax.models.served import Served
+from tests.reference import compression as reference
 
 
 @pytest.mark.parametrize("shape", [(9, 16), (1, 1), (3, 4, 5)])
@@ -82,10 +83,12 @@ def test_int4_rows_are_packed_two_a_byte_and_come_back_in_order(width):
     rows = np.random.default_rng(2).normal(size=(5, 3, width)).astype(np.float32)
     found = quantized.quantize_rows(jnp.asarray(rows), 4)
     assert found.values.dtype == jnp.uint8 and found.values.shape == (5, 3, width // 2)
-    whole = np.asarray(quantized.numbers(found))
-    scales = np.asarray(found.scales)
-    np.testing.assert_array_equal(whole, np.clip(np.round(rows / scales), -7, 7))
-    np.testing.assert_allclose(quantized.dequantize(found), whole * scales, rtol=1e-6)
+    flat = QuantizedRows(found.values.reshape(15, -1), found.scales.reshape(15, 1))
+    numbers, scales = reference.quantize_rows(rows.reshape(15, width), 4)
+    np.testing.assert_array_equal(reference.unpack(flat), numbers)
+    np.testing.assert_array_equal(quantized.numbers(flat), numbers)
+    np.testing.assert_allclose(flat.scales, scales, rtol=1e-6)
+    np.testing.assert_allclose(quantized.dequantize(flat), reference.dequantize(flat), rtol=1e-6)
 
 
 def test_int4_scales_err_less_than_those_that_reach_the_largest_entry():

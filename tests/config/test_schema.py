@@ -35,7 +35,17 @@ def test_a_config_file_is_loaded(tmp_path):
         (HEAD + "Config(workdir='w', evaluate=Evaluate(k=(1, 'ten')))", "evaluate.k is .*, which is not tuple"),
         (HEAD + "Config(workdir='w', teacher=Student())", "config key teacher must be a Teacher"),
         (HEAD + "Config(workdir='w', teacher=Teacher(training=dict(epochs=1)))", "teacher.training must be a Training"),
-        (HEAD + "Config(workdir='w', data=Data(shop=Shop(items=3)))", "The shop has items=3"),
+        (HEAD + "Config(workdir='w', data=Data(source=Shop(items=3)))", "The shop has items=3"),
+        (HEAD + "Config(workdir='w', data=Data(source='tfds'))", "data.source is 'tfds', .*no Source: .* Tfds\\(…\\)$"),
+        (HEAD + "Config(workdir='w', data=Data(source=Files))", "data.source is <class .* and write Files\\(…\\)$"),
+        (
+            HEAD + "Config(workdir='w', data=Data(source=3))",
+            "data.source is 3, .* write Shop\\(…\\) or Files\\(…\\) or ",
+        ),
+        (
+            HEAD + "Config(workdir='w', data=Data(source=Tfds(7)))",
+            "config key data.source.builder is 7, which is not str",
+        ),
         (HEAD + "dict(workdir='w')", "returned dict, not rexjax.config.schema.Config"),
         (HEAD + "Config(workdir=nowhere)", "cannot be read as a config: name 'nowhere'"),
         (HEAD + "Config(workdir='w', seed=1 // 0)", "cannot be read as a config"),

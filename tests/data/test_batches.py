@@ -3,6 +3,7 @@ import pytest
 
 from rexjax.data import batches, splits
 from rexjax.data.histories import USERS_PER_RECORD, Histories, concatenate
+from tests.reference.data import prefix_label_pairs
 
 
 def log_of(counts, seed=0, first_event=0):
@@ -22,21 +23,8 @@ def records_of(users, seed=0):
     return [{**record._asdict(), "first_event": np.int64(record.first_event)} for record in records], records
 
 
-def expected_pairs(log, length, shift=0):
-    """(prefix inside its piece of L items → label, event) of every user's training part; loops, on purpose."""
-    pairs = []
-    for user in range(log.users):
-        events = list(range(log.offsets[user], log.valid_start[user] - 1))
-        while events:
-            events, piece = events[:-length], events[-length:]
-            for last in range(len(piece)):
-                prefix = tuple(log.items[piece[: last + 1]].tolist())
-                pairs.append((prefix, int(log.items[piece[last] + 1]), piece[last] + shift))
-    return sorted(pairs)
-
-
 def pairs_of(batch):
-    """The same, read off the packed rows."""
+    """(prefix, label, event) of all positions, read off the packed rows."""
     pairs = []
     for row in range(len(batch.items)):
         for segment in range(1, batch.segments[row].max(initial=0) + 1):
@@ -68,7 +56,7 @@ def test_every_prefix_of_every_training_part_is_packed_exactly_once(counts, leng
     log = log_of(counts, first_event=1000)
     order = np.random.default_rng(1).permutation(len(counts))
     batch = packed(log, order, length)
-    assert pairs_of(batch) == expected_pairs(log, length, shift=1000)
+    assert pairs_of(batch) == prefix_label_pairs(log, length, shift=1000)
     padding = batch.segments == 0
     for array, fill in ((batch.items, -1), (batch.labels, -1), (batch.positions, 0), (batch.events, 0)):
         assert (array[padding] == fill).all()
@@ -122,14 +110,14 @@ def test_an_epoch_has_constant_shapes_and_the_same_pairs_for_any_batch_size(size
     found, pairs = of_epoch(source, batch=size)
     assert {tuple(array.shape for array in batch) for batch in found} == {((size, 6),) * 5 + ((size, 6, 2),)}
     assert {tuple(array.dtype.name for array in batch) for batch in found} == {("int32",) * 4 + ("int64", "int32")}
-    assert pairs == sorted(p for r in records for p in expected_pairs(r, 6, shift=r.first_event))
+    assert pairs == sorted(p for r in records for p in prefix_label_pairs(r, 6, shift=r.first_event))
 
 
 def test_blocks_of_records_lose_nothing(monkeypatch):
     monkeypatch.setattr(batches, "RECORDS_PER_BLOCK", 1)
     source, records = records_of(2 * USERS_PER_RECORD + 5)
     _, pairs = of_epoch(source, batch=16)
-    assert pairs == sorted(p for r in records for p in expected_pairs(r, 6, shift=r.first_event))
+    assert pairs == sorted(p for r in records for p in prefix_label_pairs(r, 6, shift=r.first_event))
 
 
 def test_the_order_follows_seed_and_epoch_and_nothing_else():

@@ -14,7 +14,7 @@ from rexjax.pipeline.stages import prepare
 
 needs_beam = pytest.mark.skipif(importlib.util.find_spec("apache_beam") is None, reason="needs rexjax[beam]")
 SHOP = Data(
-    shop=Shop(users=300, items=80, interactions=3000),
+    source=Shop(users=300, items=80, interactions=3000),
     strict=False,
     min_item_events=1,
     columns=Columns(session="session"),

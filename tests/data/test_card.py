@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from rexjax.config.schema import Config
 from rexjax.data import card, splits
 from rexjax.data.histories import Histories
+from rexjax.data.settings import Data
 
 
 @pytest.mark.parametrize("cuts", [[], [2], [1, 2, 30], [57]])
@@ -20,7 +20,7 @@ def test_counts_are_those_of_the_whole_log_however_it_is_cut(cuts, users):
         cut = (offsets[start : stop + 1] - first, valid[start:stop] - first, test[start:stop] - first)
         records.append(Histories(items[first:last], times[first:last], *cut))
     steps = [{"users": users, "items": 40}]
-    found = card.describe(records, steps, {"first": 1, "last": 2}, Config(workdir=""))
+    found = card.describe(records, steps, {"first": 1, "last": 2}, Data())
     parts = [
         [items[a:b] for a, b in zip(start, stop, strict=True)]
         for start, stop in ((offsets[:-1], valid), (valid, test), (test, offsets[1:]))

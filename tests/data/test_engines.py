@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from rexjax.artifacts import store
-from rexjax.config.schema import Columns, Config, Data, Shop
-from rexjax.data import engines, interactions, quantiles, sources
+from rexjax.config.schema import Columns, Config, Data, Files, Shop
+from rexjax.data import engines, files, interactions, quantiles
 from rexjax.errors import UserError
 from rexjax.pipeline.stages import prepare
 
@@ -91,7 +91,7 @@ UNTIDY = Columns(user="who", item="sku", time="at", rating="stars", session="vis
 
 
 def artifact_of(engine, folder, files, **settings):
-    data = Data(**{"engine": engine, "path": str(files), "strict": False, "source": "files"} | settings)
+    data = Data(**{"engine": engine, "path": str(files), "strict": False, "source": Files()} | settings)
     store.begin(folder, "key")
     metrics = prepare.run(Config(workdir="", seed=3, data=data), folder, {})
     content = metrics.pop("content")
@@ -106,7 +106,7 @@ def artifact_of(engine, folder, files, **settings):
         ("parquet", {"split": "global_time", "columns": UNTIDY, "min_rating": 2.0, "repeats": "keep"}),
         ("csv", {"split": "last_session", "columns": dataclasses.replace(UNTIDY, category="stars"), "items": "",
                  "text": ("sku",), "min_item_events": 2}),
-        ("shop", {"split": "cold_items", "source": "shop", "shop": Shop(users=300, items=80, interactions=3000)}),
+        ("shop", {"split": "cold_items", "source": Shop(users=300, items=80, interactions=3000)}),
     ],
 )  # fmt: skip
 def test_spark_makes_the_artifact_that_duckdb_makes(session, tmp_path, ending, settings):
@@ -129,11 +129,11 @@ def test_rows_are_numbered_in_the_order_of_files_and_within_them(spark, tmp_path
     table = pa.table({"n": range(3000), "word": [f"w{n * 7 % 13}" for n in range(3000)]})
     if ending == "csv":
         write(table, tmp_path / "log.csv")
-        found = sources.read_file(spark, tmp_path / "log.csv")
+        found = files.read_file(spark, tmp_path / "log.csv")
     else:
         for part, (start, rows) in enumerate([(0, 10), (10, 2500), (2510, 40), (2550, 450)]):  # Spark begins with large
             write(table.slice(start, rows), tmp_path / "log" / f"part-{part}.parquet")
-        found = sources.read_file(spark, tmp_path / "log")
+        found = files.read_file(spark, tmp_path / "log")
     rows = engines.fetch(engines.numbered(found, "row").order_by("row"))
     assert rows["row"].to_pylist() == rows["n"].to_pylist() == list(range(3000))
 
@@ -143,7 +143,7 @@ def test_a_result_leaves_in_order_and_in_parts(spark, tmp_path, monkeypatch):
     monkeypatch.setattr(engines, "BATCH_ROWS", 64)
     rng = np.random.default_rng(0)
     write(pa.table({"key": rng.permutation(2000), "value": rng.random(2000)}), tmp_path / "log.parquet")
-    table = sources.read_file(spark, tmp_path / "log.parquet").order_by("key")
+    table = files.read_file(spark, tmp_path / "log.parquet").order_by("key")
     batches = list(engines.stream(table, tmp_path / "sorted"))
     assert max(batch.num_rows for batch in batches) == 64
     assert pa.Table.from_batches(batches)["key"].to_pylist() == list(range(2000))
@@ -167,11 +167,11 @@ def test_times_are_the_same_seconds_on_either_engine(spark, duckdb, tmp_path):
         write(pa.table({"at": times}), tmp_path / f"{kind}.parquet")
         found = []
         for con in (duckdb, spark):
-            table = sources.read_file(con, tmp_path / f"{kind}.parquet")
-            found.append(engines.fetch(table.select(s=interactions._seconds(table["at"])))["s"].to_pylist())
+            table = files.read_file(con, tmp_path / f"{kind}.parquet")
+            found.append(engines.fetch(table.select(s=interactions.to_seconds(table["at"])))["s"].to_pylist())
         assert str(found[0]) == str(found[1]), kind
-    table = sources.read_file(duckdb, tmp_path / "text.parquet")
-    seconds = engines.fetch(table.select(s=interactions._seconds(table["at"])))["s"].to_numpy()
+    table = files.read_file(duckdb, tmp_path / "text.parquet")
+    seconds = engines.fetch(table.select(s=interactions.to_seconds(table["at"])))["s"].to_numpy()
     np.testing.assert_array_equal(seconds - seconds[0], [0, 43200.75, 43200, 36000])
 
 
@@ -180,10 +180,10 @@ def test_quantiles_are_the_same_on_either_engine(spark, duckdb, tmp_path, monkey
     rng = np.random.default_rng(0)
     times = np.append(1.7e9 + rng.random(300) * 1e7, np.repeat(1.705e9, 100))
     write(pa.table({"time": times}), tmp_path / "log.parquet")
-    monkeypatch.setattr(quantiles, "_FEW", 50)
-    monkeypatch.setattr(quantiles, "_BUCKETS", 4)
+    monkeypatch.setattr(quantiles, "FEW", 50)
+    monkeypatch.setattr(quantiles, "BUCKET_BITS", 4)
     found = [
-        quantiles.at_shares(sources.read_file(con, tmp_path / "log.parquet"), (0.8, 0.33)) for con in (duckdb, spark)
+        quantiles.at_shares(files.read_file(con, tmp_path / "log.parquet"), (0.8, 0.33)) for con in (duckdb, spark)
     ]
     assert found[0] == found[1]
     np.testing.assert_allclose(found[0], np.quantile(times, (0.8, 0.33)), rtol=1e-15)

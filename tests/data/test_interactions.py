@@ -1,6 +1,5 @@
 import datetime
 import hashlib
-from collections import Counter
 
 import ibis
 import numpy as np
@@ -10,6 +9,7 @@ import pytest
 from rexjax.config.schema import Columns, Data
 from rexjax.data.interactions import clean
 from rexjax.errors import UserError
+from tests.reference.data import k_core
 
 OPEN = {"source": "files", "min_user_events": 1, "min_item_events": 1, "strict": False}
 
@@ -45,22 +45,12 @@ def raw(found, con):
     return [(users[row["user"]], items[row["item"]], row["time"]) for row in log]
 
 
-def core(pairs, user_events, item_events):
-    """k-core by the definition: drop until nothing is left to drop."""
-    while True:
-        users, items = Counter(u for u, _ in pairs), Counter(i for _, i in pairs)
-        kept = [(u, i) for u, i in pairs if users[u] >= user_events and items[i] >= item_events]
-        if len(kept) == len(pairs):
-            return kept
-        pairs = kept
-
-
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize(("user_events", "item_events"), [(1, 1), (3, 1), (1, 3), (3, 4), (5, 5)])
 def test_k_core_is_that_of_a_loop_over_the_definition(seed, user_events, item_events):
     rng = np.random.default_rng(seed)
     pairs = sorted({(int(u), int(i)) for u, i in zip(rng.zipf(1.3, 600) % 60, rng.zipf(1.2, 600) % 50, strict=True)})
-    expected = core(pairs, user_events, item_events)
+    expected = k_core(pairs, user_events, item_events)
     log = [(u, i, t) for t, (u, i) in enumerate(pairs)]
     if not expected:
         with pytest.raises(UserError, match="cleaning removed every interaction"):

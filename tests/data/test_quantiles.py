@@ -23,8 +23,8 @@ TIMES = {
 @pytest.mark.parametrize("few", [1, 16, 1 << 20])
 @pytest.mark.parametrize("name", TIMES)
 def test_shares_are_those_of_numpys_quantile(name, few, monkeypatch):
-    monkeypatch.setattr(quantiles, "_FEW", few)
-    monkeypatch.setattr(quantiles, "_BUCKETS", 3)
+    monkeypatch.setattr(quantiles, "FEW", few)
+    monkeypatch.setattr(quantiles, "BUCKET_BITS", 3)
     log = ibis.duckdb.connect().create_table("log", pa.table({"time": TIMES[name]}))
     shares = (0.0, 0.1, 0.5, 0.8, 0.9, 0.95, 1.0)
     expected = np.quantile(TIMES[name], shares)

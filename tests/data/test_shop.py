@@ -98,7 +98,7 @@ def test_events_come_in_chunks_of_users_that_can_be_made_alone():
     assert second["session"].to_numpy().min() > first["session"].to_numpy().max()
     counts = np.bincount(second["user_id"].to_numpy())[CHUNK:]
     ids = first["item_id"].combine_chunks().dictionary
-    assert shop_module._chunk(TWO_CHUNKS, goods, SEED, 1, counts, len(first), ids).equals(second)
+    assert shop_module.chunk_events(TWO_CHUNKS, goods, SEED, 1, counts, len(first), ids).equals(second)
 
 
 def test_sessions_belong_to_one_user_and_last_minutes(default):
@@ -114,7 +114,7 @@ def test_sessions_belong_to_one_user_and_last_minutes(default):
 
 @pytest.mark.parametrize("counts", [[1], [20_000, 3], [5, 5, 1]])
 def test_time_moves_on_however_many_the_purchases(counts):
-    times, opens = shop_module._visits(np.random.default_rng(0), 7, np.array(counts))
+    times, opens = shop_module.draw_visits(np.random.default_rng(0), 7, np.array(counts))
     assert times.shape == opens.shape == (max(counts), len(counts))
     assert np.all(np.diff(times, axis=0) > 0)
     assert times.min() >= START and times.max() < START + 7 * DAY
@@ -174,10 +174,10 @@ def test_true_preference_is_the_frequency_of_draws(history):
     draws, day = 100_000, 12
     exact = true_preference(goods, TINY, SEED, [4], np.array([history]), [START + day * DAY + 5])[0]
     np.testing.assert_allclose(exact.sum(), 1, rtol=1e-12)
-    taste = shop_module._tastes(np.random.default_rng([SEED, 0]), goods, TINY.users).rows([4])
+    taste = shop_module.draw_tastes(np.random.default_rng([SEED, 0]), goods, TINY.users).rows([4])
     before, last = np.array([-1, -1, *(item for item in history if item >= 0)])[-2:, None]
-    odds = shop_module._odds(goods.dynamics, taste, before, last, np.array([day]))
-    drawn = shop_module._draw(np.random.default_rng(1), goods.dynamics, odds, np.array([day]), draws)
+    odds = shop_module.next_odds(goods.dynamics, taste, before, last, np.array([day]))
+    drawn = shop_module.draw_items(np.random.default_rng(1), goods.dynamics, odds, np.array([day]), draws)
     seen = np.bincount(drawn[0], minlength=TINY.items)
     assert np.all(seen[exact == 0] == 0)
     common = exact * draws >= 5

@@ -10,6 +10,7 @@ from rexjax.embedding.optimizers import Sgd
 from rexjax.embedding.table import Table
 from rexjax.errors import UserError
 from rexjax.runtime.mesh import make_mesh
+from tests.reference.embedding import feature_vectors
 
 V, D, B, K = 53, 4, 16, 3
 SHARED = (Feature("target"), Feature("basket", "mean"), Feature("tags", "sqrtn"), Feature("words", "sum"))
@@ -17,20 +18,6 @@ RNG = np.random.default_rng(0)
 IDS = {"target": RNG.integers(-1, V, B), "basket": RNG.integers(-1, V, (B, K)), "tags": RNG.integers(-1, 5, (B, K))}
 IDS = {name: ids.astype(np.int32) for name, ids in IDS.items()}
 WEIGHTS = {"tags": RNG.uniform(0.5, 2, (B, K)).astype(np.float32)}
-
-
-def by_hand(rows: jax.Array) -> dict[str, jax.Array]:
-    """From the whole table, bag by bag."""
-    vectors = {name: jnp.where((ids >= 0)[..., None], rows[ids], 0) for name, ids in IDS.items()}
-    real = {name: (ids >= 0).astype(np.float32) for name, ids in IDS.items()}
-    weights = WEIGHTS["tags"] * real["tags"]
-    tags = jnp.sum(weights[..., None] * vectors["tags"], 1)
-    size = np.sqrt((weights**2).sum(1, keepdims=True))
-    return {
-        "target": vectors["target"],
-        "basket": vectors["basket"].sum(1) / np.maximum(real["basket"].sum(1, keepdims=True), 1),
-        "tags": tags / np.where(size == 0, 1, size),
-    }
 
 
 def loss(vectors: dict[str, jax.Array]) -> jax.Array:
@@ -53,12 +40,12 @@ def test_features_share_a_table_in_one_exchange_as_declared(mesh):
         return found(rows), tables.update(state, routing, gradients, jnp.int32(0), jax.random.key(0), table, mesh)[0]
 
     found, state = step(state)
-    expected = by_hand(before)
+    expected = feature_vectors(before, SHARED, IDS, WEIGHTS)
     for name in ("basket", "tags"):
         np.testing.assert_allclose(found[name], expected[name], rtol=1e-5, atol=1e-7)
     known = IDS["target"] >= 0
     np.testing.assert_array_equal(found["target"][known], expected["target"][known])
-    moved = before - jax.grad(lambda rows: loss(by_hand(rows)))(before)
+    moved = before - jax.grad(lambda rows: loss(feature_vectors(rows, SHARED, IDS, WEIGHTS)))(before)
     np.testing.assert_allclose(order.to_logical(state.packed, mesh)[:V], moved, rtol=1e-5, atol=1e-6)
 
 

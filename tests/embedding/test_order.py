@@ -5,15 +5,13 @@ import pytest
 
 from rexjax.embedding import order
 from rexjax.runtime.mesh import make_mesh
+from tests.reference.embedding import to_physical
 
 
 def lying(rows: int, mesh) -> tuple[np.ndarray, jax.Array]:
     """Logical rows [V, 2], and the same as they lie on a mesh, with rubbish where rows only pad."""
     logical = np.arange(2 * rows, dtype=np.float32).reshape(rows, 2)
-    padded = np.full((-(-rows // mesh.size) * mesh.size, 2), -7, np.float32)
-    for row in range(rows):
-        padded[row % mesh.size * (len(padded) // mesh.size) + row // mesh.size] = logical[row]
-    return logical, jnp.asarray(padded)
+    return logical, jnp.asarray(to_physical(logical, mesh.size))
 
 
 @pytest.mark.parametrize("rows", [1, 7, 8, 9, 24, 30])

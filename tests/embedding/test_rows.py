@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from rexjax.embedding import rows as reading
-from rexjax.embedding.quantized import dequantize, quantize_rows
+from rexjax.embedding.quantized import quantize_rows
+from tests.reference import retrieval as reference
 
 N, D = 40, 8
 RNG = np.random.default_rng(0)
@@ -17,26 +18,20 @@ ROWS = {
 }
 
 
-def plain(kind):
-    """float32 [N, D], whatever the rows are kept in."""
-    return np.asarray(dequantize(ROWS[kind]) if kind in ("int8", "int4") else ROWS[kind], np.float32)
-
-
 @pytest.mark.parametrize("kind", ROWS)
 def test_take(kind):
-    vectors, mask = reading.take(ROWS[kind], np.asarray([[-1, 3], [0, N - 1]], np.int32))
-    rows = plain(kind)
+    histories = np.asarray([[-1, 3], [0, N - 1]], np.int32)
+    vectors, mask = reading.take(ROWS[kind], histories)
+    expected, present = reference.take(ROWS[kind], histories)
     assert vectors.dtype == jnp.float32
-    np.testing.assert_allclose(vectors, [[np.zeros(D), rows[3]], [rows[0], rows[N - 1]]], rtol=1e-6)
-    np.testing.assert_array_equal(mask, [[False, True], [True, True]])
+    np.testing.assert_allclose(vectors, expected, rtol=1e-6)
+    np.testing.assert_array_equal(mask, present)
 
 
 @pytest.mark.parametrize("cosine", [False, True])
 @pytest.mark.parametrize("kind", ROWS)
 def test_scores_are_those_of_the_rows_made_float32(kind, cosine):
-    rows = plain(kind)
-    rows = rows / np.linalg.norm(rows, axis=1, keepdims=True) if cosine else rows
-    expected = QUERIES @ rows.T
+    expected = reference.score(QUERIES, ROWS[kind], cosine)
     np.testing.assert_allclose(reading.score(QUERIES, ROWS[kind], cosine), expected, rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(reading.score_by_row(QUERIES, ROWS[kind], cosine), expected.T, rtol=1e-5, atol=1e-5)
     of_each = jax.tree.map(lambda leaf: jnp.stack([leaf] * len(QUERIES)), ROWS[kind])

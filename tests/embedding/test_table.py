@@ -12,6 +12,7 @@ from rexjax.embedding.optimizers import OPTIMIZERS, ExactAdam, LazyAdam, Sgd
 from rexjax.embedding.table import Table, TableState
 from rexjax.errors import UserError
 from rexjax.runtime.mesh import make_mesh
+from tests.reference import embedding as reference
 
 V, D, N, RATE = 1003, 8, 64, 0.01
 TARGET = np.random.default_rng(1).normal(size=(N, D)).astype(np.float32)
@@ -93,34 +94,17 @@ def logical(array, mesh) -> np.ndarray:
     return np.asarray(order.to_logical(array, mesh))[:V]
 
 
-def moved(name: str, rows, slots, gradient, touched):
-    """One dense step of a rule: rows and slots after it."""
-    if name == "sgd":
-        return rows - RATE * gradient, slots
-    if name == "adagrad":
-        slots = slots + gradient**2
-        return rows - RATE * gradient / (jnp.sqrt(slots) + 1e-10), slots
-    if name == "row_wise_adagrad":
-        slots = slots + jnp.mean(gradient**2, 1)
-        return rows - RATE * gradient / (jnp.sqrt(slots) + 1e-8)[:, None], slots
-    moves, new = optax.adam(RATE).update(gradient, slots)
-    if name == "lazy_adam":
-        keep = lambda new, old: jnp.where(touched, new, old) if np.ndim(new) else new  # noqa: E731
-        moves, new = jnp.where(touched, moves, 0), jax.tree.map(keep, new, slots)
-    return rows + moves, new
-
-
 def dense(name: str, rows: np.ndarray, steps: int):
     """Losses and final rows of the same training with a dense gradient."""
     rows, losses = jnp.asarray(rows), []
-    slots = optax.adam(RATE).init(rows) if "adam" in name else jnp.zeros(rows.shape if name == "adagrad" else V)
+    slots = reference.initial_slots(name, rows, RATE)
     for number in range(steps):
         ids = zipf(number)
         known = (ids >= 0)[:, None]
         loss = lambda rows: jnp.sum(jnp.where(known, (rows[jnp.maximum(ids, 0)] - TARGET) ** 2, 0))  # noqa: E731, B023
         value, gradient = jax.value_and_grad(loss)(rows)
         losses.append(float(value))
-        rows, slots = moved(name, rows, slots, gradient, np.isin(np.arange(V), ids)[:, None])
+        rows, slots = reference.dense_step(name, rows, slots, gradient, np.isin(np.arange(V), ids)[:, None], RATE)
     return losses, np.asarray(rows)
 
 

@@ -81,7 +81,7 @@ def test_a_claim_put_down_right_after_a_look_stays(tmp_path, monkeypatch):
             raise
 
     monkeypatch.setattr(Path, "stat", stat)
-    assert not shards._claim(path)
+    assert not shards.claim_shard(path)
     assert path.read_text() == "of another"
 
 

@@ -121,7 +121,7 @@ def test_no_text_gives_no_vector_and_no_file(model, tmp_path):
 
 
 def test_a_long_text_is_cut_and_keeps_its_special_tokens(model):
-    (ids, short), cut = text._tokenize(model, [" ".join(["w0"] * 30), "w1"])
+    (ids, short), cut = text.tokenize_texts(model, [" ".join(["w0"] * 30), "w1"])
     assert ids == [2, *[4] * 16, 3] and short == [2, 5, 3] and cut == 1
 
 
@@ -146,14 +146,14 @@ def test_matrix_products_are_at_the_highest_precision(tiny):
     ],
 )
 def test_which_text_is_in_which_batch(lengths, expected):
-    plan = text._batches(np.array(lengths, int), (8, 16, 24), lambda bucket: 32 // bucket)
+    plan = text.plan_batches(np.array(lengths, int), (8, 16, 24), lambda bucket: 32 // bucket)
     assert [(bucket, list(chosen)) for bucket, chosen in plan] == expected
 
 
 def test_every_text_is_in_one_batch_that_holds_it():
     lengths = np.random.default_rng(0).integers(0, 257, 3000)
     buckets = [bucket for bucket in text.BUCKETS if bucket <= 256]
-    plan = text._batches(lengths, buckets, lambda bucket: max(1, 2048 // bucket))
+    plan = text.plan_batches(lengths, buckets, lambda bucket: max(1, 2048 // bucket))
     assert Counter(i for _, chosen in plan for i in chosen) == Counter(np.flatnonzero(lengths).tolist())
     assert all(lengths[chosen].max() <= bucket and len(chosen) <= 2048 // bucket for bucket, chosen in plan)
 
@@ -309,7 +309,7 @@ def test_minilm_puts_what_is_alike_close_together(minilm, tmp_path):
 
 
 def test_minilm_does_not_see_padding(minilm):
-    tokens, _ = text._tokenize(minilm, ["white hanging heart", "toy story"])
+    tokens, _ = text.tokenize_texts(minilm, ["white hanging heart", "toy story"])
     run = text.compiled_forward(minilm.module.config, "mean", True, Mesh(np.array(jax.devices()[:1]), ("data",)))
-    short, long = (run(minilm.params, *text._pad(tokens, [0, 1], bucket, 2)) for bucket in (8, 64))
+    short, long = (run(minilm.params, *text.pad_tokens(tokens, [0, 1], bucket, 2)) for bucket in (8, 64))
     np.testing.assert_allclose(short, long, atol=1e-5)

@@ -18,12 +18,12 @@ def axes_of(*size):
     [([], []), ([0.2, 0.8], [0.2, 0.8]), ([0.5, 0.5], [0.5, 0.6]), ([1.0, 1.0], [0.9, 1.0]), ([0.0, 0.0], [0.0, 0.1])],
 )
 def test_names_are_moved_apart(wanted, expected):
-    assert pictures._apart(wanted, 0.1) == pytest.approx(expected)
+    assert pictures.spread_labels(wanted, 0.1) == pytest.approx(expected)
 
 
 def test_frontier_joins_the_undominated():
     points = {"a": (1, 0.2), "b": (2, 0.1), "c": (3, 0.3), "d": (3, 0.25), "e": (9, 0.3)}
-    assert pictures._undominated(points) == [(1, 0.2), (3, 0.3)]
+    assert pictures.undominated(points) == [(1, 0.2), (3, 0.3)]
 
 
 def test_points_are_of_models_that_have_both():

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from rexjax.errors import UserError
-from rexjax.evaluation import metrics, ranking
+from rexjax.evaluation import ranking
+from tests.reference import evaluation as reference
+from tests.reference.evaluation import lists
 
 U, N, D, L = 83, 101, 12, 40
 
@@ -39,28 +41,12 @@ def encoder(rows: jax.Array):
     return encode
 
 
-def lists(ids: np.ndarray, offsets: np.ndarray) -> list[np.ndarray]:
-    return np.split(ids, offsets[1:-1])
-
-
-def slow_twin(scores: np.ndarray, requests: ranking.Requests, ks) -> dict[str, np.ndarray]:
-    """Sorts whole score rows; for scores without ties."""
-    rows = []
-    relevant = lists(requests.target_items, requests.target_offsets)
-    for user, seen in enumerate(lists(requests.seen_items, requests.seen_offsets)):
-        kept = np.setdiff1d(np.arange(scores.shape[1]), seen)
-        order = kept[np.argsort(-scores[user, kept], kind="stable")]
-        places = np.flatnonzero(np.isin(order, relevant[user]))[None]
-        rows.append(metrics.per_user(places, np.zeros_like(places), np.ones_like(places), ks))
-    return {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
-
-
 @pytest.mark.parametrize("batch, chunk", [(7, None), (64, 7), (83, 50), (256, 100), (1, 101), (64, 1)])
 def test_equals_sorting_whole_rows(batch, chunk):
     requests, rows = requests_of(1), table(2)
     result = ranking.evaluate(encoder(rows), rows, requests, ks=(1, 5, 20), batch=batch, chunk=chunk)
     users = encoder(rows)(requests.histories)
-    expected = slow_twin(np.asarray(users @ rows.T), requests, (1, 5, 20))
+    expected = reference.evaluate(np.asarray(users @ rows.T), requests, (1, 5, 20))
     for name, value in expected.items():
         np.testing.assert_allclose(result.per_user[name], value, atol=1e-12, err_msg=name)
         assert result.means[name] == pytest.approx(value.mean())
@@ -103,7 +89,7 @@ def test_popularity_is_a_model_of_width_one():
     counts = jnp.asarray(np.random.default_rng(8).permutation(N), jnp.float32)[:, None]
     requests = requests_of(9)
     result = ranking.evaluate(lambda h: jnp.ones((len(h), 1)), counts, requests, ks=(5,))
-    expected = slow_twin(np.tile(counts.T, (U, 1)), requests, (5,))
+    expected = reference.evaluate(np.tile(counts.T, (U, 1)), requests, (5,))
     np.testing.assert_allclose(result.per_user["ndcg@5"], expected["ndcg@5"])
 
 
@@ -156,11 +142,32 @@ def test_histories_are_cut_to_a_few_lengths():
     assert set(lengths) == {8, 16, 32, L}
 
 
-@pytest.mark.parametrize("size, expected", [(0, 8), (8, 8), (9, 16), (16, 16), (17, 32), (100, 128)])
-def test_widths_are_powers_of_two(size, expected):
-    assert ranking._round_up(size, 8) == expected
+@pytest.mark.parametrize("size, width", [(0, 8), (8, 8), (9, 16), (16, 16), (17, 32), (100, 128)])
+def test_widths_are_powers_of_two(size, width):
+    ragged, rows = ranking.ragged([range(size), []]), np.array([0, 1, 0])
+    found = ranking.padded(*ragged, rows, least=8)
+    assert found.shape == (3, width)
+    np.testing.assert_array_equal(found, reference.padded(*ragged, rows, 8))
 
 
-@pytest.mark.parametrize("users, most, expected", [(943, 256, 236), (256, 256, 256), (257, 256, 129), (3, 256, 3)])
-def test_batches_are_about_evenly_full(users, most, expected):
-    assert ranking._evenly(users, most) == expected
+@pytest.mark.parametrize(
+    "users, items, expected",
+    [
+        (943, N, 236),  # four times at most 256
+        (256, N, 256),
+        (257, N, 129),
+        (3, N, 3),
+        (257, 2**21 // 100, 86),  # at most 100, for whom the catalogue is one chunk
+    ],
+)
+def test_batches_are_about_evenly_full(users, items, expected):
+    sizes = []
+
+    def encode(histories: jax.Array) -> jax.Array:
+        sizes.append(len(histories))
+        return jnp.ones((len(histories), 1))
+
+    histories = np.full((users, 4), -1, np.int32)
+    asked = ranking.Requests(histories, *ranking.ragged([[]] * users), *ranking.ragged([[0]] * users))
+    ranking.evaluate(encode, jnp.ones((items, 1)), asked, ks=(1,))
+    assert sizes == [expected] * -(-users // expected)

@@ -146,7 +146,7 @@ def test_what_is_missing_is_left_out(tmp_path, changes, pictures):
 @pytest.mark.parametrize("values", [range(14), [0.5] * 14, [0, 1, 1, 1, 1], [0.3]])
 def test_names_do_not_overlap_and_stay_in_the_picture(values):
     points = {f"a_rather_long_model_name_{i}": (10.0 ** (i % 3), float(v)) for i, v in enumerate(values)}
-    figure = report._frontier(points, "FLOPs per request", "ndcg@10 (test)")
+    figure = report.frontier_figure(points, "FLOPs per request", "ndcg@10 (test)")
     figure.draw_without_rendering()
     boxes = [Text.get_window_extent(text) for text in figure.axes[0].texts]  # without the line
     assert len(boxes) == len(points)
@@ -159,4 +159,4 @@ def test_names_do_not_overlap_and_stay_in_the_picture(values):
     [(None, "–"), (0, "0"), (0.25, "0.25"), (999, "999"), (1500, "1.5 k"), (3.2e9, "3.2 G"), (4e16, "4e+16")],
 )
 def test_short_numbers(value, expected):
-    assert report._short(value) == expected
+    assert report.abbreviate(value) == expected

@@ -57,7 +57,7 @@ def test_same_seed_same_interval_and_blocks_do_not_matter(monkeypatch):
     whole = significance.paired_bootstrap(a, b, 9, 500)
     assert whole == significance.paired_bootstrap(a, b, 9, 500)
     assert whole != significance.paired_bootstrap(a, b, 10, 500)
-    monkeypatch.setattr(significance, "_DRAWS_AT_ONCE", 1000)
+    monkeypatch.setattr(significance, "DRAWS_AT_ONCE", 1000)
     np.testing.assert_allclose(significance.paired_bootstrap(a, b, 9, 500)[1:3], whole[1:3], atol=2e-3)
 
 

@@ -94,7 +94,7 @@ def test_what_is_read_is_mounted_read_only_and_what_is_written_is_the_replicas_o
 
 def test_accepted_requests_have_the_servers_own_time_to_finish():
     pause = int(CONTAINER["lifecycle"]["preStop"]["exec"]["command"][1])
-    assert POD["spec"]["terminationGracePeriodSeconds"] >= pause + run._GRACE + 5
+    assert POD["spec"]["terminationGracePeriodSeconds"] >= pause + run.GRACE_SECONDS + 5
 
 
 def test_the_autoscaler_reads_what_the_server_measures(monkeypatch):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from rexjax.losses import sampled as losses
+from tests.reference import losses as reference
 
 B, L, V, M = 2, 3, 7, 4
 RNG = np.random.default_rng(0)
@@ -18,29 +19,15 @@ WHERES = {
 }
 
 
-def log_softmax(scores: np.ndarray) -> np.ndarray:
-    scores = scores.astype(np.float64)
-    return scores - np.log(np.exp(scores).sum(-1, keepdims=True))
-
-
-def averaged(values: np.ndarray, where) -> float:
-    chosen = values if where is None else values[where]
-    return chosen.mean() if chosen.size else 0.0
-
-
-def of_labels(log_probabilities: np.ndarray) -> np.ndarray:
-    return np.take_along_axis(log_probabilities, LABELS[..., None], -1)[..., 0]
-
-
 @pytest.mark.parametrize("where", WHERES.values(), ids=WHERES.keys())
 def test_softmax_cross_entropy(where):
-    expected = averaged(-of_labels(log_softmax(SCORES)), where)
+    expected = reference.softmax_cross_entropy(SCORES, LABELS, where)
     np.testing.assert_allclose(losses.softmax_cross_entropy(SCORES, LABELS, where=where), expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize("where", WHERES.values(), ids=WHERES.keys())
 def test_soft_cross_entropy(where):
-    expected = averaged(-(log_softmax(SCORES) * SOFT).sum(-1), where)
+    expected = reference.soft_cross_entropy(SCORES, SOFT, where)
     np.testing.assert_allclose(losses.soft_cross_entropy(SCORES, SOFT, where=where), expected, rtol=1e-5)
 
 
@@ -53,7 +40,7 @@ def test_soft_labels_that_are_one_hot_are_labels():
 def test_gradient_of_soft_cross_entropy_is_softmax_minus_labels(where):
     found = jax.grad(lambda scores: losses.soft_cross_entropy(scores, SOFT, where=where))(SCORES)
     chosen = np.ones((B, L), bool) if where is None else where
-    expected = (np.exp(log_softmax(SCORES)) - SOFT) * chosen[..., None] / max(chosen.sum(), 1)
+    expected = (np.exp(reference.log_softmax(SCORES)) - SOFT) * chosen[..., None] / max(chosen.sum(), 1)
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
 
 
@@ -96,12 +83,8 @@ def sampled(sampled_ids: np.ndarray, log_expected: np.ndarray, where=None, score
 def test_sampled_softmax_equals_the_formula(ids, where):
     ids = np.asarray(ids, np.int32)
     log_expected = np.log(np.asarray([0.5, 1.5, 0.1, 3.0]))
-    values = np.empty((B, L))
-    for at in np.ndindex(B, L):
-        label, row = LABELS[at], SCORES[at].astype(np.float64)
-        others = [np.exp(row[i]) / np.exp(q) for i, q in zip(ids, log_expected, strict=True) if i != label]
-        values[at] = np.log(np.exp(row[label]) + sum(others)) - row[label]
-    np.testing.assert_allclose(sampled(ids, log_expected, where), averaged(values, where), rtol=1e-5, atol=1e-7)
+    expected = reference.sampled_softmax(SCORES, LABELS, ids, log_expected, where)
+    np.testing.assert_allclose(sampled(ids, log_expected, where), expected, rtol=1e-5, atol=1e-7)
 
 
 def test_all_items_as_samples_and_expected_once_each_is_the_full_softmax():
@@ -117,7 +100,7 @@ def test_log_expected_is_subtracted():
     ids = np.arange(V, dtype=np.int32)
     rare, usual, frequent = (float(sampled(ids, np.full(V, q))) for q in (-1.0, 0.0, 1.0))
     assert rare > usual > frequent  # a sample drawn often stands for less
-    p = np.exp(of_labels(log_softmax(SCORES)))
+    p = np.exp(np.take_along_axis(reference.log_softmax(SCORES), LABELS[..., None], -1))
     np.testing.assert_allclose(frequent, np.log(1 + (1 / p - 1) / np.e).mean(), rtol=1e-5)
 
 
@@ -153,23 +136,11 @@ def test_mean(values, where, expected):
     assert losses.mean(jnp.asarray(values), None if where is None else jnp.asarray(where)) == expected
 
 
-def softplus(x):
-    return np.log1p(np.exp(x))
-
-
 @pytest.mark.parametrize("where", WHERES.values(), ids=WHERES.keys())
 @pytest.mark.parametrize("kind", ["bce", "gbce", "bpr"])
 def test_losses_over_samples_equal_their_formulas(kind, where):
     ids = np.asarray([0, 3, 3, 6], np.int32)
-    share, values = len(ids) / V, np.empty((B, L))
-    power = share * (0.75 * (1 - 1 / share) + 1 / share) if kind == "gbce" else 1.0
-    for at in np.ndindex(B, L):
-        own = SCORES[at].astype(np.float64)[LABELS[at]]
-        others = SCORES[at].astype(np.float64)[ids[ids != LABELS[at]]]
-        if kind == "bpr":
-            values[at] = softplus(others - own).sum() / len(ids)
-        else:
-            values[at] = (power * softplus(-own) + softplus(others).sum()) / (len(ids) + 1)
+    share = len(ids) / V
     found = losses.SAMPLED[kind](
         SCORES[..., ids],
         LABELS,
@@ -178,22 +149,5 @@ def test_losses_over_samples_equal_their_formulas(kind, where):
         sampled=ids,
         log_expected=np.full(len(ids), np.log(share), np.float32),
     )
-    np.testing.assert_allclose(found, averaged(values, where), rtol=1e-5, atol=1e-7)
-
-
-@pytest.mark.parametrize("where", WHERES.values(), ids=WHERES.keys())
-def test_relaxed_ranking_equals_the_formula(where):
-    listed, others, values = SCORES[..., :4], SCORES[..., 4:], np.empty((B, L))
-    for at in np.ndindex(B, L):
-        places, rest = listed[at].astype(np.float64), np.exp(others[at].astype(np.float64)).sum()
-        values[at] = np.mean([np.log(np.exp(places[k:]).sum() + rest) - places[k] for k in range(4)])
-    found = losses.relaxed_ranking(listed, None, where=where, others=others)
-    np.testing.assert_allclose(found, averaged(values, where), rtol=1e-5, atol=1e-7)
-
-
-def test_relaxed_ranking_wants_the_order_of_the_list_and_nothing_of_the_rest():
-    loss = lambda listed, others: losses.relaxed_ranking(jnp.asarray([listed]), None, others=jnp.asarray([others]))  # noqa: E731
-    ordered, below = [3.0, 2.0, 1.0], [-1.0, -2.0]
-    assert loss(ordered, below) < loss([2.0, 3.0, 1.0], below) < loss([1.0, 2.0, 3.0], below)
-    np.testing.assert_allclose(loss(ordered, below), loss(ordered, below[::-1]), rtol=1e-6)
-    assert np.isfinite(jax.grad(lambda x: loss(x, below).sum())(jnp.asarray([1e4, 0.0, -1e4]))).all()
+    expected = reference.over_samples(kind, SCORES, LABELS, ids, share, where)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-7)

@@ -8,6 +8,7 @@ import pytest
 from rexjax.losses import sharded_softmax
 from rexjax.losses.sharded_softmax import Targets, cross_entropy
 from rexjax.runtime.mesh import make_mesh
+from tests.reference.losses import whole_cross_entropy
 
 T, P, D, K, SCALE = 48, 256, 8, 5, 3.0
 
@@ -21,14 +22,6 @@ def case(labelled: float = 0.8, real: int = 200):
         rng.dirichlet(np.ones(K), T).astype(np.float32),
     )
     return users, items, jnp.asarray(labels), lists, jnp.arange(P) < real
-
-
-def plain(users, items, targets: Targets, real) -> jax.Array:
-    scores = jnp.where(real, SCALE * jnp.einsum("td,vd->tv", users, items, precision="highest"), -jnp.inf)
-    logs = scores - jax.nn.logsumexp(scores, -1, keepdims=True)
-    known = jnp.where(targets.rows >= 0, jnp.take_along_axis(logs, jnp.maximum(targets.rows, 0), 1), 0)
-    missing = jnp.where(targets.rows >= 0, 0, targets.weights).sum(1) * jax.nn.logsumexp(scores, -1)
-    return missing - (targets.weights * known).sum(1)
 
 
 def targets_of(kind: str, labels, lists) -> Targets:
@@ -49,7 +42,7 @@ def test_values_and_gradients_are_the_plain_ones(monkeypatch, mesh, kind, chunk)
     targets, mesh = targets_of(kind, labels, lists), make_mesh(*mesh)
     targets = targets._replace(weights=targets.weights * jnp.linspace(0.5, 1.5, T)[:, None])
     fast = jax.jit(lambda u, i: 0.3 * cross_entropy(u, i, targets, real, SCALE, mesh))
-    slow = lambda u, i: 0.3 * plain(u, i, targets, real).sum()  # noqa: E731
+    slow = lambda u, i: 0.3 * whole_cross_entropy(u, i, targets, real, SCALE).sum()  # noqa: E731
     np.testing.assert_allclose(fast(users, items), slow(users, items), rtol=2e-6)
     for mine, theirs in zip(jax.grad(fast, (0, 1))(users, items), jax.grad(slow, (0, 1))(users, items), strict=True):
         np.testing.assert_allclose(mine, theirs, rtol=1e-5, atol=2e-6 * np.abs(theirs).max())

@@ -5,6 +5,7 @@ from flax import linen as nn
 from jax.sharding import PartitionSpec as P
 
 from rexjax.models import layers
+from tests.reference import models as reference
 
 B, L, D, H = 2, 5, 8, 2
 
@@ -31,21 +32,11 @@ def _attention(x, mask):
     return module.apply(variables, x, x, mask, None, True), jax.tree.map(np.asarray, variables["params"])
 
 
-def softmax(x):
-    weights = np.exp(x - x.max(-1, keepdims=True))
-    return weights / weights.sum(-1, keepdims=True)
-
-
 def test_attention_equals_the_formula():
     x = np.random.default_rng(0).normal(size=(B, L, D)).astype(np.float32)
     mask = np.broadcast_to(np.tril(np.ones((L, L), bool)), (B, L, L))
     found, p = _attention(x, mask)
-    expected = np.zeros((B, L, D))
-    for h in range(H):
-        q, k, v = (x @ p[name]["kernel"][:, h] for name in "qkv")
-        scores = q @ k.transpose(0, 2, 1) / np.sqrt(D / H)
-        expected += softmax(np.where(mask, scores, -np.inf)) @ v @ p["out"]["kernel"][h]
-    np.testing.assert_allclose(found, expected + p["out"]["bias"], rtol=0, atol=1e-5)
+    np.testing.assert_allclose(found, reference.multi_head_attention(p, x, mask), rtol=0, atol=1e-5)
 
 
 def test_a_query_that_may_look_at_nothing_is_finite():
@@ -64,8 +55,7 @@ def test_attention_in_chunks_equals_attention_at_once(length, queries, monkeypat
 
     def attend(q, k, v, mask, bias):
         widths.append(k.shape[1])
-        scores = np.einsum("bqhd,blhd->bhql", q, k) + bias
-        return np.einsum("bhql,blhd->bhqd", softmax(np.where(mask[:, None], scores, -np.inf)), v)
+        return reference.attend(q, k, v, mask, bias)
 
     whole = attend(q, k, v, np.asarray(mask), bias).transpose(0, 2, 1, 3)
     monkeypatch.setattr(layers, "QUERIES", 3)

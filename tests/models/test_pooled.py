@@ -6,6 +6,7 @@ import pytest
 
 from rexjax.models.layers import BUCKETS, Row, time_bucket
 from rexjax.models.pooled import PooledEncoder, contributions
+from tests.reference.models import gelu, pooled_user
 
 L, D, K = 12, 6, 3
 ENCODER = PooledEncoder(kernels=K, hidden=10, dropout=0.5, length=L)
@@ -53,24 +54,11 @@ def packed(histories: list[np.ndarray]):
     return x, segments, positions
 
 
-def gelu(x: np.ndarray) -> np.ndarray:
-    return 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
-
-
-def written_out(items: np.ndarray) -> np.ndarray:
-    """The user vector after ``items`` [l, D], in NumPy."""
-    p, ages = params(), np.arange(len(items))[::-1]
-    weights = np.exp(p["decay"][:, ages])
-    pooled = weights / weights.sum(-1, keepdims=True) @ items
-    hidden = gelu(pooled.ravel() @ p["up"]["kernel"] + p["up"]["bias"])
-    return pooled[0] + hidden @ p["down"]["kernel"] + p["down"]["bias"]
-
-
 @pytest.mark.parametrize("length", [1, 2, 7, L])
 def test_equals_the_formula(length):
     items = np.random.default_rng(length).normal(size=(length, D)).astype(np.float32)
     found = encode(*alone(items))[0, L - length :]
-    expected = np.stack([written_out(items[: n + 1]) for n in range(length)])
+    expected = np.stack([pooled_user(params(), items[: n + 1]) for n in range(length)])
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
 
 
@@ -115,11 +103,7 @@ def test_time_weighs_by_bucket_and_starts_as_nothing():
     found = run(tables)[0, 4]  # the end of the first history
     bucket = np.asarray(time_bucket(900 - moments[0, :5]))
     assert len(set(bucket.tolist())) == 4  # two at one moment
-    weights = np.exp(params()["decay"][:, np.arange(5)[::-1]] + tables[:, bucket])
-    pooled = weights / weights.sum(-1, keepdims=True) @ x[0, :5]
-    hidden = gelu(pooled.ravel() @ params()["up"]["kernel"] + params()["up"]["bias"])
-    expected = pooled[0] + hidden @ params()["down"]["kernel"] + params()["down"]["bias"]
-    np.testing.assert_allclose(found, expected, atol=1e-5)
+    np.testing.assert_allclose(found, pooled_user(params(), x[0, :5], tables[:, bucket]), atol=1e-5)
     np.testing.assert_allclose(run(tables, 3), run(tables)[:, -3:], atol=1e-6)
 
 

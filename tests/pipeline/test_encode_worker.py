@@ -9,7 +9,7 @@ CONFIG = """
 from rexjax.config.schema import *
 
 def get_config():
-    data = Data(shop=Shop(users=60, items=40, interactions=600, days=30), min_item_events=1, strict=False)
+    data = Data(source=Shop(users=60, items=40, interactions=600, days=30), min_item_events=1, strict=False)
     return Config(workdir={!r}, data=data, encode=Encode(width=8))
 """
 

@@ -14,7 +14,7 @@ from tokenizers import models, pre_tokenizers
 
 from rexjax.artifacts import classes, store
 from rexjax.compression.quantize import quantize
-from rexjax.config.schema import Columns, Config, Data, Encode, Student
+from rexjax.config.schema import Columns, Config, Data, Encode, Files, Student
 from rexjax.encoders.bert import Bert, BertConfig
 from rexjax.encoders.loading import TextModel
 from rexjax.encoders.text import encode_texts
@@ -54,7 +54,7 @@ def made(folder, ids, **data):
     pq.write_table(pa.table(log), files / "interactions.parquet")
     pq.write_table(pa.table({"sku": ids, "name": TITLES, "kind": ["mugs", None] * (N // 2)}), files / "items.parquet")
     settled = {"text": ("name",), "columns": Columns(item="sku", category="kind"), "strict": False} | data
-    settled = Data(source="files", path=str(files), min_user_events=1, min_item_events=1, **settled)
+    settled = Data(source=Files(), path=str(files), min_user_events=1, min_item_events=1, **settled)
     finish(workdir / "prepare", lambda f: prepare.run(Config(str(workdir), data=settled), f, {}), data=settled)
     finish(workdir / "encode", lambda f: {}, encode=Encode(model="tiny"))
 

@@ -229,7 +229,7 @@ def test_prepare_and_encode_give_the_same_artifacts_wherever_they_run(tmp_path):
         config = Config(
             workdir=str(tmp_path / name),
             seed=seed,
-            data=Data(shop=shop, min_user_events=1, min_item_events=1, strict=False),
+            data=Data(source=shop, min_user_events=1, min_item_events=1, strict=False),
             encode=Encode(vectors=str(tmp_path / "vectors.npy"), width=8),
         )
         outcomes, _ = run(config, ("prepare", "encode"))

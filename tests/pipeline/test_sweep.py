@@ -17,7 +17,7 @@ def config(tmp_path):
     np.save(tmp_path / "vectors.npy", np.random.default_rng(0).standard_normal((40, 6)).astype(np.float32))
     return Config(
         workdir=str(tmp_path / "run"),
-        data=Data(shop=Shop(users=60, items=40, interactions=600), min_item_events=1, length=8, strict=False),
+        data=Data(source=Shop(users=60, items=40, interactions=600), min_item_events=1, length=8, strict=False),
         encode=Encode(vectors=str(tmp_path / "vectors.npy"), width=6),
         teacher=Teacher(width=256, layers=4, training=Training(epochs=1, batch=8, validate_users=20)),
         student=Student(list_length=5),

@@ -9,7 +9,7 @@ def tiny(tmp_path):
     training = Training(batch=6)
     return Config(
         workdir=str(tmp_path / "workdir"),
-        data=Data(shop=Shop(users=60, items=40, interactions=600), length=8),
+        data=Data(source=Shop(users=60, items=40, interactions=600), length=8),
         encode=Encode(vectors="vectors.npy", width=8),
         teacher=Teacher(width=8, layers=1, training=training),
         student=Student(width=8, kernels=2, hidden=8, list_length=5, training=training),

@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from rexjax.cli import main as cli
-from rexjax.config.schema import Data
+from rexjax.config.schema import Data, Files
 from rexjax.errors import UserError
 from rexjax.planning import plan
 from rexjax.planning.topology import parse
@@ -19,7 +19,7 @@ def get_config():
     training = Training(batch=6)
     return Config(
         workdir="runs/never",
-        data=Data(shop=Shop(users=60, items=40, interactions=600), length=8),
+        data=Data(source=Shop(users=60, items=40, interactions=600), length=8),
         encode=Encode(vectors="vectors.npy", width=8),
         teacher=Teacher(width=8, layers=1, training=training),
         student=Student(width=8, kernels=2, hidden=8, list_length=5, training=training),
@@ -60,7 +60,7 @@ def test_sizes_come_from_the_flag_then_the_workdir_then_the_shop(tiny):
 
 
 def test_sizes_that_nothing_says(tiny):
-    files = dataclasses.replace(tiny, data=Data(source="files"))
+    files = dataclasses.replace(tiny, data=Data(source=Files()))
     assert plan.sizes(files, 9) == {"items": 9}
     with pytest.raises(UserError, match="pass --items N"):
         plan.sizes(files, None)

@@ -11,6 +11,7 @@ from rexjax.models import recommender
 from rexjax.models.served import Served
 from rexjax.retrieval import index, index_updates
 from rexjax.retrieval.index_updates import Contents
+from tests.reference import retrieval as reference
 
 N, W, D, L = 30, 12, 8, 5
 RNG = np.random.default_rng(0)
@@ -55,12 +56,9 @@ def test_the_map_is_that_of_least_squares_with_its_ridge(items, noise):
     vectors = rng.normal(size=(items, W)) * np.linspace(0.1, 2, W) + 3
     rows = vectors @ rng.normal(size=(W, D)) - 1 + noise * rng.normal(size=(items, D))
     found = index_updates.fit_map(vectors, rows)
-    # the twin: rows of √ridge below the centred vectors
-    x, y = vectors - vectors.mean(0), rows - rows.mean(0)
-    below = np.concatenate([x, np.sqrt(found.about["ridge"]) * np.eye(W)]), np.concatenate([y, np.zeros((W, D))])
-    kernel = np.linalg.lstsq(*below, rcond=None)[0]
+    kernel, bias = reference.ridge_map(vectors, rows, found.about["ridge"])
     np.testing.assert_allclose(found.kernel, kernel, atol=1e-5)
-    np.testing.assert_allclose(found.bias, rows.mean(0) - vectors.mean(0) @ kernel, atol=1e-4)
+    np.testing.assert_allclose(found.bias, bias, atol=1e-4)
     assert found.about["items"] == items
 
 
@@ -69,16 +67,11 @@ def test_the_ridge_has_the_least_cross_validated_error_by_the_definition(noise):
     rng = np.random.default_rng(2)
     vectors = rng.normal(size=(60, W))
     rows = vectors @ rng.normal(size=(W, D)) + noise * rng.normal(size=(60, D))
-    x, y = vectors - vectors.mean(0), rows - rows.mean(0)
-
-    def error(ridge):
-        hat = x @ np.linalg.inv(x.T @ x + ridge * np.eye(W)) @ x.T
-        return ((y - hat @ y) ** 2).sum() / (1 - (1 + np.trace(hat)) / 60) ** 2
-
-    tried = np.linalg.eigvalsh(x.T @ x)[-1] * index_updates._RIDGES
+    ridge, *_ = reference.fit_map(vectors, rows, index_updates.RIDGES)
     about = index_updates.fit_map(vectors, rows).about
-    assert about["ridge"] == pytest.approx(min(tried, key=error))
-    assert about["explained"] == pytest.approx(1 - min(map(error, tried)) / (y**2).sum(), abs=1e-9)
+    assert about["ridge"] == pytest.approx(ridge)
+    left = reference.ridge_error(vectors, rows, ridge) / ((rows - rows.mean(0)) ** 2).sum()
+    assert about["explained"] == pytest.approx(1 - left, abs=1e-9)
 
 
 def test_what_text_says_nothing_of_is_explained_by_nothing():
@@ -93,17 +86,11 @@ def test_what_text_says_nothing_of_is_explained_by_nothing():
 def test_a_prediction_is_the_linear_one_and_what_it_leaves_of_the_nearest(known, monkeypatch):
     vectors, asked = RNG.normal(size=(known, W)), RNG.normal(size=(5, W)).astype(np.float32)
     found = index_updates.fit_map(vectors, ROWS[:known])
-    expected = []
-    for vector in asked:
-        cosines = [vector @ one / np.linalg.norm(one) / np.linalg.norm(vector) for one in vectors]
-        nearest = np.argsort(cosines)[::-1][:20]
-        weights = np.exp(np.asarray(cosines)[nearest] / 0.05)
-        left = ROWS[nearest] - (vectors[nearest] @ found.kernel + found.bias)
-        expected.append(vector @ found.kernel + found.bias + weights @ left / weights.sum())
     rows = index_updates.predict(found, asked)
-    np.testing.assert_allclose(rows, unit(expected), atol=5e-3)
+    expected = reference.predict(found.kernel, found.bias, vectors, ROWS[:known], asked)
+    np.testing.assert_allclose(rows, expected, atol=5e-3)
     np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, rtol=1e-5)
-    monkeypatch.setattr(index_updates, "_AT_ONCE", 2)
+    monkeypatch.setattr(index_updates, "PREDICTED_AT_ONCE", 2)
     np.testing.assert_allclose(index_updates.predict(found, asked), rows, atol=1e-6)
 
 

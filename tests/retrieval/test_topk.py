@@ -5,6 +5,7 @@ import pytest
 
 from rexjax.embedding.quantized import dequantize, quantize_rows
 from rexjax.retrieval import topk
+from tests.reference import retrieval as reference
 
 B, D = 5, 8
 RNG = np.random.default_rng(0)
@@ -35,21 +36,10 @@ def excluded(n):
     return found
 
 
-def slow(queries, rows, k, exclude=None, mask=None):
-    """Sorts whole rows; equal scores by id."""
-    scores = np.asarray(queries, np.float64) @ np.asarray(rows, np.float64).T
-    if mask is not None:
-        scores = np.where(mask, scores, -np.inf)
-    for row, ids in zip(scores, [] if exclude is None else exclude, strict=False):
-        row[ids[ids >= 0]] = -np.inf
-    order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
-    return np.take_along_axis(scores, order, 1), order
-
-
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch):
-    monkeypatch.setattr(topk, "_SCORES", 700 * B)  # chunks of 688 rows, where all would fit into one
-    monkeypatch.setattr(topk, "_WHOLE", 5000 * B)
+    monkeypatch.setattr(topk, "SCORES_OF_CHUNK", 700 * B)  # chunks of 688 rows, where all would fit into one
+    monkeypatch.setattr(topk, "SCORES_UNCHUNKED", 5000 * B)
 
 
 def check(found, expected):
@@ -66,7 +56,7 @@ def test_equals_sorting(n, exclude, kind):
     exclude = excluded(n) if exclude else None
     for k in (1, 10):
         found = jax.jit(topk.top_k, static_argnums=2)(QUERIES, rows, k, exclude=exclude)
-        check(found, slow(QUERIES, plain, k, exclude))
+        check(found, reference.top_k(QUERIES, plain, k, exclude=exclude))
 
 
 @pytest.mark.parametrize("n", SIZES.values(), ids=SIZES)
@@ -74,7 +64,10 @@ def test_equals_sorting(n, exclude, kind):
 def test_only_what_the_mask_lets_through_is_answered(n, each):
     rng, rows, exclude = np.random.default_rng(1), items(n), excluded(n)
     mask = rng.random((B, n) if each else n) < 0.3
-    check(topk.top_k(QUERIES, rows, 7, exclude=exclude, mask=mask), slow(QUERIES, rows, 7, exclude, mask))
+    check(
+        topk.top_k(QUERIES, rows, 7, exclude=exclude, mask=mask),
+        reference.top_k(QUERIES, rows, 7, exclude=exclude, mask=mask),
+    )
 
 
 @pytest.mark.parametrize("n", [60, 8013])
@@ -82,8 +75,7 @@ def test_only_what_the_mask_lets_through_is_answered(n, each):
 def test_cosine_is_the_dot_product_of_unit_vectors(n, kind):
     scale = np.random.default_rng(2).lognormal(size=(n, 1)).astype(np.float32)
     rows, plain = kept(kind, items(n) * scale)
-    unit = lambda x: x / np.linalg.norm(x, axis=1, keepdims=True)  # noqa: E731
-    check(topk.top_k(QUERIES * 3, rows, 9, cosine=True), slow(unit(QUERIES), unit(plain), 9))
+    check(topk.top_k(QUERIES * 3, rows, 9, cosine=True), reference.top_k(QUERIES, plain, 9, cosine=True))
 
 
 @pytest.mark.parametrize("n", SIZES.values(), ids=SIZES)
@@ -91,7 +83,7 @@ def test_ties_come_in_the_order_of_ids(n):
     rows = np.random.default_rng(3).integers(-1, 2, (n, 3)).astype(np.float32)  # 27 kinds of item, sums exact
     queries = np.asarray([[1, 2, 3], [0, 0, 0], [-1, 1, 0], [5, 0, 0], [0, 0, 2]], np.float32)
     exclude = excluded(n)
-    check(topk.top_k(queries, rows, 20, exclude=exclude), slow(queries, rows, 20, exclude))
+    check(topk.top_k(queries, rows, 20, exclude=exclude), reference.top_k(queries, rows, 20, exclude=exclude))
 
 
 @pytest.mark.parametrize("kind", ["float32", "int8"])
@@ -99,7 +91,7 @@ def test_ties_come_in_the_order_of_ids(n):
 def test_a_few_queries_with_their_larger_blocks(n, kind):
     rows, plain = kept(kind, items(n))
     exclude = excluded(n)[:2]
-    check(topk.top_k(QUERIES[:2], rows, 5, exclude=exclude), slow(QUERIES[:2], plain, 5, exclude))
+    check(topk.top_k(QUERIES[:2], rows, 5, exclude=exclude), reference.top_k(QUERIES[:2], plain, 5, exclude=exclude))
 
 
 def test_the_best_in_one_block_and_one_best_in_each():
@@ -130,11 +122,9 @@ def test_rows_that_are_no_items_are_never_answered(n, rows, how, kind):
     limits = {"all": {}, "exclude": {"exclude": excluded(n)}, "mask": {"mask": RNG.random(rows) < 0.3}}.get(how, {})
     queries = np.abs(QUERIES)
     found = jax.jit(lambda real: topk.top_k(queries, stored, 9, real=real, cosine=how == "cosine", **limits))(n)
-    if how == "cosine":
-        plain, queries = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (plain, queries))
-    elif how == "mask":
+    if how == "mask":
         limits = {"mask": limits["mask"][:n]}
-    check(found, slow(queries, plain[:n], 9, **limits))
+    check(found, reference.top_k(queries, plain[:n], 9, cosine=how == "cosine", **limits))
 
 
 def test_padding_excludes_nothing():
@@ -152,14 +142,14 @@ def test_scores_of_the_whole_catalogue_never_lie_in_memory():
 
 def test_many_queries_with_long_lists_of_excluded_items_need_little_memory(monkeypatch):
     n, users, long = 40_000, 300, 200
-    monkeypatch.setattr(topk, "_AGAIN", 1 << 18)
+    monkeypatch.setattr(topk, "RESCORED_NUMBERS", 1 << 18)
     rows, exclude = items(n), np.random.default_rng(4).integers(-1, n, (users, long)).astype(np.int32)
     queries = np.random.default_rng(5).normal(size=(users, D)).astype(np.float32)
     answer = jax.jit(lambda *args: topk.top_k(*args[:2], 10, exclude=args[2]))
     compiled = answer.lower(queries, rows, exclude).compile()
     whole = 4 * users * (10 + topk.SPARE + long) * topk.MANY * D
     assert compiled.memory_analysis().temp_size_in_bytes < whole / 2
-    check(answer(queries, rows, exclude), slow(queries, rows, 10, exclude))
+    check(answer(queries, rows, exclude), reference.top_k(queries, rows, 10, exclude=exclude))
 
 
 @pytest.mark.parametrize("k", [0, 61])

@@ -11,9 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rexjax.embedding import rows as reading
 from rexjax.embedding.quantized import quantize_rows
 from rexjax.retrieval import topk, topk_tpu
+from tests.reference import retrieval as reference
 
 N, D, B = 2 * topk_tpu.TILE + 32 * 9, 128, 8
 RNG = np.random.default_rng(0)
@@ -30,17 +30,15 @@ MASK = jnp.asarray(RNG.random((1, N)) < 0.02).at[0, :64].set(False)
 @pytest.mark.parametrize("kind", KEPT)
 def test_maxima_of_blocks(kind, mask):
     found = topk_tpu.block_maxima(QUERIES, KEPT[kind], mask, interpret=True)
-    scores = reading.score(QUERIES, KEPT[kind])
-    scores = scores if mask is None else jnp.where(mask, scores, -jnp.inf)
-    np.testing.assert_allclose(found, scores.reshape(B, -1, topk_tpu.BLOCK).max(2), rtol=1e-5, atol=1e-4)
+    expected = reference.block_maxima(QUERIES, KEPT[kind], mask, topk_tpu.BLOCK)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-4)
 
 
 @pytest.mark.parametrize("kind", KEPT)
 def test_scores_of_blocks(kind):
     starts = jnp.asarray(RNG.integers(0, N // topk_tpu.BLOCK, (B, 5)), jnp.int32) * topk_tpu.BLOCK
     found = topk_tpu.score_blocks(QUERIES, KEPT[kind], starts, interpret=True)
-    at = (starts[..., None] + jnp.arange(topk_tpu.BLOCK)).reshape(B, -1)
-    expected = jnp.take_along_axis(reading.score(QUERIES, KEPT[kind]), at, 1).reshape(found.shape)
+    expected = reference.score_blocks(QUERIES, KEPT[kind], starts, topk_tpu.BLOCK)
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-4)
 
 

@@ -94,7 +94,7 @@ def test_a_comparison_that_cannot_be_made_is_told_why(exported, body, status, wo
 
 
 def test_comparisons_take_turns_and_the_line_has_an_end(compared, monkeypatch):
-    monkeypatch.setattr(pages, "_WAITING", 3)
+    monkeypatch.setattr(pages, "MOST_WAITING", 3)
     running, most, right = [], [], pages.side_by_side
 
     def watched(*args):

@@ -28,7 +28,7 @@ ORDER = [3, 1, 0, 5, 4, 2]
 )
 @pytest.mark.parametrize("together", [1, 2, 100])
 def test_items_that_hold_a_text_in_any_case_in_their_order(text, found, together, monkeypatch):
-    monkeypatch.setattr(searches, "_TOGETHER", together)
+    monkeypatch.setattr(searches, "ITEMS_PER_PIECE", together)
     search = Search(TITLES, IDS, ORDER)
     assert search.find(text, 10) == found and search.find(text, 2) == found[:2]
 

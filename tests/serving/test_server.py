@@ -280,7 +280,7 @@ def test_a_full_queue_says_when_to_come_again(folder, monkeypatch):
 
 
 def test_a_new_bundle_is_swapped_in_while_requests_run_and_a_bad_one_refused(exported, another, tmp_path, monkeypatch):
-    monkeypatch.setattr(servers, "_WATCH", 0.05)
+    monkeypatch.setattr(servers, "WATCH_SECONDS", 0.05)
     folder = shutil.copytree(exported, tmp_path / "bundle")
     old, new = Bundle(folder).version, Bundle(another).version
 
@@ -317,7 +317,7 @@ def test_a_new_bundle_is_swapped_in_while_requests_run_and_a_bad_one_refused(exp
 def test_a_bundle_that_goes_while_it_is_read_does_not_end_the_watch_and_the_old_one_is_freed(
     exported, another, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(servers, "_WATCH", 0.05)
+    monkeypatch.setattr(servers, "WATCH_SECONDS", 0.05)
     folder, read = shutil.copytree(exported, tmp_path / "bundle"), servers.Bundle
 
     async def until(client, line):

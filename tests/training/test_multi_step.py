@@ -1,4 +1,3 @@
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -6,6 +5,7 @@ import pytest
 from rexjax.data.batches import Batch
 from rexjax.runtime.mesh import make_mesh
 from rexjax.training import multi_step
+from tests.reference.training import one_by_one
 
 B, L = 8, 4
 
@@ -35,10 +35,7 @@ def test_steps_in_one_program_are_those_one_by_one(monkeypatch, count, most, fit
         state, metrics = run(state, part.placed, len(part.steps), jnp.float32(0.1))
         losses += metrics["loss"][: len(part.steps)].tolist()
         targets += part.targets
-    expected, alone = jnp.float32(1), []
-    for batch, _ in steps(count):
-        expected, metrics = jax.jit(step)(expected, batch, None, jnp.float32(0.1))
-        alone.append(float(metrics["loss"]))
+    expected, alone = one_by_one(step, jnp.float32(1), steps(count), jnp.float32(0.1))
     np.testing.assert_allclose(losses, alone, rtol=1e-6)
     np.testing.assert_allclose(state, expected, rtol=1e-6)
     assert targets == sum((batch.labels >= 0).sum() for batch, _ in steps(count))

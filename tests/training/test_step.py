@@ -15,6 +15,7 @@ from rexjax.runtime.mesh import make_mesh
 from rexjax.training import catalogue as catalogues
 from rexjax.training import objectives, state, step
 from rexjax.training.catalogue import place
+from tests.reference.training import share_of_each
 from tests.training.walks import CONFIG, LOSSES, MODELS, STEPS, K, L, N, W, catalogue, log, net_of, nothing, stream
 
 
@@ -156,9 +157,7 @@ def test_negatives_are_drawn_as_often_as_their_share_says(monkeypatch, blocks):
     shares[drawn] = np.exp(log_share)
     np.testing.assert_allclose(shares.sum(), 1, rtol=1e-5)
     np.testing.assert_allclose(found, shares, atol=5 * np.sqrt(shares.max() / 200_000))
-    if blocks > N:
-        popularity = catalogue().popularity + 1
-        np.testing.assert_allclose(shares, popularity / popularity.sum(), rtol=1e-5)
+    np.testing.assert_allclose(shares, share_of_each(catalogue().popularity, catalogues.block_size(N)), rtol=1e-5)
 
 
 def test_more_interactions_than_an_int32_counts_keep_their_shares():

@@ -6,7 +6,7 @@ from typing import Any
 from rexjax.artifacts.store import Artifact
 from rexjax.config.schema import Config
 from rexjax.config.stage import Stage
-from rexjax.families.base import Model, Unsuitable, fit
+from rexjax.families.base import Unsuitable, fit, named
 from rexjax.pipeline.stages import inputs
 from rexjax.runtime.progress import notice
 
@@ -30,17 +30,6 @@ def run(config: Config, folder: Path, artifacts: dict[str, Artifact]) -> dict[st
         metrics["content"][name] = inputs.save(folder / name, state)
         metrics["valid"][name] = own.validate(model.scorer(state))
     return metrics
-
-
-def named(models: tuple[Model, ...]) -> dict[str, Model]:
-    """Models by their names in tables: ``Ease`` is ease, a second one ease_2."""
-    found: dict[str, Model] = {}
-    for model in models:
-        kind = "".join(f"_{c.lower()}" if c.isupper() else c for c in type(model).__name__).strip("_")
-        name = kind.replace("k_n_n", "knn")
-        count = sum(other == name or other.startswith(f"{name}_") for other in found)
-        found[f"{name}_{count + 1}" if count else name] = model
-    return found
 
 
 STAGE = Stage(

@@ -13,10 +13,10 @@ from rexjax.errors import UserError
 from rexjax.evaluation import significance, verdict
 from rexjax.evaluation.models import cost_of, quality_of
 from rexjax.evaluation.report import write_report
+from rexjax.families.base import named
 from rexjax.models.scorer import Scorer
 from rexjax.pipeline import tables
 from rexjax.pipeline.stages import inputs
-from rexjax.pipeline.stages.baselines import named
 
 
 def run(config: Config, folder: Path, artifacts: dict[str, Artifact]) -> dict[str, Any]:

@@ -20,15 +20,19 @@ from rexjax.models.served import flatten, unflatten
 from rexjax.runtime.mesh import make_mesh
 from rexjax.training.checkpoint import restore_tree, save_tree
 
+_FEW = 20_000_000
+"""Events of a log that is read once, and kept in memory as records too."""
+
 
 def training_data(config: Config, artifacts: dict[str, Artifact]) -> TrainingData:
     """The log of stage prepare in memory, with the item vectors of stage encode where that is among the artifacts."""
     folder, items = artifacts["prepare"].folder, artifacts["prepare"].metrics["items"]
-    log = histories.read(folder)
+    records = list(histories.each(folder))
+    log = histories.concatenate(records)
     check_ids(log.items, items, "items")
     return TrainingData(
         log=log,
-        records=histories.source(folder),
+        records=[record._asdict() for record in records] if len(log.items) < _FEW else histories.source(folder),
         items=items,
         popularity=popularity(log, items),
         length=config.data.length,

@@ -17,7 +17,7 @@ from rexjax.artifacts.files import file_hash
 from rexjax.artifacts.store import Artifact
 from rexjax.config.schema import Config
 from rexjax.config.stage import Stage
-from rexjax.data import card, engines, histories, interactions, quantiles, sources
+from rexjax.data import card, engines, histories, interactions, quantiles
 from rexjax.data import packing as packings
 from rexjax.data.interactions import Clean
 from rexjax.data.packing import Packing
@@ -39,7 +39,7 @@ def run(config: Config, folder: Path, inputs: dict[str, Artifact]) -> dict[str, 
         raise UserError("--data.min-rating needs to know the rating's column: pass --data.columns.rating")
     try:
         with engines.opened(data.engine, scratch / "engine") as con:
-            log, items = sources.read(data, config.seed, con, scratch)
+            log, items = data.source.read(data, config.seed, con, scratch)
             rows = None if items is None else engines.count(items)
             kept = interactions.clean(log, items, data)
             tables = {f"{name}.parquet": table for name, table in (("items", kept.items), ("users", kept.users))}
@@ -48,7 +48,7 @@ def run(config: Config, folder: Path, inputs: dict[str, Artifact]) -> dict[str, 
             span = engines.fetch(kept.times.agg(first=ibis._.time.min(), last=ibis._.time.max())).to_pylist()[0]
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    return card.describe(histories.each(folder), kept.steps, span, config) | {
+    return card.describe(histories.each(folder), kept.steps, span, data) | {
         "content": content | {"histories": histories.digest(histories.each(folder))},
         "items_without_interactions": kept.unused,
         "items_without_text": pq.read_table(folder / "items.parquet", columns=["text"])["text"].to_pylist().count(""),
@@ -101,7 +101,7 @@ def _packing(kept: Clean, config: Config) -> Packing:
 
 def external(config: Config) -> dict[str, str]:
     """Hashes of the files that the source reads."""
-    return {path.name: file_hash(path) for path in sources.external_files(config.data)}
+    return {path.name: file_hash(path) for path in config.data.source.external_files(config.data)}
 
 
 def show(metrics: dict[str, Any], config: Config) -> list[Any]:

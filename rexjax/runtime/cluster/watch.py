@@ -13,7 +13,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from rexjax.errors import UserError
@@ -69,7 +69,7 @@ class Watch:
         self._peers = {f"{_BEATS}/{i}" if i else _FIRST: i for i in peers}
         self._silent = dict.fromkeys(self._peers, 0)
         self._heard: dict[str, str] = {}
-        self._looked: dict[str, str] = {}
+        self._looked: Mapping[str, str] = {}
         self._count, self._over = 0, threading.Event()
         self._threads = [threading.Thread(target=run, daemon=True) for run in (self._exchange, self._judge)]
 
@@ -131,14 +131,20 @@ class Watch:
 
     def _judge(self) -> None:
         while not self._over.wait(self._beat):
-            if told := self.look():
+            if told := self.look(self._heard):
                 if self._first:
                     self._post(told)
                 end(*told)
 
-    def look(self) -> Told | None:
-        """One look at what was heard: why this process must end, if it must."""
-        heard = self._heard
+    def look(self, heard: Mapping[str, str]) -> Told | None:
+        """One look at what was heard.
+
+        Args:
+            heard: key to value of the board, as the last exchange read them.
+
+        Returns:
+            Why this process must end, or None.
+        """
         if _TOLD in heard:
             if self._over.wait(NOTICE_BEATS * self._beat):  # this process says the same itself
                 return None

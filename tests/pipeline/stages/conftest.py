@@ -24,7 +24,9 @@ def finish(workdir: Path) -> Finished:
     np.save(vectors, np.random.default_rng(0).standard_normal((40, 12)).astype(np.float32))
     config = Config(
         workdir=str(workdir / "run"),
-        data=Data(shop=Shop(users=80, items=40, interactions=1200, days=30), strict=False, min_item_events=1, length=8),
+        data=Data(
+            source=Shop(users=80, items=40, interactions=1200, days=30), strict=False, min_item_events=1, length=8
+        ),
         encode=Encode(vectors=str(vectors), width=6),
         teacher=Teacher(width=16, layers=1, training=FEW),
         student=Student(width=8, kernels=2, hidden=8, list_length=5, training=FEW),

@@ -106,7 +106,7 @@ def test_a_model_that_is_not_whole_is_refused_by_the_command(tmp_path, capsys, s
     config = tmp_path / "tiny.py"
     config.write_text(
         "from rexjax.config.schema import *\ndef get_config():\n"
-        "    data = Data(shop=Shop(users=60, items=40, interactions=600, days=30), min_item_events=1, strict=False)\n"
+        "    data = Data(source=Shop(users=60, items=40, interactions=600, days=30), min_item_events=1, strict=False)\n"
         f"    return Config(workdir={str(tmp_path / 'workdir')!r}, data=data)\n"
     )
     main(["prepare", str(config)])

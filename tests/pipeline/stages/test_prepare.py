@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from rexjax.artifacts import store
-from rexjax.config.schema import Columns, Config, Data
+from rexjax.config.schema import Columns, Config, Data, Files, Tfds
 from rexjax.data import histories
 from rexjax.errors import UserError
 from rexjax.pipeline.stages import prepare
@@ -21,7 +21,7 @@ ROWS = [
 ]
 LOG = pa.table({n: list(c) for n, c in zip(("user_id", "item_id", "timestamp"), zip(*ROWS, strict=True), strict=True)})
 ITEMS = pa.table({"item_id": list(range(25)), "title": [f"Thing {n}" for n in range(25)]})
-OPEN = Data(source="files", min_user_events=1, min_item_events=1, strict=False)
+OPEN = Data(source=Files(), min_user_events=1, min_item_events=1, strict=False)
 
 
 def run(tmp_path, log=LOG, catalogue=ITEMS, ending="csv", **settings):
@@ -184,7 +184,7 @@ def test_a_tfds_source_is_prepared_like_a_log_that_carries_its_text(tmp_path):
 
     with contextlib.redirect_stdout(io.StringIO()):
         Clicks(data_dir=str(tmp_path / "tfds"), file_format="array_record").download_and_prepare()
-    tfds_card, a = run(tmp_path / "a", source="tfds", builder="clicks", path=str(tmp_path / "tfds"))
+    tfds_card, a = run(tmp_path / "a", source=Tfds("clicks"), path=str(tmp_path / "tfds"))
     columns = {name: [row[name] for row in rows] for name in ("user_id", "item_id", "timestamp", "title")}
     card, b = run(tmp_path / "b", pa.table(columns), None, items="")
     assert a.hash == b.hash

@@ -25,11 +25,7 @@ def make(index: int, count: int = 3, board: Board | None = None, *, lost: bool =
 
 def looks(one: watch.Watch, *heard: dict[str, str]) -> list[watch.Told | None]:
     """What the watch concludes as it hears these one after the other."""
-    found = []
-    for values in heard:
-        one._heard = values
-        found.append(one.look())
-    return found
+    return [one.look(values) for values in heard]
 
 
 def beats(index: int, numbers) -> list[dict[str, str]]:

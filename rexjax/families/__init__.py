@@ -1,0 +1,53 @@
+"""Families of models: what can be fitted on a log."""
+
+from typing import TYPE_CHECKING
+
+from rexjax._lazy import attach
+
+if TYPE_CHECKING:
+    from rexjax.families.base import Distillable as Distillable
+    from rexjax.families.base import FineTuning as FineTuning
+    from rexjax.families.base import Model as Model
+    from rexjax.families.base import Narrowable as Narrowable
+    from rexjax.families.base import Planned as Planned
+    from rexjax.families.base import Run as Run
+    from rexjax.families.base import SoftTargets as SoftTargets
+    from rexjax.families.base import TrainingData as TrainingData
+    from rexjax.families.base import Unsuitable as Unsuitable
+    from rexjax.families.base import fit as fit
+    from rexjax.families.blend import Blend as Blend
+    from rexjax.families.gradient import GradientModel as GradientModel
+    from rexjax.families.linear import Ease as Ease
+    from rexjax.families.linear import ItemKNN as ItemKNN
+    from rexjax.families.pooled import Pooled as Pooled
+    from rexjax.families.popularity import Popularity as Popularity
+    from rexjax.families.popularity import RecentPopularity as RecentPopularity
+    from rexjax.families.rules import SequentialRules as SequentialRules
+    from rexjax.families.text import TextCosine as TextCosine
+    from rexjax.families.transformer import Transformer as Transformer
+else:
+    __getattr__, __dir__, __all__ = attach(
+        __name__,
+        {
+            "Blend": "rexjax.families.blend",
+            "Distillable": "rexjax.families.base",
+            "Ease": "rexjax.families.linear",
+            "ItemKNN": "rexjax.families.linear",
+            "RecentPopularity": "rexjax.families.popularity",
+            "SequentialRules": "rexjax.families.rules",
+            "FineTuning": "rexjax.families.base",
+            "GradientModel": "rexjax.families.gradient",
+            "Model": "rexjax.families.base",
+            "Narrowable": "rexjax.families.base",
+            "Planned": "rexjax.families.base",
+            "Pooled": "rexjax.families.pooled",
+            "Popularity": "rexjax.families.popularity",
+            "Run": "rexjax.families.base",
+            "SoftTargets": "rexjax.families.base",
+            "TextCosine": "rexjax.families.text",
+            "TrainingData": "rexjax.families.base",
+            "Transformer": "rexjax.families.transformer",
+            "Unsuitable": "rexjax.families.base",
+            "fit": "rexjax.families.base",
+        },
+    )

@@ -1,0 +1,91 @@
+"""What models that count have in common: recency of histories, and sparse counts of the training events."""
+
+import math
+from abc import ABC
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import scipy.sparse as sp
+
+from rexjax.errors import check_least, check_range
+from rexjax.families.base import Model, TrainingData
+from rexjax.models.recency import Unit
+
+PAIRS = 20_000_000
+"""Pairs of events that are counted at a time: some hundred MB."""
+
+
+@dataclass(frozen=True)
+class CountingModel(Model, ABC):
+    """A model that sums item-item weights over the items of a history, weighted by recency.
+
+    An item of the history counts ``decay ** age``, where its age is the number of steps since its latest event. An item
+    that occurs several times counts once.
+    """
+
+    decay: float = 1.0
+    """Weight per step back in the history: 1 weighs all events alike, 0 keeps the latest step only."""
+    recency: Unit = "events"
+    """A step is an event or, with 'times', a distinct time: the events of one invoice or basket then weigh the same."""
+
+    def __post_init__(self) -> None:
+        check_range(self, type(self).__name__, "a number from 0 to 1", lambda value: 0 <= value <= 1, "decay")
+
+    def variations(self) -> dict[str, Model]:
+        """A faster and a slower decay, the other unit of recency, and every other number doubled and halved."""
+        kept = {name: model for name, model in super().variations().items() if not name.endswith(" decay")}
+        decays = {"faster decay": round(self.decay**2, 4) if self.decay < 1 else 0.9}
+        if 0 < self.decay < 1:
+            decays["slower decay"] = round(math.sqrt(self.decay), 4)
+        other: Unit = "events" if self.recency == "times" else "times"
+        changed = {name: replace(self, decay=decay) for name, decay in decays.items()}
+        return kept | changed | {f"recency in {other}": replace(self, recency=other)}
+
+
+def count_events(data: TrainingData) -> sp.csr_array:
+    """How often each user met each item in training: float32 [U, N]."""
+    users, events = data.events()
+    entries = np.ones(len(events), np.float32), (users, data.log.items[events])
+    return sp.coo_array(entries, (data.log.users, data.items)).tocsr()
+
+
+def binary(matrix: sp.csr_array) -> sp.csr_array:
+    """1 where an entry is not 0."""
+    return sp.csr_array((np.ones_like(matrix.data), matrix.indices, matrix.indptr), matrix.shape)
+
+
+def row_blocks(left: sp.csr_array, right: sp.csr_array) -> Iterator[tuple[int, int]]:
+    """Ranges of rows of ``left.T @ right`` (float32 [S, N] each) that take about ``PAIRS`` multiplications each."""
+    pairs = np.cumsum(left.T @ np.diff(right.indptr).astype(np.float64))
+    edges = np.searchsorted(pairs, np.arange(PAIRS, pairs[-1], PAIRS)) + 1 if len(pairs) else []
+    edges = np.unique([0, *edges, left.shape[1]])
+    yield from zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True)
+
+
+def keep_largest(matrix: sp.csr_array, width: int, seed: int) -> dict[str, np.ndarray]:
+    """The ``width`` largest positive entries of each row, largest first; ties are broken by the seed, not by the id.
+
+    Returns:
+        "ids" int32 [M, K] and "weights" float32 [M, K]; -1 and 0 where a row has fewer.
+    """
+    rows = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
+    shuffled = np.random.default_rng(seed).permutation(matrix.shape[1])
+    order = np.lexsort((shuffled[matrix.indices], -matrix.data, rows))  # rows stay where they are
+    places = np.arange(len(order)) - matrix.indptr[:-1][rows]
+    kept = (places < width) & (matrix.data[order] > 0)
+    ids = np.full((matrix.shape[0], width), -1, np.int32)
+    weights = np.zeros((matrix.shape[0], width), np.float32)
+    ids[rows[kept], places[kept]] = matrix.indices[order][kept]
+    weights[rows[kept], places[kept]] = matrix.data[order][kept]
+    return {"ids": ids, "weights": weights}
+
+
+def check_width(model: Model, name: str) -> None:
+    """Raises ``UserError`` where the number of entries a row is below 1."""
+    check_least(model, type(model).__name__, 1, name)
+
+
+def stack(blocks: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Blocks of rows one below another."""
+    return {name: np.concatenate([block[name] for block in blocks]) for name in ("ids", "weights")}

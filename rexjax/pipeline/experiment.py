@@ -1,0 +1,194 @@
+"""The Python front door: fit on data frames, look at the results, recommend."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from rexjax.artifacts import store
+from rexjax.artifacts.classes import from_dict
+from rexjax.artifacts.store import Artifact
+from rexjax.config.schema import Config
+from rexjax.config.schema import load as load_config
+from rexjax.data import frames
+from rexjax.data.frames import Dataset
+from rexjax.errors import UserError
+from rexjax.models.scorer import Scorer
+from rexjax.pipeline import recommend, runner
+from rexjax.pipeline.stages import evaluate
+from rexjax.retrieval import batch
+from rexjax.retrieval import index as indexes
+from rexjax.retrieval.index import Index
+
+
+class Experiment:
+    """A finished workdir: its figures, its models, and recommendations from what is served."""
+
+    def __init__(self, config: Config, frame: str = "pandas") -> None:
+        """Opens the workdir of ``config``; ``frame`` is the kind of frames that come out."""
+        self.config, self.workdir = config, Path(config.workdir)
+        self._frame = frame
+
+    def __repr__(self) -> str:
+        return f"Experiment({str(self.workdir)!r})\n{self.verdict}"
+
+    @cached_property
+    def metrics(self) -> dict[str, Any]:
+        """All figures, as in ``metrics.json``."""
+        return self._artifact("evaluate").metrics
+
+    @property
+    def verdict(self) -> str:
+        """Whether the run was any good, in at most five lines."""
+        return "\n".join(self.metrics["verdict"])
+
+    @property
+    def table(self) -> Any:
+        """A frame with a row per model: quality on validation and test, and the cost of a request."""
+        rows = []
+        for name, model in self.metrics["models"].items():
+            quality = {
+                f"{part} {metric}": value for part, found in model["quality"].items() for metric, value in found.items()
+            }
+            rows.append({"model": name, **quality, **model["cost"]})
+        return self._out(pa.Table.from_pylist(rows))
+
+    @property
+    def curves(self) -> Any:
+        """A frame with a row per model and epoch: loss, validation metrics, seconds."""
+        curves = evaluate.curves_of({name: self._artifact(name) for name in ("teacher", "distill")})
+        rows = [{"model": name, **epoch} for name, curve in curves.items() for epoch in curve]
+        return self._out(pa.Table.from_pylist(rows))
+
+    def model(self, name: str) -> Scorer:
+        """A fitted model by its name in ``table``: "teacher", "student_int8", "ease" …
+
+        Raises:
+            UserError: there is none of that name.
+        """
+        if name not in self._models:
+            raise UserError(f"{self.workdir} has no model {name!r}: it has {', '.join(self._models)}")
+        return self._models[name]
+
+    @cached_property
+    def _models(self) -> dict[str, Scorer]:
+        stages = ("baselines", "teacher", "distill", "compress")
+        return evaluate.models_of(self.config, {name: self._artifact(name) for name in stages})
+
+    @cached_property
+    def index(self) -> Index:
+        """What is served."""
+        return indexes.read(self._artifact("index").folder)
+
+    @property
+    def users(self) -> list[str]:
+        """Ids of the users in the log."""
+        return self._log.users
+
+    @cached_property
+    def _log(self) -> recommend.Log:
+        return recommend.read_log(self._artifact("prepare"))
+
+    @cached_property
+    def _longest(self) -> int:
+        """Length of the longest history: lists of seen items within it share a compiled program."""
+        return max(batch.EXCLUDED, int(np.diff(self._log.histories.offsets).max(initial=0)))
+
+    def recommend(
+        self,
+        users: Sequence[Any] | str | None = None,
+        *,
+        histories: Iterable[Sequence[Any]] | None = None,
+        k: int = 10,
+        exclude: Sequence[Any] = (),
+        only: Sequence[Any] = (),
+    ) -> Any:
+        """The k best items of each user, by the model that is served.
+
+        Args:
+            users: ids of users of the log, or "all". Unknown users get the most popular items.
+            histories: instead of users: item ids or titles of each, the latest last.
+            k: items of each.
+            exclude: item ids that are not recommended.
+            only: item ids that alone are recommended; (): all.
+
+        Returns:
+            A frame with columns user, rank, item, title, score; ``user`` is the number of the history where histories
+            are given.
+
+        Raises:
+            UserError: neither or both of users and histories, k beyond the catalogue, or an unknown item.
+        """
+        if (users is None) == (histories is None):
+            raise UserError("recommend takes users or histories: pass one of the two")
+        asked = recommend.of_users(self._log, users) if users is not None else None
+        found = recommend.answer(
+            self.index,
+            asked or recommend.of_histories(self.index, histories or ()),
+            k,
+            exclude_seen=self.config.evaluate.exclude_seen,
+            exclude=exclude,
+            only=only,
+            excluded=self._longest,
+        )
+        return self._out(found)
+
+    def _artifact(self, stage: str) -> Artifact:
+        return store.read(self.workdir / stage)
+
+    def _out(self, table: pa.Table) -> Any:
+        return frames.to_frame(table, self._frame)
+
+
+def fit(
+    dataset: Dataset,
+    workdir: str | Path,
+    config: Config | str | Path | None = None,
+    *,
+    update: bool = False,
+    say: Callable[[str], None] = print,
+    **data: Any,
+) -> Experiment:
+    """Runs all stages on a dataset; finished ones are skipped.
+
+    Args:
+        dataset: the log and its items (``Dataset.from_frames``).
+        workdir: where the artifacts go; the frames are written there too.
+        config: a ``Config`` or a config file, whose workdir and source of data are replaced; None: the default models.
+        update: a workdir of another config is brought up to date.
+        say: told one line as each stage begins and ends.
+        **data: keys of ``Data``, such as ``split="global_time"`` or ``min_user_events=3``.
+
+    Returns:
+        The finished experiment.
+
+    Raises:
+        UserError: what a stage refuses.
+    """
+    config = load_config(config) if isinstance(config, str | Path) else config or Config(workdir=str(workdir))
+    settings = {name: getattr(config.data, name) for name in ("split", "length", "repeats", "targets")}
+    written = dataset.write(Path(workdir) / "frames", **(settings | {"strict": False} | data))
+    config = replace(config, workdir=str(workdir), data=written)
+    stages = runner.stages_of(config)
+    runner.run(config, tuple(stages), update=update, say=say)
+    return Experiment(config, dataset.frame)
+
+
+def load(workdir: str | Path, frame: str = "pandas") -> Experiment:
+    """Opens a finished workdir, with the config that it was made with, overrides included.
+
+    Args:
+        workdir: where ``rexjax run`` or ``rexjax.fit`` left its artifacts.
+        frame: kind of the frames that come out: "pandas", "polars" or "arrow".
+
+    Raises:
+        UserError: it is no workdir, or one of another version.
+    """
+    workdir = Path(workdir)
+    settings = store.read_config(workdir)
+    config = from_dict(Config, settings | {"workdir": str(workdir)}, workdir / store.CONFIG_FILES)
+    return Experiment(config, frame)

@@ -1,0 +1,172 @@
+"""What every family must do, whatever it computes."""
+
+import json
+from dataclasses import replace
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from rexjax.artifacts import classes
+from rexjax.data import batches
+from rexjax.families.base import Model, fit
+from rexjax.families.blend import Blend
+from rexjax.families.linear import Ease, ItemKNN
+from rexjax.families.pooled import Pooled
+from rexjax.families.popularity import Popularity, RecentPopularity
+from rexjax.families.rules import SequentialRules
+from rexjax.families.text import TextCosine
+from rexjax.families.transformer import Transformer
+from rexjax.models.scorer import Query, positions_of, prefixes
+from rexjax.models.served import flatten, unflatten
+from rexjax.training.settings import Training
+from tests.families.small_log import ITEMS, LENGTH, make_run
+
+TRAINING = Training(epochs=1, batch=8)
+COUNTING = {
+    "popularity": Popularity(),
+    "recent popularity": RecentPopularity(days=2.0),
+    "ease": Ease(l2=5.0),
+    "ease by time": Ease(l2=5.0, decay=0.7, recency="times"),
+    "item neighbours": ItemKNN(neighbours=7, decay=0.9),
+    "item neighbours by time": ItemKNN(neighbours=7, decay=0.5, recency="times"),
+    "rules": SequentialRules(rules=6),
+    "rules by time": SequentialRules(rules=6, window=2, recency="times"),
+}
+FAMILIES: dict[str, Model] = COUNTING | {
+    "text": TextCosine(),
+    "blend": Blend((Ease(l2=5.0, decay=0.8), Popularity())),
+    "sum": Blend((ItemKNN(neighbours=7), Popularity()), weights=(1.0, 0.1), standardized=False),
+    "transformer": Transformer(width=8, layers=1, training=TRAINING),
+    "pooled": Pooled(width=8, hidden=8, training=TRAINING),
+}
+ALL = np.arange(ITEMS, dtype=np.int32)
+close = partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-5)
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def name(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def model(name):
+    return FAMILIES[name]
+
+
+@pytest.fixture(scope="module")
+def state(model, data, tmp_path_factory):
+    return fit(model, data, make_run(tmp_path_factory.mktemp("fit")))
+
+
+@pytest.fixture(scope="module")
+def query(data):
+    """The latest L events of 64 requests; the first has none."""
+    users = np.arange(64) % data.log.users
+    stops = data.log.valid_start[users].copy()
+    stops[0] = data.log.offsets[users[0]]
+    histories = batches.latest(data.log, users, stops, LENGTH)
+    return Query(histories, batches.latest_times(data.log, users, np.minimum(stops, len(data.log.items) - 1), LENGTH))
+
+
+def rows(query: Query, which) -> Query:
+    return Query(query.histories[which], query.times[which])
+
+
+@jax.jit
+def answer(scorer, query, ids):
+    return scorer.score(scorer.state, scorer.encode(scorer.state, query), ids)
+
+
+def test_the_state_is_a_pytree_of_arrays(state):
+    leaves = jax.tree.leaves(state)
+    assert leaves and all(isinstance(leaf, np.ndarray | jax.Array) for leaf in leaves)
+
+
+def test_every_item_has_a_finite_score(model, state, query):
+    scores = np.asarray(answer(model.scorer(state), query, ALL))
+    assert scores.shape == (64, ITEMS) and scores.dtype == np.float32
+    assert np.isfinite(scores).all() and scores.std() > 0
+
+
+@pytest.mark.parametrize("ids", [[3], [39, 0, 7], [5, 5, 2, 5], list(range(30))], ids=str)
+@pytest.mark.parametrize("users", [slice(0, 1), slice(1, 2), slice(None)], ids=["empty", "one", "all"])
+def test_scores_of_some_items_are_those_of_all(model, state, query, users, ids):
+    scorer, ids = model.scorer(state), np.array(ids, np.int32)
+    whole = np.asarray(answer(scorer, rows(query, users), ALL))
+    close(answer(scorer, rows(query, users), ids), whole[:, ids])
+
+
+def test_a_request_alone_is_answered_as_in_a_batch(model, state, query):
+    scorer = model.scorer(state)
+    whole = answer(scorer, query, ALL)
+    for user in (0, 1, 17, 63):
+        close(answer(scorer, rows(query, [user]), ALL)[0], whole[user])
+
+
+def test_padding_on_the_left_changes_nothing(model, state, query):
+    known = np.flatnonzero((query.histories >= 0).sum(1) <= LENGTH - 5)
+    narrow = Query(query.histories[known, 5:], query.times[known, 5:])
+    assert len(known) > 5
+    scorer = model.scorer(state)
+    close(answer(scorer, narrow, ALL), answer(scorer, rows(query, known), ALL))
+
+
+def test_encodings_after_positions_are_those_of_prefixes(model, state, data):
+    scorer = model.scorer(state)
+    first = next(batches.epoch(data.records, seed=0, epoch=0, batch=8, length=LENGTH))
+    batch = jax.tree.map(jnp.asarray, first._replace(events=first.events.astype(np.int32)))
+    slow = scorer.encode(scorer.state, prefixes(batch))
+    fast = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), positions_of(scorer, scorer.state, batch))
+    real = np.asarray(batch.segments).reshape(-1) > 0
+    assert real.sum() > 50
+    close(
+        np.asarray(scorer.score(scorer.state, fast, ALL))[real], np.asarray(scorer.score(scorer.state, slow, ALL))[real]
+    )
+
+
+def test_a_stored_state_answers_alike(model, state, query):
+    stored = {key: np.array(leaf) for key, leaf in flatten(state).items()}
+    again = model.scorer(model.state_from(unflatten(stored)))
+    np.testing.assert_array_equal(answer(again, query, ALL), answer(model.scorer(state), query, ALL))
+
+
+def test_a_second_scorer_of_equal_settings_is_not_compiled_again(model, state, query):
+    compiled = []
+
+    @jax.jit
+    def count(scorer, query):
+        compiled.append(scorer)
+        return scorer.score(scorer.state, scorer.encode(scorer.state, query), ALL)
+
+    count(model.scorer(state), query)
+    count(replace(model).scorer(jax.tree.map(jnp.asarray, state)), query)
+    assert len(compiled) == 1
+
+
+def test_what_events_gave_sums_up_to_the_score(model, state, query):
+    scorer, items = model.scorer(state), np.arange(64, dtype=np.int32) % ITEMS
+    if scorer.explain is None:
+        pytest.skip("its scores are no sums over events")
+    given = np.asarray(scorer.explain(scorer.state, query, items))
+    assert given.shape == (64, LENGTH + 1)
+    close(given.sum(1), np.asarray(answer(scorer, query, ALL))[np.arange(64), items])
+
+
+def test_settings_survive_json(model):
+    assert classes.from_dict(Model, json.loads(json.dumps(classes.as_dict(model)))) == model
+
+
+def test_variations_are_other_models_of_the_family(model):
+    varied = model.variations()
+    assert all(type(other) is type(model) and other != model for other in varied.values())
+    assert varied or type(model) in (Popularity, TextCosine)
+
+
+@pytest.mark.parametrize("name", COUNTING)
+def test_eight_devices_count_as_one_does(name, data, tmp_path, query):
+    model = COUNTING[name]
+    one, eight = (fit(model, data, make_run(tmp_path, devices)) for devices in (1, 8))
+    close(answer(model.scorer(eight), query, ALL), answer(model.scorer(one), query, ALL))
