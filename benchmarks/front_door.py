@@ -1,6 +1,8 @@
 """The Python front door of a finished workdir: one user after another, and all users at once.
 
-python -m benchmarks.front_door WORKDIR --json benchmarks/results/front_door.json
+    python -m benchmarks.front_door WORKDIR --json benchmarks/results/front_door.json
+
+WORKDIR is what `rexjax run` has finished.
 """
 
 import argparse

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import record
+from rexjax.config import Config
 from rexjax.evaluation.pictures import draw_frontier
+from rexjax.pipeline.stages.baselines import named
 
 RESULTS = Path("benchmarks/results")
 NAMES = {
@@ -21,6 +23,8 @@ NAMES = {
     "online_retail": "Online Retail (a real shop)",
     "quickstart": "quickstart (a simulated shop)",
 }
+SIMPLE = named(Config("").baselines)
+"""Models that are not pictured."""
 COSTS = {
     "bytes_resident": "bytes held, of the teacher's",
     "flops_user_encoding": "FLOPs of a user's vector, of the teacher's",
@@ -40,9 +44,7 @@ def points(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     found = []
     for name in NAMES:
         own = [row for row in rows if row["dataset"] == name and "cold_items" not in row["case"] and "kept" in row]
-        own = [
-            row for row in own if row["case"] == own[0]["case"] and row["model"] not in ("popularity", "text_cosine")
-        ]
+        own = [row for row in own if row["case"] == own[0]["case"] and row["model"] not in SIMPLE]
         known = {row["model"] for row in own}
         # "64 bytes: int8" is int8 again, "64 bytes: w60_int8" is new
         own = [row for row in own if ": " not in row["model"] or row["model"].split(": ")[1] not in known]

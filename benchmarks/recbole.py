@@ -66,11 +66,11 @@ def main() -> None:
 
 
 def _config(name: str, work: Path, data: str = "") -> Any:
-    from rexjax.config import Columns, Config, Data, Evaluate, Training, Transformer
+    from rexjax.config import Columns, Config, Data, Evaluate, Files, Training, Transformer
 
     folder, file, length, _ = SETS[name]
     moment = "day_since_first" if name == "beauty" else "timestamp"
-    log = Data("files", str(Path(data) / folder), file, columns=Columns(time=moment), text=(), strict=False)
+    log = Data(Files(), str(Path(data) / folder), file, columns=Columns(time=moment), text=(), strict=False)
     training = Training(epochs=1000, batch=48, warmup=100, learning_rate=1e-3, validate_users=10**6, patience=1000)
     teacher = Transformer(width=64, dropout=0.5, training=training)
     log = replace(log, length=length)

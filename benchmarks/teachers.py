@@ -95,9 +95,10 @@ class Variant:
         config = configs.load(file)
         log = replace(config.data, path=str(Path(data) / folder) if folder else "", split=split or config.data.split)
         log = replace(log, holdout=0.05) if split == "cold_items" else log
-        transformers = _members(config.teacher)[: members or None]
-        transformers = [replace(member, time=moment or member.time) for member in transformers]
-        model = _blend([*transformers, *map(_pooled, transformers)] if pooled else transformers)
+        parts = _members(config.teacher)[: members or None]
+        parts = [replace(part, time=moment or part.time) if isinstance(part, Transformer) else part for part in parts]
+        transformers = [part for part in parts if isinstance(part, Transformer)]
+        model = _blend(config.teacher, [*parts, *map(_pooled, transformers)] if pooled else parts)
         self.name, self.config = name, replace(config, data=log, teacher=model)
         self.label = f"{log.split}, time {transformers[0].time}" + (", pooled members" if pooled else "")
 
@@ -126,15 +127,17 @@ class Variant:
         return config, artifacts | {"teacher": Artifact(folder, {"hash": folder.name})}
 
 
-def _members(teacher: Model) -> list[Transformer]:
-    members = teacher.members if isinstance(teacher, Blend) else (teacher,)
-    return [member for member in members if isinstance(member, Transformer)]
+def _members(teacher: Model) -> list[Model]:
+    return list(teacher.members) if isinstance(teacher, Blend) else [teacher]
 
 
-def _blend(members: list[Model]) -> Model:
+def _blend(teacher: Model, members: list[Model]) -> Model:
+    """A blend as the teacher is one; of several models that a lone teacher became, all weigh alike."""
     if len(members) == 1:
         return members[0]
-    return Blend(members=tuple(members), weights=(1 / len(members),) * len(members), standardized=False)
+    like = teacher if isinstance(teacher, Blend) else Blend(members=(teacher,), weights=(1.0,), standardized=False)
+    weights = (1 / len(members),) * len(members) if like.weights else ()
+    return replace(like, members=tuple(members), weights=weights)
 
 
 def _pooled(member: Transformer) -> Pooled:

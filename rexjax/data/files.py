@@ -3,10 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-from ibis.expr.types import Table
-
 from rexjax.data import engines
-from rexjax.errors import UserError
+from rexjax.errors import UserError, needs_extra
+
+with needs_extra("data"):
+    from ibis.expr.types import Table
 
 _ENDINGS = (".parquet", ".csv", ".csv.gz", ".tsv")
 

@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import tensorflow_datasets as tfds
 
-from rexjax.errors import UserError
+from rexjax.errors import UserError, needs_extra
+
+with needs_extra("data"):
+    import tensorflow_datasets as tfds
 
 ROWS_PER_FILE = 200_000
 
