@@ -3,15 +3,16 @@ import dataclasses
 import pytest
 
 from rexjax.artifacts import classes, hashing
-from rexjax.config.schema import Config, Data, Mesh, Shop, Teacher, Training
+from rexjax.config import Config, Data, Mesh, Pooled, Shop, Training, Transformer
 
 
 def test_a_digest_follows_every_value_and_nothing_else():
     a = Config(workdir="w")
     assert hashing.digest(a) == hashing.digest(Config(workdir="w")) == hashing.digest(classes.as_dict(a))
     others = [dataclasses.replace(a, seed=1), dataclasses.replace(a, data=Data(length=51)), Config(workdir="v")]
-    others += [dataclasses.replace(a, teacher=Teacher(training=Training(epochs=31)))]
-    assert len({hashing.digest(config) for config in [a, *others]}) == 5
+    others += [dataclasses.replace(a, teacher=Transformer(training=Training(epochs=31)))]
+    others += [dataclasses.replace(a, teacher=Pooled())]
+    assert len({hashing.digest(config) for config in [a, *others]}) == 6
     assert hashing.digest({"x": 1, "y": 2}) == hashing.digest({"y": 2, "x": 1})
 
 
