@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from rexjax.artifacts import lock
-from rexjax.config import Compress, Config, Data, Encode, Evaluate, Mesh, Pooled, Shop, Student, Transformer
+from rexjax.config import Compress, Config, Data, Encode, Evaluate, Mesh, Pooled, Shop, Stage, Student, Transformer
 from rexjax.errors import UserError
 from rexjax.pipeline import runner
 from rexjax.runtime import preemption
@@ -233,3 +233,51 @@ def test_prepare_and_encode_give_the_same_artifacts_wherever_they_run(tmp_path):
         assert json.loads((tmp_path / name / "config.json").read_text())["seed"] == seed
     assert hashes[0] == hashes[1]
     assert hashes[0][0] != hashes[2][0]
+
+
+def own(name, *needs):
+    return Stage(name, run=lambda config, folder, artifacts: {}, needs=needs)
+
+
+@pytest.mark.parametrize(
+    ("stages", "expected"),
+    [
+        ((), [*STAGES]),
+        ((own("count", "evaluate"),), [*STAGES, "count"]),
+        ((own("count"),), [*STAGES, "count"]),
+        # one that was named before what it needs waits for it, and no stage moves for it
+        ((own("second", "first"), own("first", "prepare")), [*STAGES, "first", "second"]),
+    ],
+)
+def test_each_stage_comes_after_what_it_needs(config, stages, expected):
+    found = runner.stages_of(dataclasses.replace(config, stages=stages))
+    assert list(found) == expected and all(found[name].name == name for name in found)
+    for number, name in enumerate(found):
+        assert set(found[name].needs) <= set(expected[:number])
+
+
+@pytest.mark.parametrize(
+    ("stages", "words"),
+    [
+        ((own("teacher"),), "config.stages has a stage 'teacher', and there is one already: name it otherwise"),
+        ((own("a"), own("a")), "config.stages has a stage 'a', and there is one already"),
+        ((own("a", "prepare", "z", "y"),), "stage 'a' needs y, z, which is no stage of this config"),
+        ((own("a", "b"), own("b", "c"), own("c", "a")), "stages a, b, c need each other: none can be first"),
+        ((own("a", "a"),), "stages a need each other: none can be first"),
+    ],
+)
+def test_stages_that_cannot_be_ordered_are_refused(config, ran, stages, words):
+    with pytest.raises(UserError, match=words):
+        run(dataclasses.replace(config, stages=stages))
+    assert ran == []
+
+
+def test_a_workdir_of_another_version_is_refused(config, ran):
+    run(config, ("prepare",))
+    path = Path(config.workdir) / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 1}))
+    ran.clear()
+    for update in (False, True):
+        with pytest.raises(UserError, match="was made by another version of rexjax, whose stages are not read"):
+            run(config, update=update)
+    assert ran == []
