@@ -1,4 +1,5 @@
 import dataclasses
+import fcntl
 import json
 import operator
 import os
@@ -190,8 +191,12 @@ def test_a_run_that_is_asked_to_stop_stops_within_a_stage_of_one_process_or_afte
 
 
 def test_a_second_run_in_a_workdir_is_refused(config, ran):
-    with lock.of(Path(config.workdir)), pytest.raises(UserError, match="workdir is in use by "):
-        run(config)
+    path = Path(config.workdir) / lock.NAME
+    path.parent.mkdir()
+    with path.open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(UserError, match="workdir is in use by another run"):
+            run(config)
     assert ran == []
     run(config)
 
