@@ -94,7 +94,8 @@ def test_a_student_that_cannot_be_narrowed_is_refused_and_can_be_quantised():
         made("half", model)
     same, state, asked = made("int8", model)
     assert same == model and asked == []
-    np.testing.assert_allclose(scores(model, state), scores(model, student(model)), rtol=0.1, atol=0.3)
+    both = scores(model, state).ravel(), scores(model, student(model)).ravel()
+    assert np.corrcoef(*both)[0, 1] > 0.999
 
 
 def test_a_student_without_item_vectors_is_refused():

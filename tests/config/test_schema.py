@@ -52,7 +52,7 @@ def test_a_config_file_is_loaded(tmp_path):
             HEAD + "Config(workdir='w', teacher=Blend((Pooled(), Transformer(layers=1.5))))",
             "config key teacher.members.1.layers is 1.5, which is not int",
         ),
-        (HEAD + "Config(workdir='w', stages=(prepare,))", "name 'prepare'"),
+        (HEAD + "Config(workdir='w', stages=('prepare',))", "config key stages.0 must be a Stage, not 'prepare'"),
         (
             HEAD + "Config(workdir='w', teacher=Transformer(training=dict(epochs=1)))",
             "teacher.training must be a Tra",
@@ -93,7 +93,7 @@ def test_every_key_is_explained():
     """A key without help text beneath it would be printed bare by --help."""
     modules = configs, compression, distillation, encoders, evaluation, training, blend, gradient, pooled, transformer
     for node in [node for module in modules for node in ast.parse(inspect.getsource(module)).body]:
-        if isinstance(node, ast.ClassDef):
+        if isinstance(node, ast.ClassDef) and node.decorator_list:  # a dataclass
             for at, line in enumerate(node.body):
                 if isinstance(line, ast.AnnAssign):
                     below = node.body[at + 1] if at + 1 < len(node.body) else None

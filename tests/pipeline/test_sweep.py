@@ -88,7 +88,7 @@ def test_a_real_trial_leaves_a_picture_and_no_checkpoints(config):
     assert (folder / "sweep.png").stat().st_size > 10_000
 
 
-@pytest.mark.parametrize("of, second", [("student", "another round"), ("control", "warmer")])
+@pytest.mark.parametrize("of, second", [("student", "another round"), ("control", "more dropout")])
 def test_students_are_searched_by_how_they_are_taught_and_cost_what_they_did(config, of, second):
     config = replace(config, teacher=Transformer(width=8, heads=2, training=config.teacher.training))
     model = Pooled(training=replace(config.teacher.training, epochs=2))

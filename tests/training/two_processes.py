@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -61,10 +62,10 @@ def train(folder: Path, mesh: jax.sharding.Mesh, *, end: str) -> loop.Fitted:
                 os.kill(os.getpid(), signal.SIGTERM)
         return [(stream[number], None)][first:]
 
-    judge = inputs.validator(data, CONFIG)
+    judge, template = inputs.validator(data, CONFIG), recommender.scorer_of(model, None, N)
 
     def validate(params: recommender.Params) -> dict[str, float]:
-        return judge(recommender.scorer_of(model, recommender.serve(model, params, catalogue.text, N), N))
+        return judge(replace(template, state=recommender.serve(model, params, catalogue.text, N)))
 
     task = loop.Task("teacher", model, objectives.full_softmax(model), epoch, validate, catalogue)
     try:

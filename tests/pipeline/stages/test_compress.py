@@ -28,7 +28,7 @@ def test_half_of_each_of_the_networks_matrices_is_zero_and_the_rest_was_trained_
         before = student.history[name]["kernel"]
         assert abs((kernel == 0).mean() - 0.5) < 0.05  # int8 rounds a few more to zero
         assert np.abs(kernel - before)[kernel != 0].max() > 1e-3
-    assert finished.artifacts["compress"].metrics["training"]["int8_sparse50"]["epochs"] == 1  # of the last step
+    assert finished.artifacts["compress"].metrics["training"]["int8_sparse50_3"]["epochs"] == 1  # of the last step
 
 
 def test_int8_rows_stand_for_the_student(finished):
