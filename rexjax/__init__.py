@@ -10,7 +10,7 @@ _NAMES = {
     "Config": "rexjax.config.schema",
     "Recommender": "rexjax.models.recommender",
     "UserError": "rexjax.errors",
-    "evaluate": "rexjax.evaluation.ranking",
+    "evaluate": "rexjax.evaluation.api",
     "load_config": "rexjax.config.schema:load",
     "make_mesh": "rexjax.runtime.mesh",
     "run": "rexjax.pipeline.runner",
