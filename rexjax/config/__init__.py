@@ -17,6 +17,7 @@ from rexjax.config.schema import (
     Transformer,
     load,
 )
+from rexjax.evaluation.metrics import ListMetric, RankMetric
 from rexjax.families.blend import Blend
 from rexjax.families.pooled import Pooled
 from rexjax.training.settings import Rows, Training
@@ -29,10 +30,12 @@ __all__ = [
     "Data",
     "Encode",
     "Evaluate",
+    "ListMetric",
     "Mesh",
     "Model",
     "Pooled",
     "Popularity",
+    "RankMetric",
     "Rows",
     "Shop",
     "Stage",

@@ -29,7 +29,7 @@ class Evaluate:
     select: str = SELECT
     """The validation metric that models, epochs and weights are chosen by: a metric from ranks, @ and a cut-off."""
     metrics: Annotated[tuple[Metric, ...], tyro.conf.Suppress] = ()
-    """Further metrics, defined in the config file: RankMetric and ListMetric of rexjax.evaluation.metrics."""
+    """Further metrics, defined in the config file: RankMetric and ListMetric of rexjax.config."""
     exclude_seen: bool = True
     """Items of the user's history are not recommended."""
     resamples: int = 2000

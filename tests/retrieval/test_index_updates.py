@@ -3,18 +3,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from flax import linen as nn
 
 from rexjax.compression.quantize import quantize
-from rexjax.config.schema import Student
+from rexjax.config import Pooled
 from rexjax.embedding.quantized import dequantize, quantize_rows
-from rexjax.models import recommender
 from rexjax.models.served import Served
 from rexjax.retrieval import index, index_updates
 from rexjax.retrieval.index_updates import Contents
 
 N, W, D, L = 30, 12, 8, 5
 RNG = np.random.default_rng(0)
-STUDENT = Student(width=D, kernels=2, hidden=6)
+MODEL = Pooled(width=D, profiles=2, hidden=6)
 BITS = [32, 8, 4]
 
 
@@ -26,8 +26,7 @@ ROWS = unit(RNG.normal(size=(N, D)))
 
 
 def contents(bits, category=True):
-    student = recommender.student(STUDENT, L)
-    params = recommender.nn.unbox(student.init(jax.random.key(0), 0))
+    params = nn.unbox(MODEL.recommender(L).init(jax.random.key(0), 0))
     served = Served(jax.numpy.asarray(ROWS), params["history"])
     items = {name: [f"{name} {i}" for i in range(N)] for name in ("item_id", "title", "text")}
     items |= {"category": ["mugs", ""] * (N // 2)} if category else {}
@@ -75,7 +74,7 @@ def test_the_ridge_has_the_least_cross_validated_error_by_the_definition(noise):
         hat = x @ np.linalg.inv(x.T @ x + ridge * np.eye(W)) @ x.T
         return ((y - hat @ y) ** 2).sum() / (1 - (1 + np.trace(hat)) / 60) ** 2
 
-    tried = np.linalg.eigvalsh(x.T @ x)[-1] * index_updates._RIDGES
+    tried = np.linalg.eigvalsh(x.T @ x)[-1] * 10.0 ** np.arange(-6, 2.25, 0.25)
     about = index_updates.fit_map(vectors, rows).about
     assert about["ridge"] == pytest.approx(min(tried, key=error))
     assert about["explained"] == pytest.approx(1 - min(map(error, tried)) / (y**2).sum(), abs=1e-9)
@@ -174,7 +173,7 @@ def test_a_changed_index_is_read_as_it_was_written(bits, category, tmp_path):
     old = contents(bits, category)
     numbers = old.items | {"item_id": list(range(N)), "row": list(range(N))}  # as the pipeline leaves them
     pq.write_table(pa.table(numbers), before / "items.parquet")
-    index.write(before, old.served, STUDENT, L, old.popularity)
+    index.write(before, MODEL, old.served, L, old.popularity, name="small")
     found = index_updates.read(before)
     assert_same(found, old._replace(items=old.items | {"item_id": [str(i) for i in range(N)]}))
     assert index_updates.read_map(before) is None
@@ -185,6 +184,7 @@ def test_a_changed_index_is_read_as_it_was_written(bits, category, tmp_path):
     assert kept.about == text_map.about
     jax.tree.map(np.testing.assert_array_equal, kept._replace(about=None), text_map._replace(about=None))
     read = index.read(after)
+    assert (read.name, read.version) == ("small", 2)
     assert len(read.titles) == N - 1 and read.categories == (
         old.items["category"][:3] + old.items["category"][4:] if category else None
     )
