@@ -22,6 +22,7 @@ from rexjax.config import schema as configs
 from rexjax.config import values
 from rexjax.config.schema import Config
 from rexjax.errors import UserError
+from rexjax.evaluation.settings import spell
 from rexjax.pipeline import encode_worker, runner
 from rexjax.runtime import preemption, processes
 
@@ -207,8 +208,8 @@ def _sweep(arguments: list[str]) -> None:
     values.check(config)
     keep_compiled_programs()
     trials = sweep.run(config, flags.trials, _say, flags.of, update=flags.update)
-    table = Table(title=f"{flags.of.capitalize()}s, by validation NDCG@10")
-    for name in ("trial", "change", "NDCG@10", "seconds", "kept"):
+    table = Table(title=f"{flags.of.capitalize()}s, by validation {spell(config.evaluate.select)}")
+    for name in ("trial", "change", spell(config.evaluate.select), "seconds", "kept"):
         table.add_column(name, justify="left" if name == "change" else "right")
     for number, trial in enumerate(trials, 1):
         cells = f"{trial.ndcg:.4f}", f"{trial.seconds:.0f}", "*" if trial.kept else ""
@@ -231,7 +232,8 @@ def _budget(arguments: list[str]) -> None:
     keep_compiled_programs()
     chosen, tried = budgets.run(config, budget, _say)
     table = Table(title=f"Students for {flags.budget}, on validation")
-    for name in ("variant", "NDCG@10", "of the teacher's", "bytes/item", "FLOPs", "p50 ms", "chosen"):
+    metric = spell(config.evaluate.select)
+    for name in ("variant", metric, "of the teacher's", "bytes/item", "FLOPs", "p50 ms", "chosen"):
         table.add_column(name, justify="left" if name == "variant" else "right")
     for one in tried:
         cost = f"{one.bytes_per_item:g}", f"{one.flops:,.0f}", f"{one.p50_ms:.2f}"

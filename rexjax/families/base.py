@@ -22,6 +22,7 @@ from rexjax.data.histories import Histories
 from rexjax.errors import UserError
 from rexjax.models.scorer import Scorer
 from rexjax.runtime.mesh import local_rows
+from rexjax.training.settings import SELECT
 
 MEMBER_SEEDS = 1_000_003
 """Between the seeds of two members of an ensemble."""
@@ -135,7 +136,7 @@ class Run:
     """The model's key in the config, for error sentences."""
     validate: Callable[..., dict[str, float]] = _unknown
     """(scorer, users at most) → metrics of full ranking on validation."""
-    select: str = "ndcg@10"
+    select: str = SELECT
     """The metric that models and epochs are chosen by."""
     save_every: int = 0
     """Steps between two saves; 0: a minute."""
