@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -80,8 +80,9 @@ class Blend(Model):
 
     def scorer(self, state: dict[str, Any]) -> Scorer:
         """The weighted sum."""
-        scorers = self._scorers(state)
-        return _standardized(scorers, state) if self.standardized else _summed(scorers, state)
+        functions = tuple(replace(scorer, state=None) for scorer in self._scorers(state))
+        blended = _standardized(functions) if self.standardized else _summed(functions)
+        return replace(blended, state=state)
 
     def state_from(self, tree: dict[str, Any]) -> dict[str, Any]:
         """The members' states as their families have them."""
@@ -136,8 +137,9 @@ def select_ensemble(quality: Callable[[np.ndarray], float], members: int) -> tup
     return (counts / counts.sum()).astype(np.float32), best
 
 
-def _summed(scorers: list[Scorer], state: dict[str, Any]) -> Scorer:
-    """Scores times their scales, weighted."""
+@lru_cache(64)  # equal members share their functions, so that nothing is compiled twice
+def _summed(scorers: tuple[Scorer, ...]) -> Scorer:
+    """Scores times their scales, weighted; without a state."""
     scales = [scorer.scale or 1.0 for scorer in scorers]
 
     def encode(state: dict[str, Any], query: Query) -> tuple[Any, ...]:
@@ -159,7 +161,7 @@ def _summed(scorers: list[Scorer], state: dict[str, Any]) -> Scorer:
 
     scale = 1.0 if all(scorer.scale for scorer in scorers) else None
     return Scorer(
-        state,
+        None,
         encode,
         score,
         scorers[0].items,
@@ -183,8 +185,9 @@ class _Standardized(NamedTuple):
     """The same."""
 
 
-def _standardized(scorers: list[Scorer], state: dict[str, Any]) -> Scorer:
-    """Standard scores, weighted."""
+@lru_cache(64)
+def _standardized(scorers: tuple[Scorer, ...]) -> Scorer:
+    """Standard scores, weighted; without a state."""
 
     def encode(state: dict[str, Any], query: Query) -> tuple[_Standardized, ...]:
         found = []
@@ -215,7 +218,7 @@ def _standardized(scorers: list[Scorer], state: dict[str, Any]) -> Scorer:
         return weighted(state, encoded, [scores_of_positions(s, own, e.encoded, ids) for s, own, e in members])
 
     return Scorer(
-        state,
+        None,
         encode,
         score,
         scorers[0].items,
