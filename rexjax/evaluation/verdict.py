@@ -71,9 +71,14 @@ def _simple_wins(valid: dict[str, float], baselines: tuple[str, ...], served: st
     best = max(simple, key=lambda name: valid[name])
     if valid[best] <= valid[served]:
         return []
+    advice = (
+        f"put it into the teacher, teacher=Blend((…, {_class_of(best)}()))"
+        if valid[best] > valid["teacher"]
+        else "serve the teacher or that model, or give the student more width, hidden units or epochs"
+    )
     return [
         f"Warning: the simple model {best} ({select} {valid[best]:.4f} on validation) is better than what is served "
-        f"({valid[served]:.4f}): put it into the teacher, teacher=Blend((…, {_class_of(best)}())), or serve it."
+        f"({valid[served]:.4f}): {advice}."
     ]
 
 

@@ -55,6 +55,25 @@ def binary(matrix: sp.csr_array) -> sp.csr_array:
     return sp.csr_array((np.ones_like(matrix.data), matrix.indices, matrix.indptr), matrix.shape)
 
 
+def weigh_events(data: TrainingData, decay: float, recency: Unit) -> sp.csr_array:
+    """Training events weighted by recency: float32 [U, N], ``decay ** age`` of a user's latest event with an item.
+
+    The age is the number of steps between it and the latest training event of the user.
+    """
+    users, events = data.events()
+    items, times = data.log.items[events], data.log.times[events]
+    new = np.append(True, users[1:] != users[:-1])
+    new |= np.append(True, times[1:] != times[:-1]) if recency == "times" else True
+    steps = np.cumsum(new)
+    last = np.zeros(data.log.users, steps.dtype)
+    np.maximum.at(last, users, steps)
+    _, from_behind = np.unique((users * data.items + items)[::-1], return_index=True)
+    latest = len(users) - 1 - from_behind
+    ages = (last[users] - steps)[latest]
+    entries = np.power(np.float32(decay), ages.astype(np.float32)), (users[latest], items[latest])
+    return sp.coo_array(entries, (data.log.users, data.items)).tocsr()
+
+
 def row_blocks(left: sp.csr_array, right: sp.csr_array) -> Iterator[tuple[int, int]]:
     """Ranges of rows of ``left.T @ right`` (float32 [S, N] each) that take about ``PAIRS`` multiplications each."""
     pairs = np.cumsum(left.T @ np.diff(right.indptr).astype(np.float64))

@@ -45,6 +45,18 @@ def test_ease_solves_a_ridge_regression_of_each_item_on_the_others(data, tmp_pat
     assert not weights[ITEMS:].any()
 
 
+@pytest.mark.parametrize("recency", ["events", "times"])
+def test_training_events_count_by_their_age(data, tmp_path, recency):
+    matrix = np.zeros((data.log.users, data.items))
+    for user, (items, times) in enumerate(training_histories(data)):
+        steps = times if recency == "times" else range(len(items))
+        later = [len({step for step in steps[place:]} - {steps[place]}) for place in range(len(items))]
+        for item, age in zip(items, later, strict=True):
+            matrix[user, item] = 0.8**age  # the latest event overwrites those before it
+    weights = np.asarray(Ease(l2=5.0, training_decay=0.8, recency=recency).fit(data, make_run(tmp_path))["weights"])
+    np.testing.assert_allclose(weights, ease_weights(matrix, 5.0), atol=2e-6)
+
+
 def test_ease_of_three_items_by_hand(tmp_path):
     """Two users with items 0 and 1, one with 1 and 2."""
     items = np.array([0, 1, 0, 1, 1, 2, 2], np.int32)
