@@ -179,21 +179,3 @@ def test_losses_over_samples_equal_their_formulas(kind, where):
         log_expected=np.full(len(ids), np.log(share), np.float32),
     )
     np.testing.assert_allclose(found, averaged(values, where), rtol=1e-5, atol=1e-7)
-
-
-@pytest.mark.parametrize("where", WHERES.values(), ids=WHERES.keys())
-def test_relaxed_ranking_equals_the_formula(where):
-    listed, others, values = SCORES[..., :4], SCORES[..., 4:], np.empty((B, L))
-    for at in np.ndindex(B, L):
-        places, rest = listed[at].astype(np.float64), np.exp(others[at].astype(np.float64)).sum()
-        values[at] = np.mean([np.log(np.exp(places[k:]).sum() + rest) - places[k] for k in range(4)])
-    found = losses.relaxed_ranking(listed, None, where=where, others=others)
-    np.testing.assert_allclose(found, averaged(values, where), rtol=1e-5, atol=1e-7)
-
-
-def test_relaxed_ranking_wants_the_order_of_the_list_and_nothing_of_the_rest():
-    loss = lambda listed, others: losses.relaxed_ranking(jnp.asarray([listed]), None, others=jnp.asarray([others]))  # noqa: E731
-    ordered, below = [3.0, 2.0, 1.0], [-1.0, -2.0]
-    assert loss(ordered, below) < loss([2.0, 3.0, 1.0], below) < loss([1.0, 2.0, 3.0], below)
-    np.testing.assert_allclose(loss(ordered, below), loss(ordered, below[::-1]), rtol=1e-6)
-    assert np.isfinite(jax.grad(lambda x: loss(x, below).sum())(jnp.asarray([1e4, 0.0, -1e4]))).all()
