@@ -100,9 +100,7 @@ def test_functions_and_models_each_make_a_file_kept(config, tmp_path, only):
 
 def found_anew(name, folder):
     """Finds a class in a process that has not loaded its file."""
-    code = (
-        "import sys; from pathlib import Path; from rexjax.artifacts import classes; from rexjax.config import Model\n"
-    )
+    code = "import sys, pathlib\nfrom rexjax.artifacts import classes\nfrom rexjax.config import Model\n"
     code += "print(classes.find_class(sys.argv[1], Model, pathlib.Path(sys.argv[2]))().half_life)"
     return subprocess.run([sys.executable, "-c", code, name, folder], capture_output=True, text=True)
 

@@ -6,7 +6,7 @@ import pytest
 from rexjax.cli.main import main
 
 CONFIG = """
-from rexjax.config.schema import *
+from rexjax.config import *
 
 def get_config():
     data = Data(source=Shop(users=60, items=40, interactions=600, days=30), min_item_events=1, strict=False)

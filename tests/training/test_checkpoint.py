@@ -8,6 +8,7 @@ import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
 from rexjax.compression.quantize import quantize_tree
+from rexjax.config import Pooled
 from rexjax.errors import UserError
 from rexjax.models.served import Served, flatten, unflatten
 from rexjax.runtime.mesh import make_mesh
@@ -133,7 +134,7 @@ def test_a_tree_comes_back_as_it_was(tmp_path, make):
     digest = save_tree(tmp_path / "model", flatten(before))
     found = restore_tree(tmp_path / "model")
     assert tree_digest(found) == digest
-    after = unflatten(found)
+    after = Pooled().state_from(unflatten(found))
     assert jax.tree.structure(after) == jax.tree.structure(before)
     same(after, before)
     assert [x.dtype for x in jax.tree.leaves(after)] == [x.dtype for x in jax.tree.leaves(before)]
