@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from rexjax.data.frames import Dataset as Dataset
     from rexjax.errors import UserError as UserError
     from rexjax.evaluation import metrics as metrics
-    from rexjax.evaluation.ranking import evaluate as evaluate
+    from rexjax.evaluation.api import evaluate as evaluate
     from rexjax.families.base import Model as Model
     from rexjax.models.scorer import Query as Query
     from rexjax.models.scorer import Scorer as Scorer
@@ -56,7 +56,7 @@ else:
             "distillation": "rexjax.distillation:",
             "embedding": "rexjax.embedding:",
             "encoders": "rexjax.encoders:",
-            "evaluate": "rexjax.evaluation.ranking",
+            "evaluate": "rexjax.evaluation.api",
             "evaluation": "rexjax.evaluation:",
             "families": "rexjax.families:",
             "fit": "rexjax.pipeline.experiment",

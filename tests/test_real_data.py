@@ -2,8 +2,11 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow.csv as csv
+import pyarrow.parquet as pq
 import pytest
 
+from rexjax import Dataset, fit
 from rexjax.config import schema as configs
 from rexjax.pipeline.stages import prepare
 
@@ -31,3 +34,18 @@ def test_a_cleaned_log_has_its_published_size(tmp_path, config, folder, users, i
     found = replace(found, data=replace(found.data, path=str(DATA / folder)))
     card = prepare.run(found, tmp_path, {})
     assert (card["users"], card["items"], card["interactions"]) == (users, items, interactions)
+
+
+def test_the_verdict_of_a_small_log_says_when_a_simple_model_wins(tmp_path):
+    """The first 4,654 lines of the shop's log, with the default models."""
+    log = pq.read_table(DATA / "online_retail/interactions.parquet").sort_by("timestamp").slice(0, 4654)
+    items = csv.read_csv(DATA / "online_retail/items.csv")
+    dataset = Dataset.from_frames(log, items)
+    experiment = fit(dataset, tmp_path / "run", say=lambda line: None)
+    models = experiment.metrics["models"]
+    valid = {name: model["quality"]["valid"]["ndcg@10"] for name, model in models.items()}
+    first, *others = experiment.verdict.splitlines()
+    assert first.startswith(f"Best on validation: {max(valid, key=valid.get)}, ")
+    simple = max(("popularity", "text_cosine", "item_knn", "sequential_rules", "ease"), key=valid.get)
+    warned = [line for line in others if line.startswith(f"Warning: the simple model {simple} ")]
+    assert len(warned) == (valid[simple] > valid["student_int8"])

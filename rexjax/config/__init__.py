@@ -7,6 +7,7 @@ from rexjax.data.settings import Columns, Data
 from rexjax.data.sources import Files, Frames, Shop, Source, Tfds
 from rexjax.distillation.settings import Student
 from rexjax.encoders.settings import Encode
+from rexjax.evaluation.metrics import ListMetric, RankMetric
 from rexjax.evaluation.settings import Evaluate
 from rexjax.families.base import Model
 from rexjax.families.blend import Blend
@@ -28,10 +29,12 @@ __all__ = [
     "Evaluate",
     "Files",
     "Frames",
+    "ListMetric",
     "Mesh",
     "Model",
     "Pooled",
     "Popularity",
+    "RankMetric",
     "Rows",
     "Shop",
     "Source",

@@ -26,7 +26,7 @@ from rexjax.data.batches import Batch
 from rexjax.distillation.settings import Student
 from rexjax.errors import UserError
 from rexjax.families.base import SoftTargets
-from rexjax.models.scorer import Scorer, positions_of
+from rexjax.models.scorer import Scorer, positions_of, scores_of_positions
 from rexjax.runtime import preemption
 from rexjax.runtime.mesh import replicated, sharding
 from rexjax.runtime.progress import track
@@ -139,13 +139,10 @@ def top_k_of_batch(scorer: Scorer, batch: Batch, scale: float, top_k: int) -> tu
     Returns:
         ids int32 [B, L, K], log-probabilities float16 [B, L, K], falling.
     """
-    rows, length = batch.items.shape
     encoded = positions_of(scorer, scorer.state, batch)
-    flat = jax.tree.map(lambda leaf: leaf.reshape(rows * length, *leaf.shape[2:]), encoded)
-    scores = scale * scorer.score(scorer.state, flat, jnp.arange(scorer.items))
+    scores = scale * scores_of_positions(scorer, scorer.state, encoded, jnp.arange(scorer.items))
     top, ids = jax.lax.top_k(scores, top_k)
-    logits = (top - jax.nn.logsumexp(scores, -1, keepdims=True)).astype(jnp.float16)
-    return ids.reshape(rows, length, top_k), logits.reshape(rows, length, top_k)
+    return ids, (top - jax.nn.logsumexp(scores, -1, keepdims=True)).astype(jnp.float16)
 
 
 def rows_at_once(items: int, length: int, devices: int) -> int:

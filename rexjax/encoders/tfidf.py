@@ -37,7 +37,7 @@ def encode_words(texts: list[str], width: int) -> tuple[np.ndarray, dict[str, An
     vocabulary = sorted(word for word, number in items.items() if number >= _LEAST_ITEMS)
     if width >= min(len(texts), len(vocabulary)):
         raise UserError(
-            f"--encode.words {width}: {len(texts)} texts share {len(vocabulary)} words, so it must be below "
+            f"--encode.tfidf-width {width}: {len(texts)} texts share {len(vocabulary)} words, so it must be below "
             f"{min(len(texts), len(vocabulary))}"
         )
     weighed = _tf_idf(counts, items, {word: column for column, word in enumerate(vocabulary)})

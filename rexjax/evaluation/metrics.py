@@ -1,83 +1,58 @@
-"""Ranking metrics from rank counts, averaged exactly over every order of tied items.
+"""Ranking metrics are data: a name and a function, of the targets' ranks or of the recommended lists.
 
-A ranking is known here only by two numbers for each relevant item (target): ``greater``, how many candidates score
-strictly above it, and ``equal``, how many *other* candidates have its very score. Targets of one user are candidates
-too. Ties are broken uniformly at random, and the metrics are the expectations over that choice (McSherry & Najork,
-"Computing information retrieval performance measures efficiently in the presence of tied scores", ECIR 2008), so that a
-constant scorer gets what a random order gets, never rank 1.
+Metrics from ranks are exact expectations over every order of tied items (``rexjax.evaluation.tie_groups``). With T_u
+targets and hits = targets among the first k: precision = hits / k, recall = hits / T_u, f1 = 2 hits / (k + T_u),
+hit_rate = [hits > 0], mrr = 1 / rank of the first hit, map = average precision over min(T_u, k), ndcg = binary gains
+with log2 discounts over the ideal of min(T_u, k) targets (Järvelin & Kekäläinen, TOIS 2002). All lie between 0 and 1.
 """
 
-from collections.abc import Sequence
-from typing import Literal, NamedTuple, get_args
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-Ties = Literal["expected", "best", "worst"]
-_PADDING = np.iinfo(np.int64).max // 4  # ranks last, and a few additions to it cannot overflow
+from rexjax.artifacts.classes import Open
+from rexjax.errors import UserError
+from rexjax.evaluation.tie_groups import TieGroups, Ties, group_ties
 
 
-class _Groups(NamedTuple):
-    """Targets of each user by rising rank, with the tie group each of them is in; all int64 [U, T]."""
+@dataclass(frozen=True)
+class ListContext:
+    """What a metric from lists may know of the catalogue."""
 
-    above: np.ndarray  # a: candidates above the group
-    size: np.ndarray  # g: candidates in the group
-    relevant: np.ndarray  # m: targets in the group
-    before: np.ndarray  # c: targets above the group
-    mask: np.ndarray  # bool
-
-
-def per_user(
-    greater: np.ndarray, equal: np.ndarray, mask: np.ndarray, ks: Sequence[int], ties: Ties = "expected"
-) -> dict[str, np.ndarray]:
-    """Metrics at each cutoff for each user.
-
-    With T_u targets and hits = targets among the first k: precision = hits / k, recall = hits / T_u,
-    f1 = 2 hits / (k + T_u), hit_rate = [hits > 0], mrr = 1 / rank of the first hit, map = average precision over
-    min(T_u, k), ndcg = binary gains with log2 discounts over the ideal of min(T_u, k) targets (Järvelin & Kekäläinen,
-    TOIS 2002).
-
-    Args:
-      greater: [U, T], candidates that score strictly above the target; integers in any dtype.
-      equal: [U, T], other candidates with the target's score; alike for the targets of one tie group.
-      mask: bool [U, T], False at padding.
-      ks: cutoffs, each at least 1.
-      ties: ``expected`` over all orders of ties, or the ``best`` or ``worst`` order for the targets.
-
-    Returns:
-      ``{"ndcg@10": float64 [U], ...}`` for precision, recall, f1, hit_rate, ndcg, mrr and map, all between 0 and 1.
-
-    Raises:
-      ValueError: shapes that differ, a user without target, a cutoff below 1, or another way to break ties.
-
-    >>> import numpy as np
-    >>> greater, equal, mask = np.asarray([[0], [3]]), np.zeros((2, 1)), np.ones((2, 1), bool)
-    >>> metrics = per_user(greater, equal, mask, ks=[2])  # ranks 1 and 4
-    >>> metrics["ndcg@2"].tolist(), metrics["mrr@2"].tolist()
-    ([1.0, 0.0], [1.0, 0.0])
-    """
-    greater, equal, mask = np.asarray(greater), np.asarray(equal), np.asarray(mask, bool)
-    _check(greater, equal, mask, ks, ties)
-    groups = _resolve(_groups(greater, equal, mask), ties)
-    targets = mask.sum(axis=1)
-    none_yet, reciprocal = _first_hit(groups, max(ks, default=1))
-    values = {}
-    for k in ks:
-        hits = _over_targets(np.ones(k), groups, k)
-        reach = np.clip(k - groups.above[:, 0], 0, max(ks))[:, None]
-        values[f"precision@{k}"] = hits / k
-        values[f"recall@{k}"] = hits / targets
-        values[f"f1@{k}"] = 2 * hits / (k + targets)
-        values[f"hit_rate@{k}"] = 1 - np.take_along_axis(none_yet, reach, axis=1)[:, 0]
-        discounts, ideal = _discounts(k), np.minimum(targets, k)
-        values[f"ndcg@{k}"] = _over_targets(discounts, groups, k) / np.cumsum(discounts)[ideal - 1]
-        values[f"mrr@{k}"] = np.take_along_axis(reciprocal, reach, axis=1)[:, 0]
-        values[f"map@{k}"] = _precision_sum(groups, k) / ideal
-    return values
+    items: int
+    """N."""
+    popularity: np.ndarray | None = None
+    """int64 [N], training interactions."""
+    vectors: np.ndarray | None = None
+    """float32 [N, W], of the items' content; None where there are none."""
+    categories: np.ndarray | None = None
+    """str [N], '' where an item has none; None where the log knows none at all."""
 
 
-def mean(values: dict[str, np.ndarray]) -> dict[str, float]:
-    """Mean over users of each metric: ``{name: [U]}`` to ``{name: float}``."""
-    return {name: float(np.mean(value)) for name, value in values.items()}
+@dataclass(frozen=True)
+class Metric(Open):
+    """A named metric at a cut-off k: ``RankMetric`` or ``ListMetric``."""
+
+    name: str
+    """Before the @ in ``name@k``."""
+
+
+@dataclass(frozen=True)
+class RankMetric(Metric):
+    """A metric from the ranks of the targets; models can be selected by it, so that more is better."""
+
+    of_ranks: Callable[[TieGroups, int], np.ndarray]
+    """(groups, k) → float64 [U], 0 or more, an expectation over the orders of ties."""
+
+
+@dataclass(frozen=True)
+class ListMetric(Metric):
+    """A metric from the recommended lists, such as their diversity."""
+
+    of_lists: Callable[[np.ndarray, ListContext], Any]
+    """(lists int32 [U, k], padded with -1; context) → one number, or float [U], one for each user."""
 
 
 def coverage(lists: np.ndarray, items: int) -> float:
@@ -90,103 +65,214 @@ def coverage(lists: np.ndarray, items: int) -> float:
     Returns:
       Distinct recommended items / N.
 
-    Raises:
-      TypeError: ids that are no integers.
-      ValueError: an id beyond the catalogue.
-
     >>> import numpy as np
     >>> coverage(np.asarray([[0, 1], [1, -1]]), items=4)
     0.5
     """
     distinct = np.unique(lists)
-    if not np.issubdtype(distinct.dtype, np.integer):
-        raise TypeError(f"lists has dtype {distinct.dtype}: item ids are integers")
-    if distinct.size and not -1 <= distinct[0] <= distinct[-1] < items:
-        raise ValueError(
-            f"lists holds ids from {distinct[0]} to {distinct[-1]}: with {items} items they go from 0 to {items - 1}, "
-            "and -1 is padding"
-        )
     return float((distinct >= 0).sum() / items)
 
 
-def _check(greater: np.ndarray, equal: np.ndarray, mask: np.ndarray, ks: Sequence[int], ties: Ties) -> None:
-    for name, array in ("greater", greater), ("equal", equal):
-        if mask.ndim != 2 or array.shape != mask.shape:
-            raise ValueError(f"{name} has shape {array.shape} and mask {mask.shape}: both must be [U, T]")
-    if not mask.any(axis=1).all():
-        raise ValueError(f"mask: {int((~mask.any(axis=1)).sum())} of {len(mask)} users have no target, leave them out")
-    if any(k < 1 for k in ks):
-        raise ValueError(f"ks holds {min(ks)}: cutoffs start at 1")
-    if ties not in get_args(Ties):
-        raise ValueError(f"ties is {ties!r}: it must be one of {', '.join(get_args(Ties))}")
+def _precision(groups: TieGroups, k: int) -> np.ndarray:
+    return groups.hits(k) / k
 
 
-def _discounts(k: int) -> np.ndarray:
-    return 1 / np.log2(np.arange(2, k + 2))
+def _recall(groups: TieGroups, k: int) -> np.ndarray:
+    return groups.hits(k) / groups.targets
 
 
-def _groups(greater: np.ndarray, equal: np.ndarray, mask: np.ndarray) -> _Groups:
-    """Sorts the targets by rank and finds the runs of one rank, which are the tie groups."""
-    above = np.where(mask, np.asarray(greater).astype(np.int64), _PADDING)
-    order = np.argsort(above, axis=1, kind="stable")
-    above, mask = np.take_along_axis(above, order, 1), np.take_along_axis(mask, order, 1)
-    size = 1 + np.where(mask, np.take_along_axis(np.asarray(equal).astype(np.int64), order, 1), 0)
-    users, targets = above.shape
-    position = np.broadcast_to(np.arange(targets), above.shape)
-    new = np.concatenate([np.ones((users, 1), bool), above[:, 1:] != above[:, :-1]], axis=1)
-    before = np.maximum.accumulate(np.where(new, position, 0), axis=1)
-    last = np.concatenate([new[:, 1:], np.ones((users, 1), bool)], axis=1)
-    end = np.minimum.accumulate(np.where(last, position, targets)[:, ::-1], axis=1)[:, ::-1]
-    return _Groups(above, size, end - before + 1, before, mask)
+def _f1(groups: TieGroups, k: int) -> np.ndarray:
+    return 2 * groups.hits(k) / (k + groups.targets)
 
 
-def _resolve(groups: _Groups, ties: Ties) -> _Groups:
-    """For best and worst: every target gets a rank of its own within its group, first or last in it."""
-    if ties == "expected":
-        return groups
-    position = np.arange(groups.above.shape[1])[None, :]
-    shift = position - groups.before + (groups.size - groups.relevant if ties == "worst" else 0)
-    one = np.ones_like(groups.size)
-    before = np.broadcast_to(position, one.shape)
-    return _Groups(groups.above + np.where(groups.mask, shift, 0), one, one, before, groups.mask)
+def _hit_rate(groups: TieGroups, k: int) -> np.ndarray:
+    return 1 - groups.no_hit(k)
 
 
-def _window(groups: _Groups, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """The part (low, high] of the first k ranks that each target's group takes up."""
-    return np.minimum(groups.above, k), np.minimum(groups.above + groups.size, k)
+def _ndcg(groups: TieGroups, k: int) -> np.ndarray:
+    discounts = 1 / np.log2(np.arange(2, k + 2))
+    return groups.total_gain(discounts) / np.cumsum(discounts)[np.minimum(groups.targets, k) - 1]
 
 
-def _over_targets(gains: np.ndarray, groups: _Groups, k: int) -> np.ndarray:
-    """Expected sum of ``gains[rank - 1]`` over the targets among the first k; any place in its group is as likely."""
-    low, high = _window(groups, k)
-    total = np.concatenate([[0.0], np.cumsum(gains)])
-    return np.where(groups.mask, (total[high] - total[low]) / groups.size, 0).sum(axis=1)
+def _mrr(groups: TieGroups, k: int) -> np.ndarray:
+    return groups.first_hit(k)
 
 
-def _precision_sum(groups: _Groups, k: int) -> np.ndarray:
-    """Expected sum over the hits among the first k of (hits so far) / rank.
+def _map(groups: TieGroups, k: int) -> np.ndarray:
+    """Expected sum over the hits among the first k of (hits so far) / rank, over min(T_u, k).
 
     Given that a target is the j-th of its group, (j - 1)(m - 1) / (g - 1) of the m - 1 others are expected before it;
     sum (j - 1) / (a + j) = count - (a + 1) sum 1 / (a + j) leaves only harmonic sums.
     """
-    low, high = _window(groups, k)
+    low, high = groups.window(k)
     harmonic = np.concatenate([[0.0], np.cumsum(1 / np.arange(1, k + 1))])
     inverse = harmonic[high] - harmonic[low]
     others = (groups.relevant - 1) / np.maximum(groups.size - 1, 1)
     total = (groups.before + 1) * inverse + others * ((high - low) - (low + 1) * inverse)
-    return np.where(groups.mask, total / groups.size, 0).sum(axis=1)
+    precision_sum = np.where(groups.mask, total / groups.size, 0).sum(axis=1)
+    return precision_sum / np.minimum(groups.targets, k)
 
 
-def _first_hit(groups: _Groups, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """P(no target) and E[1 / rank of the first target] among the first j of the first group; float64 [U, k + 1] over j.
+def _coverage(lists: np.ndarray, context: ListContext) -> float:
+    return coverage(lists, context.items)
 
-    The first group decides alone: it holds a target, so whoever has seen all of it has seen a hit. P(no target) is
-    C(g - j, m) / C(g, m), as a product that neither overflows nor cancels.
+
+METRICS: dict[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        RankMetric("precision", _precision),
+        RankMetric("recall", _recall),
+        RankMetric("f1", _f1),
+        RankMetric("hit_rate", _hit_rate),
+        RankMetric("ndcg", _ndcg),
+        RankMetric("mrr", _mrr),
+        RankMetric("map", _map),
+        ListMetric("coverage", _coverage),
+    )
+}
+"""What is always computed."""
+
+
+def with_metrics(extra: Iterable[Metric]) -> dict[str, Metric]:
+    """``METRICS`` and the ``extra`` ones, by name.
+
+    Raises:
+        UserError: two have one name, a name is empty or has an @, or a metric is of neither kind.
     """
-    above, size, relevant = (x[:, :1].astype(np.float64) for x in (groups.above, groups.size, groups.relevant))
-    passed = np.arange(k)[None, :]
-    miss = np.maximum(size - relevant - passed, 0) / np.maximum(size - passed, 1)
-    zero, one = np.zeros_like(above), np.ones_like(above)
-    none_yet = np.concatenate([one, np.cumprod(miss, axis=1)], axis=1)
-    gained = -np.diff(none_yet, axis=1) / (above + 1 + passed)
-    return none_yet, np.concatenate([zero, np.cumsum(gained, axis=1)], axis=1)
+    known = dict(METRICS)
+    for metric in extra:
+        if not isinstance(metric, RankMetric | ListMetric):
+            raise UserError(f"the metric {metric!r} is neither a RankMetric nor a ListMetric: make it one of them")
+        if not metric.name or "@" in metric.name or metric.name in known:
+            raise UserError(
+                f"a metric cannot be named {metric.name!r}: choose a name without @ that is none of {', '.join(known)}"
+            )
+        known[metric.name] = metric
+    return known
+
+
+def split_name(text: str, known: Mapping[str, Metric], key: str, items: int | None = None) -> tuple[str, int]:
+    """The metric's name and the cut-off of ``name@k``, which selects models.
+
+    Args:
+        text: what was chosen.
+        known: metrics by name.
+        key: where it was chosen, for the error's sentence.
+        items: size of the catalogue N; None: not known yet.
+
+    Raises:
+        UserError: there is no such metric, it is not one from ranks, or the cut-off is not in [1, N].
+    """
+    name, _, cutoff = text.partition("@")
+    ranks = [other for other, metric in known.items() if isinstance(metric, RankMetric)]
+    k = int(cutoff) if cutoff.isdecimal() else 0
+    if name in ranks and 1 <= k <= (items or k):
+        return name, k
+    bound = "a cut-off of 1 or more" if items is None else f"a cut-off from 1 to the catalogue's {items} items"
+    raise UserError(f"{key} is {text!r}: name one of {', '.join(ranks)}, then @ and {bound}")
+
+
+def check_cutoffs(ks: Sequence[int], items: int, key: str, known: Mapping[str, Metric] = METRICS) -> None:
+    """Raises ``UserError`` unless all cut-offs lie in [1, N]."""
+    wrong = [k for k in ks if not 1 <= k <= items]
+    if wrong:
+        raise UserError(
+            f"{key} has the cut-off {wrong[0]}: the metrics ({', '.join(known)}) take cut-offs from 1 to the "
+            f"catalogue's {items} items"
+        )
+
+
+def rank_metrics(known: Mapping[str, Metric]) -> tuple[RankMetric, ...]:
+    """Those from ranks."""
+    return tuple(metric for metric in known.values() if isinstance(metric, RankMetric))
+
+
+def list_metrics(known: Mapping[str, Metric]) -> tuple[ListMetric, ...]:
+    """Those from lists."""
+    return tuple(metric for metric in known.values() if isinstance(metric, ListMetric))
+
+
+def per_user(
+    greater: np.ndarray,
+    equal: np.ndarray,
+    mask: np.ndarray,
+    ks: Sequence[int],
+    ties: Ties = "expected",
+    metrics: Sequence[RankMetric] = rank_metrics(METRICS),
+) -> dict[str, np.ndarray]:
+    """Metrics from ranks at each cut-off for each user.
+
+    Args:
+      greater: [U, T], candidates that score strictly above the target; integers in any dtype.
+      equal: [U, T], other candidates with the target's score; alike for the targets of one tie group.
+      mask: bool [U, T], False at padding.
+      ks: cut-offs, each at least 1.
+      ties: ``expected`` over all orders of ties, or the ``best`` or ``worst`` order for the targets.
+      metrics: which.
+
+    Returns:
+      ``{"ndcg@10": float64 [U], ...}``.
+
+    Raises:
+      ValueError: shapes that differ, a user without target, a cut-off below 1, or another way to break ties.
+      UserError: a metric does not give one number for each user.
+
+    >>> import numpy as np
+    >>> greater, equal, mask = np.asarray([[0], [3]]), np.zeros((2, 1)), np.ones((2, 1), bool)
+    >>> found = per_user(greater, equal, mask, ks=[2])  # ranks 1 and 4
+    >>> found["ndcg@2"].tolist(), found["mrr@2"].tolist()
+    ([1.0, 0.0], [1.0, 0.0])
+    """
+    if any(k < 1 for k in ks):
+        raise ValueError(f"ks holds {min(ks)}: cutoffs start at 1")
+    groups = group_ties(greater, equal, mask, ties)
+    groups.no_hit(max(ks, default=1))  # kept for all cut-offs
+    return {
+        f"{metric.name}@{k}": _checked(metric.of_ranks(groups, k), (len(groups.mask),), metric)
+        for k in ks
+        for metric in metrics
+    }
+
+
+def of_lists(
+    lists: np.ndarray,
+    context: ListContext,
+    ks: Sequence[int],
+    metrics: Sequence[ListMetric] = list_metrics(METRICS),
+) -> dict[str, np.ndarray]:
+    """Metrics from lists at each cut-off.
+
+    Args:
+        lists: int32 [U, K], recommended items, the best first, padded with -1.
+        context: what is known of the catalogue.
+        ks: cut-offs, at most K.
+        metrics: which.
+
+    Returns:
+        ``{"coverage@10": float64 [] or [U], ...}``.
+
+    Raises:
+        UserError: a metric gives neither one number nor one for each user.
+    """
+    return {
+        f"{metric.name}@{k}": _checked(metric.of_lists(lists[:, :k], context), (len(lists),), metric)
+        for k in ks
+        for metric in metrics
+    }
+
+
+def _checked(value: Any, shape: tuple[int, ...], metric: Metric) -> np.ndarray:
+    values = np.asarray(value, np.float64)
+    shapes = [shape] if isinstance(metric, RankMetric) else [shape, ()]
+    if values.shape not in shapes or not np.isfinite(values.sum()):
+        wrong = "NaN or infinity" if values.shape in shapes else f"the shape {values.shape}"
+        raise UserError(
+            f"the metric {metric.name} returned {wrong}: let it return "
+            f"{'one number' if len(shapes) == 1 else 'one number, or one'} for each of {shape[0]} users"
+        )
+    return values
+
+
+def mean(values: dict[str, np.ndarray]) -> dict[str, float]:
+    """Mean over users of each metric: ``{name: [U]}`` to ``{name: float}``."""
+    return {name: float(np.mean(value)) for name, value in values.items()}

@@ -1,5 +1,7 @@
 """What a model is worth and what it costs: the same questions for every model."""
 
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import jax
@@ -7,32 +9,87 @@ import jax.numpy as jnp
 import numpy as np
 
 from rexjax.evaluation import cost, metrics, ranking
+from rexjax.evaluation.metrics import METRICS, ListContext, Metric
 from rexjax.evaluation.ranking import Requests
 from rexjax.models.scorer import Query, Scorer
-from rexjax.retrieval.answer import answer
+from rexjax.retrieval.answer import answer, top_k_of_scores
 
 _BATCH = 64
 _USERS = 256
 
 
-def top_lists(scorer: Scorer, asked: Requests, k: int = 10) -> np.ndarray:
-    """The k best items of each user who has not seen them: int32 [U, k]."""
-    request = jax.jit(answer(scorer, k))
+def top_lists(scorer: Scorer, asked: Requests, k: int = 10, *, traced: bool = True) -> np.ndarray:
+    """The k best items of each user who has not seen them.
+
+    Args:
+        scorer: any model.
+        asked: the users; their targets are not used.
+        k: at most N.
+        traced: see ``rexjax.evaluation.ranking.evaluate``.
+
+    Returns:
+        int32 [U, k], the best first; -1 where fewer than k items are left.
+    """
     lists, users = [], len(asked.histories)
     for start in range(0, users, _USERS):
         rows = np.minimum(np.arange(start, start + _USERS), users - 1)
         seen = ranking.padded(asked.seen_items, asked.seen_offsets, rows)
         times = None if asked.times is None else asked.times[rows]
-        lists.append(np.asarray(request(scorer.state, asked.histories[rows], seen, times)[1]))
+        if traced:
+            scores, ids = _answered(scorer, asked.histories[rows], seen, times, k)
+        else:
+            encoded = scorer.encode(scorer.state, Query(asked.histories[rows], times))
+            scores, ids = _best(scorer, encoded, seen, k)
+        lists.append(np.where(np.isneginf(scores), -1, ids))
     return np.concatenate(lists)[:users]
 
 
-def quality_of(name: str, scorer: Scorer, asked: dict[str, Requests], ks: tuple[int, ...]) -> dict[str, ranking.Result]:
-    """Full ranking on each part, "valid" and "test"; coverage@10 on test besides."""
-    results = {part: ranking.evaluate(scorer, asked[part], ks=ks, description=f"ranking, {name}") for part in asked}
-    if "test" in results:
-        lists = top_lists(scorer, asked["test"])
-        results["test"].means["coverage@10"] = metrics.coverage(lists, scorer.items)
+@partial(jax.jit, static_argnames="k")
+def _answered(scorer: Scorer, histories: jax.Array, seen: jax.Array, times: jax.Array | None, k: int) -> Any:
+    return answer(scorer, k)(scorer.state, histories, seen, times)
+
+
+@partial(jax.jit, static_argnames="k")
+def _best(scorer: Scorer, encoded: Any, seen: jax.Array, k: int) -> Any:
+    return top_k_of_scores(scorer, scorer.state, encoded, k, seen)
+
+
+def quality_of(
+    name: str,
+    scorer: Scorer,
+    asked: Mapping[str, Requests],
+    ks: tuple[int, ...],
+    known: Mapping[str, Metric] = METRICS,
+    context: ListContext | None = None,
+    *,
+    traced: bool = True,
+) -> dict[str, ranking.Result]:
+    """Full ranking, and the metrics of the recommended lists, on each part.
+
+    Args:
+        name: of the model, for the progress bar.
+        scorer: the model.
+        asked: requests by part, "valid" and "test".
+        ks: cut-offs, at most N.
+        known: metrics by name.
+        context: what metrics from lists know of the catalogue; None: its size alone.
+        traced: see ``rexjax.evaluation.ranking.evaluate``.
+
+    Raises:
+        UserError: a score is NaN, or a metric returns what it should not.
+    """
+    ranked, listed = metrics.rank_metrics(known), metrics.list_metrics(known)
+    context = context or ListContext(scorer.items)
+    results = {}
+    for part, requests in asked.items():
+        results[part] = ranking.evaluate(
+            scorer, requests, ks=ks, measures=ranked, traced=traced, description=f"ranking, {name}"
+        )
+        if listed:
+            lists = top_lists(scorer, requests, max(ks), traced=traced)
+            found = metrics.of_lists(lists, context, ks, listed)
+            results[part].means.update(metrics.mean(found))
+            results[part].per_user.update({key: value for key, value in found.items() if value.ndim})
     return results
 
 

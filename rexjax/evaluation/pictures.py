@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rexjax.errors import needs_extra
+from rexjax.training.settings import SELECT
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,7 +28,7 @@ def plain(text: str) -> str:
 
 
 def frontier_points(
-    models: Mapping[str, Mapping[str, Any]], cost: str, metric: str = "ndcg@10"
+    models: Mapping[str, Mapping[str, Any]], cost: str, metric: str = SELECT
 ) -> dict[str, tuple[float, float]]:
     """(cost, quality on test) of the models that have both, and a cost above 0; ``models`` as in ``metrics.json``."""
     points = {}

@@ -17,6 +17,7 @@ import numpy as np
 from rexjax.embedding.rows import plain_rows
 from rexjax.errors import UserError
 from rexjax.evaluation import metrics
+from rexjax.evaluation.metrics import RankMetric
 from rexjax.models.scorer import Query, Scorer
 from rexjax.runtime.progress import track
 
@@ -155,8 +156,10 @@ def evaluate(
     requests: Requests,
     *,
     ks: Sequence[int] = (1, 5, 10, 20, 100),
+    measures: Sequence[RankMetric] = metrics.rank_metrics(metrics.METRICS),
     batch: int | None = None,
     chunk: int | None = None,
+    traced: bool = True,
     description: str = "evaluating",
 ) -> Result:
     """Ranks every target of every user among all items the user has not seen.
@@ -168,9 +171,11 @@ def evaluate(
       scorer: any model (`rexjax.models.scorer.dot_product` makes one of user and item vectors).
       requests: U users, see `Requests`.
       ks: cutoffs.
+      measures: metrics from ranks.
       batch: B, users at a time, at least 2; by default 256, or so many fewer that the catalogue is one chunk for them,
         if that leaves 64.
       chunk: items at a time, see `count_ranks`.
+      traced: False calls ``scorer.encode`` outside of jit with arrays of the host, as a model that is no JAX needs.
       description: label of the progress bar.
 
     Returns:
@@ -178,7 +183,7 @@ def evaluate(
 
     Raises:
       ValueError: a user has no target, a target twice, or one that is also seen; an id is not in [0, N).
-      UserError: a score is NaN.
+      UserError: a score is NaN, or a metric does not give one number for each user.
     """
     _check(requests, scorer.items)
     items = None if scorer.vectors is None else plain_rows(scorer.vectors(scorer.state))
@@ -188,8 +193,8 @@ def evaluate(
     batch = max(batch or _evenly(users, _users_at_once(scorer.items)), 2)
 
     def ranked(rows: _Batch) -> tuple[_Batch, Ranks]:
-        times = None if rows.times is None else jnp.asarray(rows.times)
-        encoded = _encode(scorer.encode, scorer.state, Query(jnp.asarray(rows.histories), times))
+        query = Query(rows.histories, rows.times)
+        encoded = (_encode if traced else _call)(scorer.encode, scorer.state, query)
         asked = jnp.asarray(rows.seen), jnp.asarray(rows.targets)
         if items is None:
             return rows, count_ranks_of(scorer, encoded, *asked, chunk=chunk)
@@ -201,9 +206,9 @@ def evaluate(
         if nan:
             raise UserError(f"scores are NaN ({description}): the model has diverged, so lower its learning rate.")
         relevant = rows.targets >= 0
-        found = metrics.per_user(greater, equal, relevant, ks)
+        found = metrics.per_user(greater, equal, relevant, ks, metrics=measures)
         for name in names:
-            tied = metrics.per_user(greater, equal, relevant, ks, name) if equal.any() else found
+            tied = metrics.per_user(greater, equal, relevant, ks, name, measures) if equal.any() else found
             for metric, value in tied.items():
                 whole = values[name].setdefault(metric, np.empty(users))
                 whole[rows.rows[: rows.users]] = value[: rows.users]
@@ -214,6 +219,10 @@ def evaluate(
 
 @partial(jax.jit, static_argnums=0)
 def _encode(encode: Callable[..., Any], state: Any, query: Query) -> Any:
+    return encode(state, query)
+
+
+def _call(encode: Callable[..., Any], state: Any, query: Query) -> Any:
     return encode(state, query)
 
 

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from rexjax.errors import needs_extra
 from rexjax.evaluation.pictures import draw_curves, draw_frontier, dress, frontier_points, plain
+from rexjax.evaluation.settings import SHOWN
+from rexjax.training.settings import SELECT
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_QUALITY = ("ndcg@10", "hit_rate@10", "recall@10", "mrr@10", "coverage@10")
 _COST = {
     "parameters": "parameters",
     "bytes_resident": "bytes resident",
@@ -54,7 +55,8 @@ def write_report(
     models: Mapping[str, Mapping[str, Any]],
     curves: Mapping[str, Sequence[Mapping[str, float]]],
     comparisons: Sequence[Mapping[str, Any]],
-    frontier_metric: str = "ndcg@10",
+    frontier_metric: str = SELECT,
+    shown: Sequence[str] = SHOWN,
 ) -> None:
     """Writes the report of one run.
 
@@ -65,12 +67,13 @@ def write_report(
       models: NAME to ``{"quality": {"valid": {metric: value}, "test": ...}, "cost": {...}}``, as in ``metrics.json``.
       curves: stage to one ``{"epoch", "loss", frontier_metric}`` per epoch; either value may be missing.
       comparisons: ``{"name", "metric", "difference", "low", "high", "relative"}`` each, from a paired bootstrap.
-      frontier_metric: the metric of the pictures.
+      frontier_metric: the metric that models are selected by, which the pictures show.
+      shown: metrics of the tables, besides ``frontier_metric``.
     """
     parts = [
         "<h1>Quality and cost of the recommenders</h1>",
         f"<p>{_HOW_TO_READ}</p>",
-        *_models_part(models, frontier_metric),
+        *_models_part(models, frontier_metric, shown),
         *_comparisons_part(comparisons),
         *_curves_part(curves, frontier_metric),
         *_card_part(card),
@@ -83,9 +86,9 @@ def write_report(
     Path(path).write_text(page, encoding="utf-8")
 
 
-def _models_part(models: Mapping[str, Mapping[str, Any]], metric: str) -> Iterable[str]:
+def _models_part(models: Mapping[str, Mapping[str, Any]], metric: str, shown: Sequence[str]) -> Iterable[str]:
     yield "<h2>Models</h2>"
-    wanted = dict.fromkeys((metric, *_QUALITY))
+    wanted = dict.fromkeys((metric, *shown))
     for split in ("test", "valid"):
         quality = {name: model.get("quality", {}).get(split, {}) for name, model in models.items()}
         names = [name for name in wanted if any(name in values for values in quality.values())]

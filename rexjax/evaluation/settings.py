@@ -1,8 +1,23 @@
 """The keys of stage evaluate."""
 
 from dataclasses import dataclass
+from typing import Annotated, Any
+
+import tyro
 
 from rexjax.errors import check_least
+from rexjax.evaluation.metrics import Metric, split_name, with_metrics
+from rexjax.training.settings import SELECT
+
+SHOWN = (SELECT, "hit_rate@10", "recall@10", "mrr@10", "coverage@10")
+"""Metrics in tables and reports, besides the one that selects and a config's own."""
+
+
+def spell(metric: str) -> str:
+    """A metric as titles name it: ``NDCG@10``, ``hit rate@10``."""
+    known = {"ndcg": "NDCG", "mrr": "MRR", "map": "MAP", "f1": "F1"}
+    name, at, k = metric.partition("@")
+    return known.get(name, name.replace("_", " ")) + at + k
 
 
 @dataclass(frozen=True)
@@ -10,9 +25,11 @@ class Evaluate:
     """Stage evaluate: one evaluator for all models, quality and cost."""
 
     k: tuple[int, ...] = (1, 5, 10, 20)
-    """Cut-offs of the metrics; 10 is always among them."""
-    select: str = "ndcg@10"
-    """The validation metric that models, epochs and weights are chosen by."""
+    """Cut-offs of the metrics; 10 and that of --evaluate.select are always among them."""
+    select: str = SELECT
+    """The validation metric that models, epochs and weights are chosen by: a metric from ranks, @ and a cut-off."""
+    metrics: Annotated[tuple[Metric, ...], tyro.conf.Suppress] = ()
+    """Further metrics, defined in the config file: RankMetric and ListMetric of rexjax.config."""
     exclude_seen: bool = True
     """Items of the user's history are not recommended."""
     resamples: int = 2000
@@ -22,3 +39,31 @@ class Evaluate:
 
     def __post_init__(self) -> None:
         check_least(self, "evaluate", 1, "resamples", "latency_repeats")
+        split_name(self.select, self.known, "evaluate.select")
+
+    @property
+    def known(self) -> dict[str, Metric]:
+        """All metrics that are computed, by name."""
+        return with_metrics(self.metrics)
+
+    @property
+    def selection(self) -> tuple[Any, ...]:
+        """All that decides what is selected: the name with its cut-off, and the metric if it is one of ``metrics``."""
+        name = self.select.partition("@")[0]
+        return self.select, *(metric for metric in self.metrics if metric.name == name)
+
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """Metrics in tables: the one that selects, the usual ones, then ``metrics`` at the cut-off 10."""
+        return tuple(dict.fromkeys((self.select, *SHOWN, *(f"{metric.name}@10" for metric in self.metrics))))
+
+    def select_cutoff(self, items: int | None = None) -> int:
+        """The cut-off of ``select``.
+
+        Args:
+            items: size of the catalogue N; None: not known.
+
+        Raises:
+            UserError: it is beyond N.
+        """
+        return split_name(self.select, self.known, "evaluate.select", items)[1]

@@ -5,6 +5,7 @@ small protocols here; a stage asks for the ability, never for the class.
 """
 
 import abc
+import contextlib
 import itertools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -21,6 +22,7 @@ from rexjax.data.histories import Histories
 from rexjax.errors import UserError
 from rexjax.models.scorer import Scorer
 from rexjax.runtime.mesh import local_rows
+from rexjax.training.settings import SELECT
 
 MEMBER_SEEDS = 1_000_003
 """Between the seeds of two members of an ensemble."""
@@ -134,7 +136,7 @@ class Run:
     """The model's key in the config, for error sentences."""
     validate: Callable[..., dict[str, float]] = _unknown
     """(scorer, users at most) → metrics of full ranking on validation."""
-    select: str = "ndcg@10"
+    select: str = SELECT
     """The metric that models and epochs are chosen by."""
     save_every: int = 0
     """Steps between two saves; 0: a minute."""
@@ -183,11 +185,10 @@ class Model(Open, abc.ABC):
             value = getattr(self, key.name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not value:
                 continue
-            found[f"more {key.name}"] = replace(self, **{key.name: value * 2})
-            if isinstance(value, float) or value > 1:
-                found[f"less {key.name}"] = replace(
-                    self, **{key.name: value / 2 if isinstance(value, float) else value // 2}
-                )
+            less = value / 2 if isinstance(value, float) else value // 2
+            for name, changed in ((f"more {key.name}", value * 2), (f"less {key.name}", less)):
+                with contextlib.suppress(UserError):  # the family refuses the value
+                    found[name] = replace(self, **{key.name: changed})
         return found
 
 

@@ -1,7 +1,9 @@
 """Several models side by side: a weighted sum of their scores (an ensemble, a hybrid)."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -10,13 +12,13 @@ import numpy as np
 
 from rexjax.errors import UserError
 from rexjax.families.base import Model, Planned, Run, TrainingData, check_state
-from rexjax.models.scorer import Query, Scorer, positions_of
+from rexjax.models.scorer import Query, Scorer, positions_of, scores_of_positions
 from rexjax.runtime.progress import notice
 
 ROUNDS = 10
 """Rounds of ensemble selection: weights are multiples of a tenth."""
-SCORES = 1 << 24
-"""Scores that are standardised at a time: 64 MB."""
+SCORES = 1 << 26
+"""Scores that are standardised at a time: 256 MB."""
 _LEAST = 1e-9  # of a deviation: a constant member adds nothing
 
 
@@ -78,8 +80,9 @@ class Blend(Model):
 
     def scorer(self, state: dict[str, Any]) -> Scorer:
         """The weighted sum."""
-        scorers = self._scorers(state)
-        return _standardized(scorers, state) if self.standardized else _summed(scorers, state)
+        functions = tuple(replace(scorer, state=None) for scorer in self._scorers(state))
+        blended = _standardized(functions) if self.standardized else _summed(functions)
+        return replace(blended, state=state)
 
     def state_from(self, tree: dict[str, Any]) -> dict[str, Any]:
         """The members' states as their families have them."""
@@ -134,27 +137,42 @@ def select_ensemble(quality: Callable[[np.ndarray], float], members: int) -> tup
     return (counts / counts.sum()).astype(np.float32), best
 
 
-def _summed(scorers: list[Scorer], state: dict[str, Any]) -> Scorer:
-    """Scores times their scales, weighted."""
+@lru_cache(64)  # equal members share their functions, so that nothing is compiled twice
+def _summed(scorers: tuple[Scorer, ...]) -> Scorer:
+    """Scores times their scales, weighted; without a state."""
     scales = [scorer.scale or 1.0 for scorer in scorers]
 
     def encode(state: dict[str, Any], query: Query) -> tuple[Any, ...]:
-        return tuple(scorer.encode(state["members"][str(n)], query) for n, scorer in enumerate(scorers))
+        return tuple(scorer.encode(own, query) for scorer, own in zip(scorers, _states(state), strict=True))
 
     def encode_positions(state: dict[str, Any], batch: Any) -> tuple[Any, ...]:
-        return tuple(positions_of(scorer, state["members"][str(n)], batch) for n, scorer in enumerate(scorers))
+        return tuple(positions_of(scorer, own, batch) for scorer, own in zip(scorers, _states(state), strict=True))
 
-    def score(state: dict[str, Any], encoded: tuple[Any, ...], ids: jax.Array) -> jax.Array:
-        parts = (
-            state["weights"][n] * scales[n] * scorer.score(state["members"][str(n)], encoded[n], ids)
-            for n, scorer in enumerate(scorers)
-        )
+    def weighted(state: dict[str, Any], scores: list[jax.Array]) -> jax.Array:
+        parts = (state["weights"][n] * scale * part for n, (scale, part) in enumerate(zip(scales, scores, strict=True)))
         return sum(parts, jnp.zeros(()))
 
-    logits = all(scorer.scale for scorer in scorers)
+    def score(state: dict[str, Any], encoded: tuple[Any, ...], ids: jax.Array) -> jax.Array:
+        return weighted(state, [s.score(o, e, ids) for s, o, e in zip(scorers, _states(state), encoded, strict=True)])
+
+    def score_positions(state: dict[str, Any], encoded: tuple[Any, ...], ids: jax.Array) -> jax.Array:
+        members = zip(scorers, _states(state), encoded, strict=True)
+        return weighted(state, [scores_of_positions(s, o, e, ids) for s, o, e in members])
+
+    scale = 1.0 if all(scorer.scale for scorer in scorers) else None
     return Scorer(
-        state, encode, score, scorers[0].items, encode_positions=encode_positions, scale=1.0 if logits else None
+        None,
+        encode,
+        score,
+        scorers[0].items,
+        encode_positions=encode_positions,
+        score_positions=score_positions,
+        scale=scale,
     )
+
+
+def _states(state: dict[str, Any]) -> list[Any]:
+    return [state["members"][str(number)] for number in range(len(state["members"]))]
 
 
 class _Standardized(NamedTuple):
@@ -162,61 +180,79 @@ class _Standardized(NamedTuple):
 
     encoded: Any
     mean: jax.Array
-    """float32 [B]."""
+    """float32 [B], or [B, L] of positions."""
     deviation: jax.Array
-    """float32 [B]."""
+    """The same."""
 
 
-def _standardized(scorers: list[Scorer], state: dict[str, Any]) -> Scorer:
-    """Standard scores, weighted."""
-
-    def with_moments(scorer: Scorer, state: Any, encoded: Any) -> _Standardized:
-        mean, deviation = moments(scorer, state, encoded)
-        return _Standardized(encoded, mean, deviation)
+@lru_cache(64)
+def _standardized(scorers: tuple[Scorer, ...]) -> Scorer:
+    """Standard scores, weighted; without a state."""
 
     def encode(state: dict[str, Any], query: Query) -> tuple[_Standardized, ...]:
-        members = [state["members"][str(n)] for n in range(len(scorers))]
-        return tuple(
-            with_moments(scorer, own, scorer.encode(own, query)) for scorer, own in zip(scorers, members, strict=True)
-        )
-
-    def encode_positions(state: dict[str, Any], batch: Any) -> tuple[_Standardized, ...]:
-        shape = batch.items.shape
         found = []
-        for n, scorer in enumerate(scorers):
-            own = state["members"][str(n)]
-            flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), positions_of(scorer, own, batch))
-            found.append(jax.tree.map(lambda x: x.reshape(*shape, *x.shape[1:]), with_moments(scorer, own, flat)))
+        for scorer, own in zip(scorers, _states(state), strict=True):
+            encoded = scorer.encode(own, query)
+            found.append(_Standardized(encoded, *moments(partial(scorer.score, own, encoded), scorer.items)))
         return tuple(found)
 
+    def encode_positions(state: dict[str, Any], batch: Any) -> tuple[_Standardized, ...]:
+        found = []
+        for scorer, own in zip(scorers, _states(state), strict=True):
+            encoded = positions_of(scorer, own, batch)
+            of_ids = partial(scores_of_positions, scorer, own, encoded)
+            found.append(_Standardized(encoded, *moments(of_ids, scorer.items)))
+        return tuple(found)
+
+    def weighted(state: dict[str, Any], encoded: tuple[_Standardized, ...], scores: list[jax.Array]) -> jax.Array:
+        parts = zip(state["weights"], encoded, scores, strict=True)
+        standard = (weight * (x - own.mean[..., None]) / own.deviation[..., None] for weight, own, x in parts)
+        return sum(standard, jnp.zeros(()))
+
     def score(state: dict[str, Any], encoded: tuple[_Standardized, ...], ids: jax.Array) -> jax.Array:
-        total = jnp.zeros(())
-        for n, (scorer, own) in enumerate(zip(scorers, encoded, strict=True)):
-            scores = scorer.score(state["members"][str(n)], own.encoded, ids)
-            total += state["weights"][n] * (scores - own.mean[:, None]) / own.deviation[:, None]
-        return total
+        members = zip(scorers, _states(state), encoded, strict=True)
+        return weighted(state, encoded, [s.score(own, e.encoded, ids) for s, own, e in members])
 
-    return Scorer(state, encode, score, scorers[0].items, encode_positions=encode_positions)
+    def score_positions(state: dict[str, Any], encoded: tuple[_Standardized, ...], ids: jax.Array) -> jax.Array:
+        members = zip(scorers, _states(state), encoded, strict=True)
+        return weighted(state, encoded, [scores_of_positions(s, own, e.encoded, ids) for s, own, e in members])
+
+    return Scorer(
+        None,
+        encode,
+        score,
+        scorers[0].items,
+        encode_positions=encode_positions,
+        score_positions=score_positions,
+    )
 
 
-def moments(scorer: Scorer, state: Any, encoded: Any) -> tuple[jax.Array, jax.Array]:
-    """Mean and standard deviation of each request's scores over the catalogue: float32 [B], [B].
+def moments(score: Callable[[jax.Array], jax.Array], items: int) -> tuple[jax.Array, jax.Array]:
+    """Mean and standard deviation of scores over the catalogue, for each request.
 
-    A catalogue whose scores do not fit into one chunk is scored chunk by chunk.
+    A catalogue whose scores do not fit into one chunk is scored chunk by chunk. One chunk is scored as ``score`` of all
+    items is, so that the compiler merges the two.
+
+    Args:
+        score: ids int32 [C] → float32 [..., C].
+        items: N.
+
+    Returns:
+        float32 [...], [...].
     """
-    users = jax.tree.leaves(encoded)[0].shape[0]
-    chunks = -(-scorer.items // max(SCORES // (users if isinstance(users, int) else 1), 1024))
+    shape = jax.eval_shape(score, jnp.zeros(1, jnp.int32)).shape[:-1]
+    users = math.prod(side for side in shape if isinstance(side, int))
+    chunks = -(-items // max(SCORES // users, 1024))
     if chunks == 1:
-        scores = scorer.score(state, encoded, jnp.arange(scorer.items))
-        return scores.mean(1), jnp.maximum(scores.std(1), _LEAST)
-    size = -(-scorer.items // chunks)
+        scores = score(jnp.arange(items))
+        return scores.mean(-1), jnp.maximum(scores.std(-1), _LEAST)
+    size = -(-items // chunks)
 
     def add(total: jax.Array, start: jax.Array) -> tuple[jax.Array, None]:
         ids = start + jnp.arange(size)
-        scores = scorer.score(state, encoded, jnp.minimum(ids, scorer.items - 1))
-        scores = jnp.where(ids < scorer.items, scores, 0)
-        return total + jnp.stack([scores.sum(1), (scores**2).sum(1)]), None
+        scores = jnp.where(ids < items, score(jnp.minimum(ids, items - 1)), 0)
+        return total + jnp.stack([scores.sum(-1), (scores**2).sum(-1)]), None
 
-    total, _ = jax.lax.scan(add, jnp.zeros((2, users)), jnp.arange(chunks) * size)
-    mean, square = total / scorer.items
+    total, _ = jax.lax.scan(add, jnp.zeros((2, *shape)), jnp.arange(chunks) * size)
+    mean, square = total / items
     return mean, jnp.maximum(jnp.sqrt(jnp.maximum(square - mean**2, 0)), _LEAST)

@@ -75,7 +75,7 @@ def _ones(state: dict[str, Any], query: Query) -> jax.Array:
 
 
 def _score(state: dict[str, Any], encoded: jax.Array, ids: jax.Array) -> jax.Array:
-    return encoded * state["scores"][ids, 0]
+    return encoded * jnp.asarray(state["scores"])[ids, 0]
 
 
 def _rows(state: dict[str, Any]) -> jax.Array:

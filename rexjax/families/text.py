@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from rexjax.embedding import rows
@@ -33,7 +34,7 @@ def _latest(state: dict[str, Any], query: Query) -> jax.Array:
 
 
 def _score(state: dict[str, Any], encoded: jax.Array, ids: jax.Array) -> jax.Array:
-    return rows.score(encoded, state["text"][ids])
+    return rows.score(encoded, jnp.asarray(state["text"])[ids])
 
 
 def _rows(state: dict[str, Any]) -> jax.Array:

@@ -18,7 +18,15 @@ def matrix_scorer(state: dict[str, Any], decay: float, recency: Unit) -> Scorer:
     encode, positions = encoders(decay, recency)
     items = state["weights"].shape[1]
     explain = _explainer(encode, _matrix_entries)
-    return Scorer(state, encode, score_matrix, items, encode_positions=positions, explain=explain)
+    return Scorer(
+        state,
+        encode,
+        score_matrix,
+        items,
+        encode_positions=positions,
+        score_positions=score_matrix_positions,
+        explain=explain,
+    )
 
 
 def neighbour_scorer(state: dict[str, Any], decay: float, recency: Unit) -> Scorer:
@@ -40,6 +48,16 @@ def score_matrix(state: dict[str, Any], history: WeightedItems, ids: jax.Array) 
         return jnp.einsum("bl,bln->bn", history.weights, rows, precision="highest")[:, ids]
     dense = jnp.zeros((users, len(matrix))).at[jnp.arange(users)[:, None], read].add(history.weights)
     return jnp.matmul(dense, jnp.asarray(matrix)[:, ids], precision="highest")
+
+
+def score_matrix_positions(state: dict[str, Any], histories: WeightedItems, ids: jax.Array) -> jax.Array:
+    """float32 [B, L, C] of histories [B, L, L], in O(B L L C).
+
+    The positions of a packed row share its items, so each item's row of the matrix is read once.
+    """
+    row = jnp.maximum(histories.ids.max(1), 0)  # -1 where a position does not know an event
+    read = jnp.asarray(state["weights"])[row][..., ids]
+    return jnp.einsum("bpl,bln->bpn", histories.weights, read, precision="highest")
 
 
 def score_neighbours(state: dict[str, Any], history: WeightedItems, ids: jax.Array) -> jax.Array:

@@ -11,8 +11,8 @@ class ItemEncoder(nn.Module):
     width: int
     """D."""
     fusion: str = "add"
-    """``add``: row + text; ``gated``: a learned share of each, by feature; ``text``: the text alone; ``tuned``: the row
-    alone, which began as the text (``stages.teacher``)."""
+    """``add``: row + text; ``gated``: a learned share of each, by feature; ``text``: the text alone;
+    ``init_from_text``: the row alone, which began as the text (``rexjax.families.gradient``)."""
 
     @nn.compact
     def __call__(self, rows: jax.Array, text: jax.Array) -> jax.Array:
@@ -21,7 +21,7 @@ class ItemEncoder(nn.Module):
         W = 0 means items without text: the row alone.
         """
         rows = rows.astype(jnp.float32)
-        if not text.shape[-1] or self.fusion == "tuned":
+        if not text.shape[-1] or self.fusion == "init_from_text":
             return rows
         kernel = nn.with_logical_partitioning(nn.initializers.lecun_normal(), (None, "embed"))
         projected = nn.Dense(self.width, use_bias=False, kernel_init=kernel, name="text")(text)

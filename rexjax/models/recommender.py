@@ -6,7 +6,7 @@ table is no Linen parameter: modules only ever see rows of it, as ``params["rows
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import flax.linen as nn
@@ -112,16 +112,32 @@ def _item_vectors(recommender: Recommender, params: Params, text: jax.Array) -> 
     return recommender.item_vectors(params, text)
 
 
-def scorer_of(recommender: Recommender, served: Served | None, items: int = 0, explain: Any = None) -> Scorer:
+def scorer_of(
+    recommender: Recommender, served: Served | None, items: int = 0, explain: Callable[..., jax.Array] | None = None
+) -> Scorer:
     """A trained model as it answers, in float32 or quantised.
 
     Args:
-        recommender: its functions.
+        recommender: its functions; equal ones share theirs, so that nothing is compiled twice.
         served: its arrays; None: they are put in later, with ``dataclasses.replace``.
         items: N.
         explain: see ``Scorer.explain``.
     """
+    encode, encode_positions = _encoders(recommender)
+    return Scorer(
+        served,
+        encode,
+        _score,
+        items,
+        vectors=item_rows,
+        encode_positions=encode_positions,
+        explain=explain,
+        scale=recommender.scale,
+    )
 
+
+@lru_cache(256)
+def _encoders(recommender: Recommender) -> tuple[Callable[..., jax.Array], Callable[..., jax.Array]]:
     def encode(served: Served, query: Query) -> jax.Array:
         vectors, mask = rows.take(served.items, query.histories)
         return recommender.encode(dequantize_tree(served.history), vectors, mask, query.times)
@@ -130,10 +146,11 @@ def scorer_of(recommender: Recommender, served: Served | None, items: int = 0, e
         vectors, _ = rows.take(served.items, batch.items)
         return recommender.user_vectors(dequantize_tree(served.history), vectors, batch)
 
-    def score(served: Served, users: jax.Array, ids: jax.Array) -> jax.Array:
-        return rows.score(users, jax.tree.map(lambda leaf: leaf[ids], served.items))
+    return encode, encode_positions
 
-    return Scorer(served, encode, score, items, item_rows, encode_positions, explain, recommender.scale)
+
+def _score(served: Served, users: jax.Array, ids: jax.Array) -> jax.Array:
+    return rows.score(users, jax.tree.map(lambda leaf: leaf[ids], served.items))
 
 
 def item_rows(served: Served) -> Any:

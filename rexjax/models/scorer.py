@@ -45,6 +45,9 @@ class Scorer:
     encode_positions: Callable[[Any, Any], Any] | None = _static()
     """(state, ``rexjax.data.batches.Batch``) → encodings after each position of packed rows, a pytree with leading
     [B, L]; None: ``positions_of`` makes a query of each prefix."""
+    score_positions: Callable[[Any, Any, jax.Array], jax.Array] | None = _static()
+    """(state, encodings of positions, item ids int32 [C]) → float32 [B, L, C], where that is cheaper than ``score`` of
+    B * L requests; None: it is not."""
     explain: Callable[[Any, Query, jax.Array], jax.Array] | None = _static()
     """(state, query, items int32 [B]) → float32 [B, L' + 1]: what each event gave to the item's score, and the rest;
     None where the score is no such sum."""
@@ -65,6 +68,22 @@ def positions_of(scorer: Scorer, state: Any, batch: Any) -> Any:
     rows, length = batch.items.shape
     encoded = scorer.encode(state, prefixes(batch))
     return jax.tree.map(lambda leaf: leaf.reshape(rows, length, *leaf.shape[1:]), encoded)
+
+
+def scores_of_positions(scorer: Scorer, state: Any, encoded: Any, ids: jax.Array) -> jax.Array:
+    """Scores of some items after each position: float32 [B, L, C].
+
+    Args:
+        scorer: the model.
+        state: its arrays.
+        encoded: what ``positions_of`` gave.
+        ids: int32 [C].
+    """
+    if scorer.score_positions:
+        return scorer.score_positions(state, encoded, ids)
+    rows, length = jax.tree.leaves(encoded)[0].shape[:2]
+    flat = jax.tree.map(lambda leaf: leaf.reshape(rows * length, *leaf.shape[2:]), encoded)
+    return scorer.score(state, flat, ids).reshape(rows, length, len(ids))
 
 
 def prefixes(batch: Any) -> Query:

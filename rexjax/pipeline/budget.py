@@ -2,7 +2,7 @@
 
 A budget bounds what an answer costs: for each number of bits the widest student that meets it is trained on (stage
 compress), and the best of them kept. Or it bounds quality: points are tried from the smallest, and the first one that
-keeps the asked share of the teacher's NDCG@10 is taken.
+keeps the asked share of the teacher's quality is taken.
 """
 
 import json
@@ -21,6 +21,7 @@ from rexjax.compression.variants import Variant, parse
 from rexjax.config.schema import Config
 from rexjax.errors import UserError
 from rexjax.evaluation import ranking
+from rexjax.evaluation.metrics import rank_metrics
 from rexjax.evaluation.models import cost_of
 from rexjax.families.base import Model, Narrowable
 from rexjax.models.scorer import Scorer
@@ -33,7 +34,7 @@ _SHARES = (1, 3 / 4, 1 / 2, 1 / 3, 1 / 4, 1 / 6, 1 / 8, 1 / 12, 1 / 16)
 
 
 class Budget(NamedTuple):
-    """``measure`` is at most ``bound``; quality, a share of the teacher's validation NDCG@10, at least."""
+    """``measure`` is at most ``bound``; quality, a share of the teacher's on validation, at least."""
 
     measure: str
     bound: float
@@ -44,7 +45,7 @@ class Tried(NamedTuple):
 
     name: str
     ndcg: float
-    """On validation, NDCG@10."""
+    """On validation, by ``evaluate.select``."""
     quality: float
     """Its share of the teacher's."""
     bytes_per_item: float
@@ -166,7 +167,7 @@ class Trials(NamedTuple):
     """What can be known of a point."""
 
     cost: Callable[[Variant], Tried]
-    """Of an untrained point: what it costs does not depend on its numbers (NDCG 0)."""
+    """Of an untrained point: what it costs does not depend on its numbers (quality 0)."""
     train: Callable[[Variant], Tried]
     model: Callable[[Variant], Any]
     """The float32 student of a point that was trained."""
@@ -178,10 +179,12 @@ def trials(config: Config, folder: Path, found: dict[str, Artifact], say: Callab
     model, distilled = config.student.model, found["distill"].folder
     student = inputs.fitted(distilled / "student", model)
     asked, select = inputs.requests_of(data, "valid"), config.evaluate.select
-    width, ks = variants.width_of(model, student), (int(select.partition("@")[2]),)
+    width, ks = variants.width_of(model, student), (config.evaluate.select_cutoff(data.items),)
+    measures = rank_metrics(config.evaluate.known)
 
     def quality(name: str, scorer: Scorer) -> float:
-        return ranking.evaluate(scorer, asked, ks=ks, description=f"ranking, {name}").means[select]
+        found = ranking.evaluate(scorer, asked, ks=ks, measures=measures, description=f"ranking, {name}")
+        return found.means[select]
 
     teacher = config.teacher.scorer(inputs.fitted(found["teacher"].folder / "model", config.teacher))
     best = quality("teacher", teacher)

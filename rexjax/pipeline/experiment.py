@@ -20,9 +20,11 @@ from rexjax.errors import UserError
 from rexjax.models.scorer import Scorer
 from rexjax.pipeline import recommend, runner
 from rexjax.pipeline.stages import evaluate
-from rexjax.retrieval import batch
 from rexjax.retrieval import index as indexes
 from rexjax.retrieval.index import Index
+from rexjax.runtime.progress import notice
+
+_SHOWN = 5
 
 
 class Experiment:
@@ -87,16 +89,11 @@ class Experiment:
     @property
     def users(self) -> list[str]:
         """Ids of the users in the log."""
-        return self._log.users
+        return list(self._log.users)
 
     @cached_property
     def _log(self) -> recommend.Log:
-        return recommend.read_log(self._artifact("prepare"))
-
-    @cached_property
-    def _longest(self) -> int:
-        """Length of the longest history: lists of seen items within it share a compiled program."""
-        return max(batch.EXCLUDED, int(np.diff(self._log.histories.offsets).max(initial=0)))
+        return recommend.read_log(self.workdir, self.index)
 
     def recommend(
         self,
@@ -117,7 +114,7 @@ class Experiment:
             only: item ids that alone are recommended; (): all.
 
         Returns:
-            A frame with columns user, rank, item, title, score; ``user`` is the number of the history where histories
+            A frame with columns user, item, title, rank, score; ``user`` is the number of the history where histories
             are given.
 
         Raises:
@@ -125,23 +122,43 @@ class Experiment:
         """
         if (users is None) == (histories is None):
             raise UserError("recommend takes users or histories: pass one of the two")
-        asked = recommend.of_users(self._log, users) if users is not None else None
-        found = recommend.answer(
-            self.index,
-            asked or recommend.of_histories(self.index, histories or ()),
-            k,
-            exclude_seen=self.config.evaluate.exclude_seen,
-            exclude=exclude,
-            only=only,
-            excluded=self._longest,
-        )
-        return self._out(found)
+        left_out, kept = self._dense(exclude, "exclude"), self._dense(only, "only")
+        if histories is not None:
+            named = [[str(item) for item in history] for history in histories]
+            found = recommend.recommend_after(
+                self.index,
+                named,
+                k,
+                left_out,
+                kept,
+                exclude_seen=self.config.evaluate.exclude_seen,
+                longest=self._log.longest,
+            )
+            _say_unknown(found.unknown, "items are not in the catalogue and are left out")
+        else:
+            names = self.users if isinstance(users, str) and users == "all" else [str(user) for user in users or ()]
+            found = recommend.recommend(self.index, self._log, names, k, left_out, kept)
+            _say_unknown(found.unknown, "users are not in the log and get the most popular items")
+        return self._out(found.table)
+
+    def _dense(self, items: Sequence[Any], argument: str) -> np.ndarray:
+        names = [str(item) for item in items]
+        if unknown := [name for name in names if name not in self.index.rows]:
+            some = ", ".join(unknown[:_SHOWN])
+            raise UserError(f"{argument} names {len(unknown)} items that are not in the catalogue: {some}")
+        return np.asarray([self.index.rows[name] for name in names], np.int32)
 
     def _artifact(self, stage: str) -> Artifact:
         return store.read(self.workdir / stage)
 
     def _out(self, table: pa.Table) -> Any:
         return frames.to_frame(table, self._frame)
+
+
+def _say_unknown(names: Sequence[str], what: str) -> None:
+    if names:
+        some = ", ".join(names[:_SHOWN]) + (", …" if len(names) > _SHOWN else "")
+        notice(f"{len(names)} {what}: {some}")
 
 
 def fit(

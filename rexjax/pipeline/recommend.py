@@ -1,131 +1,152 @@
-"""Recommendations for users of the log, or for histories, as a table."""
+"""What a finished workdir recommends to the users of its log."""
 
+import json
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
 import pyarrow.parquet as pq
 
-from rexjax.artifacts.store import Artifact
-from rexjax.data import histories as packed
-from rexjax.data.histories import Histories
+from rexjax.artifacts import store
+from rexjax.data import histories
 from rexjax.errors import UserError
 from rexjax.models.scorer import Query, Scorer
 from rexjax.retrieval import batch
+from rexjax.retrieval import index as indices
 from rexjax.retrieval.index import Index
-from rexjax.runtime.progress import notice
 
 
 class Log(NamedTuple):
-    """The histories of a log by its raw user ids."""
+    """Whole histories of all users, in the dense ids of the index."""
 
-    users: list[str]
-    """Raw ids by dense id."""
-    rows: dict[str, int]
-    """Dense ids by raw id."""
-    histories: Histories
-
-    def history(self, user: int) -> np.ndarray:
-        """All items of a user, int32, the latest last."""
-        return self.histories.items[self.histories.offsets[user] : self.histories.offsets[user + 1]]
-
-
-class Asked(NamedTuple):
-    """Whose recommendations are asked for."""
-
-    names: list[Any]
-    """What the answer calls them."""
-    histories: list[np.ndarray]
-    """Dense item ids of each, the latest last."""
+    users: dict[str, int]
+    """Raw id to number."""
+    items: list[np.ndarray]
+    """int32 [L'] a user, the latest last; items that were taken out of the index are not in it."""
+    seen: list[np.ndarray]
+    """int32 [S] a user, the distinct ones; empty where seen items may be recommended again."""
+    longest: int
+    """The largest S."""
 
 
-def read_log(prepared: Artifact) -> Log:
-    """The users and histories of stage prepare."""
-    users = [str(user) for user in pq.read_table(prepared.folder / "users.parquet")["user_id"].to_pylist()]
-    return Log(users, {user: row for row, user in enumerate(users)}, packed.read(prepared.folder))
+class Recommendations(NamedTuple):
+    """Answers to some users."""
+
+    table: pa.Table
+    """Columns user, item, title (strings), rank (int32, from 1) and score (float32), a row per answer."""
+    unknown: list[str]
+    """Users that the log does not know, who got the most popular items."""
 
 
-def of_users(log: Log, users: Sequence[Any] | str) -> Asked:
-    """Histories of users by their raw ids, or of "all"; unknown users have none, and that is said."""
-    names = log.users if isinstance(users, str) and users == "all" else [str(user) for user in users]
-    unknown = [name for name in names if name not in log.rows]
-    if unknown:
-        some = ", ".join(unknown[:3]) + (" …" if len(unknown) > 3 else "")
-        notice(f"{len(unknown)} of {len(names)} users are not in the log and get the most popular items: {some}")
-    nothing = np.zeros(0, np.int32)
-    return Asked(names, [log.history(log.rows[name]) if name in log.rows else nothing for name in names])
+def read_index(workdir: Path) -> Index:
+    """The index of a finished workdir, checked."""
+    return indices.read(store.read(workdir / "index").folder)
 
 
-def of_histories(index: Index, histories: Iterable[Sequence[Any]]) -> Asked:
-    """Histories of item ids; items that the catalogue does not know are left out, and that is said."""
-    found, unknown = [], set()
-    for history in histories:
-        names = [str(item) for item in history]
-        unknown |= {name for name in names if name not in index.rows}
-        found.append(np.asarray([index.rows[name] for name in names if name in index.rows], np.int32))
-    if unknown:
-        notice(f"not in the catalogue, left out: {', '.join(sorted(unknown)[:5])}")
-    return Asked(list(range(len(found))), found)
-
-
-def dense(index: Index, items: Sequence[Any], argument: str) -> np.ndarray:
-    """Dense ids of raw ones.
-
-    Raises:
-        UserError: one is not in the catalogue; all of them are named.
-    """
-    names = [str(item) for item in items]
-    if unknown := [name for name in names if name not in index.rows]:
-        raise UserError(
-            f"{argument} names {len(unknown)} items that are not in the catalogue: {', '.join(unknown[:5])}"
-        )
-    return np.asarray([index.rows[name] for name in names], np.int32)
-
-
-def answer(
-    index: Index,
-    asked: Asked,
-    k: int,
-    *,
-    exclude_seen: bool = True,
-    exclude: Sequence[Any] = (),
-    only: Sequence[Any] = (),
-    excluded: int = batch.EXCLUDED,
-) -> pa.Table:
-    """The k best items of each.
+def read_log(workdir: Path, index: Index) -> Log:
+    """The prepared log of a finished workdir.
 
     Args:
-        index: what is served.
-        asked: whose.
-        k: items of each.
+        workdir: what `rexjax run` left.
+        index: its index.
+    """
+    prepare = store.read(workdir / "prepare").folder
+    log = histories.read(prepare)
+    raw = _texts(pq.read_table(prepare / "items.parquet", columns=["item_id"])["item_id"])
+    number_of = np.asarray([index.rows.get(item, -1) for item in raw], np.int32)
+    items = number_of[log.items]
+    each = [part[part >= 0] for part in np.split(items, log.offsets[1:-1])]
+    exclude_seen = json.loads((workdir / "config.json").read_text())["evaluate"]["exclude_seen"]
+    seen = [np.unique(part) if exclude_seen else part[:0] for part in each]
+    users = _texts(pq.read_table(prepare / "users.parquet").sort_by("user")["user_id"])
+    return Log({user: number for number, user in enumerate(users)}, each, seen, max(map(len, seen), default=0))
+
+
+def recommend(
+    index: Index,
+    log: Log,
+    users: Sequence[str],
+    k: int,
+    left_out: Sequence[int] | np.ndarray = (),
+    only: Sequence[int] | np.ndarray = (),
+) -> Recommendations:
+    """The k best items of each of ``users``.
+
+    Args:
+        index: the index.
+        log: the users' histories.
+        users: raw ids.
+        k: from 1 to N; users with fewer items left get fewer.
+        left_out: dense ids that nobody is to get.
+        only: dense ids that alone are recommended; none: all.
+
+    Raises:
+        UserError: k is not from 1 to N.
+    """
+    none = np.empty(0, np.int32)
+    numbers = [log.users.get(user) for user in users]
+    asked = [none if number is None else log.items[number] for number in numbers]
+    seen = [none if number is None else log.seen[number] for number in numbers]
+    ids, scores = _answer(index, asked, seen, k, left_out, only, log.longest)
+    unknown = [user for user, number in zip(users, numbers, strict=True) if number is None]
+    return Recommendations(_table(index, pa.array(users, pa.string()), ids, scores), unknown)
+
+
+def recommend_after(
+    index: Index,
+    histories: Iterable[Sequence[str]],
+    k: int,
+    left_out: Sequence[int] | np.ndarray = (),
+    only: Sequence[int] | np.ndarray = (),
+    *,
+    exclude_seen: bool = True,
+    longest: int = 0,
+) -> Recommendations:
+    """The k best items after each history of raw item ids; column ``user`` is the history's number.
+
+    Args:
+        index: the index.
+        histories: item ids of each, the latest last; ids that the catalogue does not know are left out.
+        k: see ``recommend``.
+        left_out: see ``recommend``.
+        only: see ``recommend``.
         exclude_seen: items of the history are not recommended.
-        exclude: raw item ids that are not recommended.
-        only: raw item ids that alone are; (): all.
-        excluded: a bound of the lengths of all lists of seen items, see ``batch.recommend``.
+        longest: a bound of the histories' lengths: calls within it share a compiled program.
 
     Returns:
-        Columns user, rank (from 1), item, title, score; fewer than k rows where fewer items are left.
+        ``unknown`` holds the item ids that were left out.
     """
-    without = dense(index, exclude, "exclude")
-    seen = [np.append(np.unique(history), without) if exclude_seen else without for history in asked.histories]
+    asked, unknown = [], dict[str, None]()
+    for history in histories:
+        asked.append(np.asarray([index.rows[item] for item in history if item in index.rows], np.int32))
+        unknown |= dict.fromkeys(item for item in history if item not in index.rows)
+    seen = [np.unique(history) if exclude_seen else history[:0] for history in asked]
+    bound = max([longest, *map(len, seen)])
+    ids, scores = _answer(index, asked, seen, k, left_out, only, bound)
+    return Recommendations(_table(index, pa.array(range(len(asked))), ids, scores), list(unknown))
+
+
+def _answer(
+    index: Index,
+    histories: list[np.ndarray],
+    seen: list[np.ndarray],
+    k: int,
+    left_out: Sequence[int] | np.ndarray,
+    only: Sequence[int] | np.ndarray,
+    longest: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    everywhere = np.asarray(left_out, np.int32)
+    if len(everywhere):
+        seen = [np.union1d(part, everywhere) for part in seen]
     if len(only):
-        ids, scores = _among(index, asked.histories, seen, dense(index, only, "only"), k)
-    else:
-        ids, scores = batch.recommend(index, asked.histories, seen, k, excluded=excluded)
-    users, ranks = np.nonzero(ids >= 0)
-    items = ids[users, ranks]
-    return pa.table(
-        {
-            "user": [asked.names[user] for user in users.tolist()],
-            "rank": (ranks + 1).astype(np.int32),
-            "item": [index.item_ids[item] for item in items.tolist()],
-            "title": [index.titles[item] for item in items.tolist()],
-            "score": scores[users, ranks],
-        }
-    )
+        return _among(index, histories, seen, np.asarray(only, np.int32), k)
+    return batch.recommend(index, histories, seen, k, excluded=longest + len(everywhere))
 
 
 def _among(
@@ -152,3 +173,72 @@ def _among(
 def _scores(scorer: Scorer, histories: jax.Array, ids: jax.Array) -> jax.Array:
     encoded = scorer.encode(scorer.state, Query(jnp.asarray(histories)))
     return scorer.score(scorer.state, encoded, ids)
+
+
+def _table(index: Index, users: pa.Array, ids: np.ndarray, scores: np.ndarray) -> pa.Table:
+    there = ids.ravel() >= 0
+    wanted = pa.array(ids.ravel()[there])
+    of_users = np.repeat(np.arange(len(users)), ids.shape[1])[there]
+    return pa.table(
+        {
+            "user": users.take(pa.array(of_users)),
+            "item": pa.array(index.item_ids, pa.string()).take(wanted),
+            "title": pa.array(index.titles, pa.string()).take(wanted),
+            "rank": pa.array(np.tile(np.arange(1, ids.shape[1] + 1, dtype=np.int32), len(users))[there]),
+            "score": pa.array(scores.ravel()[there]),
+        }
+    )
+
+
+def write(path: Path, table: pa.Table) -> None:
+    """Writes ``table`` as Parquet or CSV, whole or not at all.
+
+    Raises:
+        UserError: the name ends otherwise, or the file cannot be written.
+    """
+    writers = {".parquet": pq.write_table, ".csv": pyarrow.csv.write_csv}
+    if path.suffix not in writers:
+        raise UserError(f"--out {path}: its name must end in .parquet or .csv")
+    part = path.with_name(f"{path.name}.tmp")
+    try:
+        writers[path.suffix](table, part)
+        part.replace(path)
+    except OSError as error:
+        raise UserError(f"--out {path} cannot be written: {error.strerror or error}") from error
+
+
+def read_ids(path: Path, column: str) -> list[str]:
+    """Distinct ids in the order of a file: the ``column`` of CSV or Parquet, else one a line.
+
+    Raises:
+        UserError: the file cannot be read, has no such column, or no id.
+    """
+    try:
+        ids = _column(path, column) if path.suffix in (".csv", ".parquet") else path.read_text().splitlines()
+    except (OSError, UnicodeDecodeError, pa.ArrowException) as error:
+        raise UserError(f"{path} cannot be read as ids ({str(error).splitlines()[0]}): write one a line") from error
+    found = [line for line in dict.fromkeys(line.strip() for line in ids) if line]
+    if not found:
+        raise UserError(f"{path} has no id: it needs one a line")
+    return found
+
+
+def _column(path: Path, name: str) -> list[str]:
+    table = pq.read_table(path) if path.suffix == ".parquet" else _read_csv(path, name)
+    if name not in table.column_names:
+        raise UserError(f"{path} has no column {name!r}: it has {', '.join(table.column_names)}")
+    return _texts(table[name].drop_null())
+
+
+def _read_csv(path: Path, name: str) -> pa.Table:
+    texts = pyarrow.csv.ConvertOptions(column_types={name: pa.string()})  # 007 stays 007
+    return pyarrow.csv.read_csv(path, convert_options=texts)
+
+
+def _texts(column: Any) -> list[str]:
+    return pc.cast(column, pa.string()).to_pylist()
+
+
+def columns_of(workdir: Path) -> dict[str, str]:
+    """What the log's columns are called, by what they hold."""
+    return dict(store.read(workdir / "prepare").manifest["config"]["data"]["columns"])

@@ -1,10 +1,10 @@
 """A search for hyper-parameters, on validation alone, of the teacher, of its student, or of the student's control.
 
-One change at a time, from a fixed list, is tried on the best model so far and kept if validation NDCG@10 is better
-(coordinate ascent). Teachers start small and grow while that pays: small models are cheap, so that what depends little
-on size is settled early. What a student costs to serve is the config's choice and stays; only how it is trained is
-searched. Every trial is a training run like any other: killed, it goes on where it was, and finished ones are not run
-again.
+One change at a time, from a fixed list, is tried on the best model so far and kept if its validation metric
+(``evaluate.select``) is better: coordinate ascent. Teachers start small and grow while that pays: small models are
+cheap, so that what depends little on size is settled early. What a student costs to serve is the config's choice and
+stays; only how it is trained is searched. Every trial is a training run like any other: killed, it goes on where it
+was, and finished ones are not run again.
 """
 
 import json
@@ -19,8 +19,10 @@ from rexjax.artifacts import classes, hashing, lock, store
 from rexjax.config.schema import Config
 from rexjax.distillation.settings import Student
 from rexjax.errors import UserError, needs_extra
+from rexjax.evaluation.settings import spell
 from rexjax.families.base import Model
 from rexjax.pipeline import runner
+from rexjax.training.settings import SELECT
 
 WIDTH, LAYERS = 32, 1
 """Of the first teacher, at most."""
@@ -34,7 +36,7 @@ class Trial(NamedTuple):
     settings: dict[str, Any]
     """The keys of config.teacher or config.student."""
     ndcg: float
-    """On validation, NDCG@10 of the best epoch; 0 where training failed."""
+    """On validation, ``evaluate.select`` of the best epoch; 0 where training failed."""
     seconds: float
     kept: bool
     """It was the best so far."""
@@ -89,12 +91,13 @@ def _search(config: Config, trials: int, say: Callable[[str], None], of: str, up
         kept = best is None or known[key]["ndcg"] > best.ndcg
         trial = Trial(change, classes.as_dict(model), known[key]["ndcg"], known[key]["seconds"], kept)
         found.append(trial)
-        say(f"trial {len(found)}, {change}: NDCG@10 {trial.ndcg:.4f} in {trial.seconds:.0f} s" + " *" * kept)
+        metric = spell(config.evaluate.select)
+        say(f"trial {len(found)}, {change}: {metric} {trial.ndcg:.4f} in {trial.seconds:.0f} s" + " *" * kept)
         if kept:
             best, waiting = trial, _next(of, model, change)
     shutil.rmtree(folder / "top_k", ignore_errors=True)
     store.write_json(folder / "best.json", best.settings)
-    picture(folder / "sweep.png", found)
+    picture(folder / "sweep.png", found, config.evaluate.select)
     return found
 
 
@@ -202,8 +205,8 @@ def _read(path: Path) -> dict[str, dict[str, float]]:
     return known
 
 
-def picture(path: Path, trials: list[Trial]) -> None:
-    """NDCG@10 of each trial against the time spent until then, and the best so far."""
+def picture(path: Path, trials: list[Trial], select: str = SELECT) -> None:
+    """The metric ``select`` of each trial against the time spent until then, and the best so far."""
     with needs_extra("pictures"):
         from matplotlib.figure import Figure
 
@@ -221,6 +224,6 @@ def picture(path: Path, trials: list[Trial]) -> None:
     for x, trial in zip(minutes, trials, strict=True):
         axes.annotate(trial.change, (x, trial.ndcg), fontsize=7, rotation=30, xytext=(3, 3), textcoords="offset points")
     axes.set_xlabel("minutes of training")
-    axes.set_ylabel("validation NDCG@10")
+    axes.set_ylabel(f"validation {spell(select)}")
     axes.legend(loc="lower right")
     figure.savefig(path, dpi=150)

@@ -4,7 +4,8 @@ from typing import Any
 
 from rich.table import Table
 
-QUALITY = ("ndcg@10", "hit_rate@10", "recall@10", "mrr@10", "coverage@10")
+from rexjax.evaluation.settings import SHOWN, spell
+from rexjax.training.settings import SELECT
 
 
 def card(metrics: dict[str, Any]) -> list[Table]:
@@ -21,31 +22,31 @@ def card(metrics: dict[str, Any]) -> list[Table]:
     return [table, steps]
 
 
-def models(found: dict[str, Any], exclude_seen: bool) -> list[Table]:
-    """Quality and cost of each model, by name."""
+def models(found: dict[str, Any], exclude_seen: bool, shown: tuple[str, ...] = SHOWN) -> list[Table]:
+    """Quality, by the metrics ``shown``, and cost of each model, by name."""
     quality = Table(title="Quality at 10: test, full ranking" + (", seen items filtered" if exclude_seen else ""))
     costs = Table(title="Cost of a request (top 10)")
-    for table, columns in ((quality, QUALITY), (costs, ("bytes", "FLOPs", "p50 ms", "p99 ms", "users/s"))):
+    for table, columns in ((quality, shown), (costs, ("bytes", "FLOPs", "p50 ms", "p99 ms", "users/s"))):
         table.add_column("model", no_wrap=True)
         for name in columns:
             table.add_column(name.removesuffix("@10"), justify="right", no_wrap=True)
     for name, model in found.items():
         cost = model["cost"]
-        quality.add_row(name, *(f"{model['quality']['test'][metric]:.4f}" for metric in QUALITY))
+        quality.add_row(name, *(f"{model['quality']['test'][metric]:.4f}" for metric in shown))
         counts = (f"{cost[key]:,.0f}" for key in ("bytes_resident", "flops_per_request"))
         times = (f"{cost['p50_ms']:.2f}", f"{cost['p99_ms']:.2f}", f"{cost['users_per_second']:,.0f}")
         costs.add_row(name, *counts, *times)
     return [quality, costs]
 
 
-def savings(found: dict[str, Any]) -> Table:
-    """What each student keeps of the teacher's quality, and at which share of its cost."""
+def savings(found: dict[str, Any], select: str = SELECT) -> Table:
+    """What each student keeps of the teacher's quality (the metric ``select``), and at which share of its cost."""
     teacher = found["teacher"]
-    table = Table(title="Against the teacher: NDCG@10 kept, cost left")
+    table = Table(title=f"Against the teacher: {spell(select)} kept, cost left")
     for name in ("step", "kept", "FLOPs/request", "bytes"):
         table.add_column(name, justify="left" if name == "step" else "right")
     for name in ("teacher", *(name for name in found if name.startswith("student") and name != "student_control")):
-        kept = found[name]["quality"]["test"]["ndcg@10"] / max(teacher["quality"]["test"]["ndcg@10"], 1e-12)
+        kept = found[name]["quality"]["test"][select] / max(teacher["quality"]["test"][select], 1e-12)
         cost = found[name]["cost"]
         flops = teacher["cost"]["flops_per_request"] / max(cost["flops_per_request"], 1)
         table.add_row(

@@ -152,11 +152,17 @@ def room(items: int) -> int:
 
 
 def _weights(index: Index) -> dict[str, np.ndarray]:
-    """The index's arrays, item rows padded with zeros."""
-    leaves, items = flatten(index.scorer.state), len(index.titles)
-    padding = (0, room(items) - items), (0, 0)
-    rows = {name: np.pad(leaf, padding) for name, leaf in leaves.items() if name.split("/")[0] == "items"}
-    return leaves | rows
+    """The index's arrays, item rows padded with zeros.
+
+    Raises:
+        UserError: the model computes its item rows from its state, and they do not fill their room.
+    """
+    state, items = index.scorer.state, len(index.titles)
+    leaves, rows = flatten(state), {id(leaf) for leaf in jax.tree.leaves(index.scorer.vectors(state))}
+    stored = [name for name, leaf in zip(leaves, jax.tree.leaves(state), strict=True) if id(leaf) in rows]
+    if len(stored) < len(rows) and room(items) > items:
+        raise UserError(f"{index.name} computes its item vectors from its state: keep them in the state to export it")
+    return leaves | {name: np.pad(leaves[name], ((0, room(items) - items), (0, 0))) for name in stored}
 
 
 def _probe(index: Index) -> Probe:

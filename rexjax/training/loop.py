@@ -22,7 +22,7 @@ from rexjax.training.multi_step import Stretch, make_run, stretches
 from rexjax.training.objectives import Objective
 from rexjax.training.profile import Steps
 from rexjax.training.save_policy import Saver
-from rexjax.training.settings import Training
+from rexjax.training.settings import SELECT, Training
 from rexjax.training.step import make_step
 
 
@@ -44,7 +44,7 @@ class Task(NamedTuple):
     """Constants, on the host."""
     start: Params | None = None
     """Parameters to go on from, on the host; what it leaves out, or all of them, are drawn by the seed."""
-    select: str = "ndcg@10"
+    select: str = SELECT
     """The validation metric that the best epoch is chosen by."""
 
 

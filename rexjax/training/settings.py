@@ -5,6 +5,8 @@ from typing import Literal
 
 from rexjax.errors import check_least
 
+SELECT = "ndcg@10"
+"""The validation metric that models are chosen by, unless a config says otherwise."""
 STEPS = 3000
 """Steps that training aims at where a config leaves epochs open."""
 

@@ -134,9 +134,22 @@ def test_a_workdir_with_a_finished_stage_belongs_to_its_config(tmp_path):
     assert store.claim_workdir(tmp_path, {"a": {"b": 2}}, update=False) == []
     with pytest.raises(UserError, match=r"another config \(a.b: 2 -> 3\).*--workdir.*--update"):
         store.claim_workdir(tmp_path, {"a": {"b": 3}}, update=False)
-    assert json.loads((tmp_path / "config.json").read_text()) == {"a": {"b": 2}}
+    assert json.loads((tmp_path / "config.json").read_text()) == {"format": store.FORMAT, "a": {"b": 2}}
     assert store.claim_workdir(tmp_path, {"a": {"b": 3}}, update=True) == ["a.b: 2 -> 3"]
-    assert json.loads((tmp_path / "config.json").read_text()) == {"a": {"b": 3}}
+    assert json.loads((tmp_path / "config.json").read_text()) == {"format": store.FORMAT, "a": {"b": 3}}
+
+
+@pytest.mark.parametrize("config", [{"a": 1}, {"format": store.FORMAT - 1, "a": 1}, {"format": store.FORMAT + 1}])
+@pytest.mark.parametrize("update", [False, True])
+def test_a_workdir_of_another_version_is_refused(tmp_path, config, update):
+    store.write_json(tmp_path / "config.json", config)
+    store.claim_workdir(tmp_path, {"a": 1}, update=update)  # nothing has finished there
+    store.write_json(tmp_path / "config.json", config)
+    store.begin(tmp_path / "encode", "key")
+    finish(tmp_path / "encode")
+    with pytest.raises(UserError, match="was made by another version of rexjax, .*: choose another --workdir, or rem"):
+        store.claim_workdir(tmp_path, {"a": 1}, update=update)
+    assert json.loads((tmp_path / "config.json").read_text()) == config
 
 
 def test_json_is_written_whole(tmp_path):

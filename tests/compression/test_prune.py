@@ -6,9 +6,9 @@ from flax import linen as nn
 
 from rexjax.compression import prune
 from rexjax.compression.prune import magnitude_prune
-from rexjax.config.schema import Student
+from rexjax.config import Pooled
 from rexjax.embedding.rows import gather
-from rexjax.models import recommender
+from rexjax.models import pooled_axes, recommender
 from rexjax.models.served import Served
 from tests.reference import compression as reference
 
@@ -53,7 +53,7 @@ def test_zeros_stay_and_nothing_else_does():
 
 
 N, L, D = 30, 6, 8
-STUDENT = recommender.student(Student(width=D, kernels=3, hidden=12), L)
+STUDENT = Pooled(width=D, profiles=3, hidden=12).recommender(L)
 
 
 def pooled() -> Served:
@@ -69,7 +69,7 @@ def cosines(model: recommender.Recommender, served: Served) -> np.ndarray:
 
 def test_a_turned_student_answers_as_before_and_its_first_dimensions_carry_most():
     served = pooled()
-    turned = prune.by_importance(served)
+    turned = pooled_axes.by_importance(served)
     np.testing.assert_allclose(cosines(STUDENT, turned), cosines(STUDENT, served), atol=2e-6)
     weight = np.asarray((turned.items**2).sum(0))
     assert (np.diff(weight) <= 1e-5).all()
@@ -79,16 +79,16 @@ def test_a_turned_student_answers_as_before_and_its_first_dimensions_carry_most(
 
 def test_even_axes_answer_as_before_and_no_dimension_is_large():
     served = pooled()
-    even = prune.evenly(served)
+    even = pooled_axes.evenly(served)
     np.testing.assert_allclose(cosines(STUDENT, even), cosines(STUDENT, served), atol=2e-6)
     spread = lambda items: np.abs(np.asarray(items)).max(1).mean()  # noqa: E731
-    assert spread(even.items) < 0.95 * spread(prune.by_importance(served).items)
+    assert spread(even.items) < 0.95 * spread(pooled_axes.by_importance(served).items)
 
 
 @pytest.mark.parametrize("width", [1, 4, D])
 def test_a_narrow_student_is_one_of_its_width(width):
-    found = prune.narrow(prune.by_importance(pooled()), width)
-    model = recommender.student(Student(width=width, kernels=3, hidden=12), L)
+    found = pooled_axes.narrow(pooled_axes.by_importance(pooled()), width)
+    model = Pooled(width=width, profiles=3, hidden=12).recommender(L)
     shapes = jax.eval_shape(lambda: nn.unbox(model.init(jax.random.key(0), 0)))["history"]
     assert jax.tree.map(jnp.shape, found.history) == jax.tree.map(jnp.shape, shapes)
     assert found.items.shape == (N, width)

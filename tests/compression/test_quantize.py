@@ -40,7 +40,7 @@ def test_four_times_fewer_bytes():
     assert found.scales.nbytes == 10 * 4
 
 
-@pytest.mark.parametrize("bits", quantize.BITS)
+@pytest.mark.parametrize("bits", quantized.BITS)
 def test_item_rows_keep_their_scales_in_two_bytes(bits):
     rows = np.random.default_rng(5).normal(size=(40, 16)).astype(np.float32)
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
@@ -100,7 +100,7 @@ def test_int4_scales_err_less_than_those_that_reach_the_largest_entry():
     assert (ours <= theirs * 1.0001).all() and ours.mean() < 0.9 * theirs.mean()
 
 
-@pytest.mark.parametrize("bits", quantize.BITS)
+@pytest.mark.parametrize("bits", quantized.BITS)
 def test_training_sees_the_rounded_rows_and_passes_the_gradient(bits):
     rows = jnp.asarray(np.random.default_rng(4).normal(size=(6, 8)), jnp.float32)
     seen = quantized.straight_through(rows, bits)

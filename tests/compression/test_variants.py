@@ -33,13 +33,13 @@ def test_a_name_says_how_many_weights_are_zero(name, zeros):
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("", "a point is int8"),
-        ("_", "a point is int8"),
-        ("int16", "a point is int8"),
-        ("quarter", "a point is int8"),
-        ("int8_half", "a point is int8"),
-        ("sparse", "a point is int8"),
-        ("sparse100", "a point is int8"),
+        ("", "a variant is int8"),
+        ("_", "a variant is int8"),
+        ("int16", "a variant is int8"),
+        ("quarter", "a variant is int8"),
+        ("int8_half", "a variant is int8"),
+        ("sparse", "a variant is int8"),
+        ("sparse100", "a variant is int8"),
         ("w0", "keep 1 to 6 dimensions"),
         ("w7", "the student is 6 wide; keep 1 to 6"),
         ("half_int4", "two numbers a byte, and 3 is odd"),
@@ -53,6 +53,8 @@ def test_a_name_that_means_nothing_is_refused(name, words):
 @pytest.mark.parametrize("name", ["half", "int8", "int4"])
 def test_training_rounds_as_the_rows_are_kept(name):
     rows = jnp.asarray(np.random.default_rng(0).normal(size=(5, 8)), jnp.float32)
-    point = variants.parse(name, 8)
-    kept = rows if point.bits == 32 else quantized.dequantize(quantized.quantize_rows(rows, point.bits, jnp.float16))
-    np.testing.assert_allclose(variants.rounded(rows, point), kept, atol=1e-6)
+    variant = variants.parse(name, 8)
+    kept = (
+        rows if variant.bits == 32 else quantized.dequantize(quantized.quantize_rows(rows, variant.bits, jnp.float16))
+    )
+    np.testing.assert_allclose(variants.fake_quantized(rows, variant), kept, atol=1e-6)

@@ -2,18 +2,18 @@ import dataclasses
 
 import pytest
 
-from rexjax.artifacts import hashing
-from rexjax.config import values
-from rexjax.config.schema import Config, Data, Files, Frames, Mesh, Shop, Teacher, Tfds, Training
+from rexjax.artifacts import classes, hashing
+from rexjax.config import Config, Data, Files, Frames, Mesh, Pooled, Shop, Tfds, Training, Transformer
 from rexjax.errors import UserError
 
 
 def test_a_digest_follows_every_value_and_nothing_else():
     a = Config(workdir="w")
-    assert hashing.digest(a) == hashing.digest(Config(workdir="w")) == hashing.digest(hashing.as_dict(a))
+    assert hashing.digest(a) == hashing.digest(Config(workdir="w")) == hashing.digest(classes.as_dict(a))
     others = [dataclasses.replace(a, seed=1), dataclasses.replace(a, data=Data(length=51)), Config(workdir="v")]
-    others += [dataclasses.replace(a, teacher=Teacher(training=Training(epochs=31)))]
-    assert len({hashing.digest(config) for config in [a, *others]}) == 5
+    others += [dataclasses.replace(a, teacher=Transformer(training=Training(epochs=31)))]
+    others += [dataclasses.replace(a, teacher=Pooled())]
+    assert len({hashing.digest(config) for config in [a, *others]}) == 6
     assert hashing.digest({"x": 1, "y": 2}) == hashing.digest({"y": 2, "x": 1})
 
 
@@ -33,26 +33,26 @@ def test_differences_name_the_keys(old, new, expected):
 
 def test_a_config_survives_json():
     config = Config(workdir="w", mesh=Mesh(data=2))
-    plain = hashing.as_dict(config)
+    plain = classes.as_dict(config)
     assert plain["evaluate"]["k"] == [1, 5, 10, 20]
     assert plain["mesh"] == {"data": 2, "model": 1}
-    assert hashing.differences(plain, hashing.as_dict(config)) == []
+    assert hashing.differences(plain, classes.as_dict(config)) == []
 
 
 def test_a_config_comes_back_from_json():
     config = Config("w", data=Data(text=("a", "b"), source=Shop(users=7, items=50, interactions=99)), seed=3)
-    assert values.from_dict(Config, hashing.as_dict(config)) == config
+    assert classes.from_dict(Config, classes.as_dict(config)) == config
 
 
 def test_a_digest_follows_the_class_of_a_source():
     sources = [Frames(), Tfds("a"), Tfds("b"), Files(), Shop(), Shop(days=30)]
-    plain = [hashing.as_dict(Data(source=source)) for source in sources]
+    plain = [classes.as_dict(Data(source=source)) for source in sources]
     assert len({hashing.digest(settings) for settings in plain}) == len(sources)
     assert plain[1]["source"] == {"class": "rexjax.data.sources:Tfds", "builder": "a"}
-    assert [values.from_dict(Data, settings).source for settings in plain] == sources
+    assert [classes.from_dict(Data, settings).source for settings in plain] == sources
 
 
 @pytest.mark.parametrize("name", ["no_such_module:Own", "rexjax.data.sources:Own"])
 def test_a_class_that_cannot_be_imported_is_named(name):
-    with pytest.raises(UserError, match=f"class {name} cannot be imported .*: put it into a module"):
-        values.from_dict(Data, {"source": {"class": name}})
+    with pytest.raises(UserError, match=f"{name} cannot be found .*: install the package"):
+        classes.from_dict(Data, {"source": {"class": name}})

@@ -1,26 +1,29 @@
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen as nn
 
-from rexjax.config.schema import Student, Teacher
+from rexjax.config import Student, Transformer
 from rexjax.data import batches, splits
 from rexjax.data.histories import Histories
-from rexjax.distillation import teacher_lists
+from rexjax.distillation import teacher_top_k
 from rexjax.embedding.rows import gather
 from rexjax.errors import UserError
 from rexjax.models import recommender
 from rexjax.models.layers import Row
+from rexjax.models.scorer import Scorer, prefixes
 from rexjax.models.served import Served
 from rexjax.runtime import preemption
 from rexjax.runtime.mesh import make_mesh
 
 N, L, B, K = 25, 8, 8, 6
-MODEL = recommender.teacher(Teacher(width=8, layers=1, heads=2, dropout=0.5), L)
+MODEL = Transformer(width=8, layers=1, heads=2, dropout=0.5).recommender(L)
 
 
 def log() -> Histories:
@@ -43,8 +46,8 @@ def trained() -> Served:
 
 
 def write(folder, served, plain) -> None:
-    about = {"events": len(log().items), "list_length": K, "mesh": make_mesh(4, 2)}
-    teacher_lists.write(folder, MODEL, served, plain, **about)
+    about = {"scale": 1.0, "events": len(log().items), "top_k": K, "mesh": make_mesh(4, 2)}
+    teacher_top_k.write(folder, recommender.scorer_of(MODEL, served, N), plain, **about)
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +66,7 @@ def written(tmp_path_factory):
         for event in range(begin, stop - 1):
             weights = np.exp(scores[L - (stop - 1 - event)])
             probabilities[event] = weights / weights.sum()
-    return teacher_lists.TeacherLists(folder), probabilities
+    return teacher_top_k.TeacherLists(folder), probabilities
 
 
 @pytest.mark.parametrize("shuffle, epoch", [(False, 0), (True, 0), (True, 1)])
@@ -89,7 +92,7 @@ def test_lists_are_the_teachers_top_k_under_any_packing(written, shuffle, epoch)
 
 @pytest.mark.parametrize("how, stop, computed", [("signal", preemption.Preempted, 2), ("kill", KeyboardInterrupt, 1)])
 def test_a_round_that_was_cut_off_goes_on_within_it(written, tmp_path, monkeypatch, how, stop, computed):
-    monkeypatch.setattr(teacher_lists, "NOTE_SECONDS", 0 if how == "kill" else 1e9)
+    monkeypatch.setattr(teacher_top_k, "NOTE_SECONDS", 0 if how == "kill" else 1e9)
     plain = packed(False)
     assert len(plain) > 2
 
@@ -103,10 +106,10 @@ def test_a_round_that_was_cut_off_goes_on_within_it(written, tmp_path, monkeypat
     with pytest.raises(stop), preemption.watched(), preemption.held():
         write(tmp_path, trained(), cut())
     write(tmp_path, trained(), [None] * computed + plain[computed:])  # what was written is not looked at again
-    found = teacher_lists.TeacherLists(tmp_path)
+    found = teacher_top_k.TeacherLists(tmp_path)
     np.testing.assert_array_equal(found.ids, written[0].ids)
     np.testing.assert_array_equal(found.logits, written[0].logits)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["list_ids.npy", "list_logits.npy"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["ids.npy", "logits.npy"]
 
 
 @pytest.mark.parametrize("share, temperature", [(1.0, 1.0), (0.6, 2.0), (0.0, 1.0), (0.3, 0.05)])
@@ -123,7 +126,7 @@ def test_weights_sum_to_the_share_and_follow_the_temperature(written, share, tem
 
 def test_items_that_are_not_scored_are_in_no_list(written):
     scored = np.arange(N) % 3 > 0
-    some = teacher_lists.TeacherLists(Path(written[0].ids.filename).parent, scored=scored)
+    some = teacher_top_k.TeacherLists(Path(written[0].ids.filename).parent, scored=scored)
     for batch in packed(True):
         (_, whole), (_, found) = written[0].of(batch, 1.0), some.of(batch, 0.6)
         kept = whole.weights * scored[whole.items]
@@ -133,20 +136,21 @@ def test_items_that_are_not_scored_are_in_no_list(written):
 
 
 def test_no_list_is_left_where_nothing_in_it_is_scored(written):
-    none = teacher_lists.TeacherLists(Path(written[0].ids.filename).parent, scored=np.zeros(N, bool))
+    none = teacher_top_k.TeacherLists(Path(written[0].ids.filename).parent, scored=np.zeros(N, bool))
     assert all((none.of(batch, 0.6)[1].weights == 0).all() for batch in packed(True))
 
 
 def test_epochs_take_the_rounds_in_turn_and_weight_and_temperature_go_from_one_value_to_the_other(written, tmp_path):
     for number in (0, 1):
-        folder = teacher_lists.place(tmp_path, number)
+        folder = teacher_top_k.place(tmp_path, number)
         folder.mkdir(parents=True)
         for name in ("ids", "logits"):
-            np.save(folder / f"list_{name}.npy", np.asarray(getattr(written[0], name)))
-    altered = teacher_lists.alter(written[0], log().items, 0.5, np.random.default_rng(1))
+            np.save(folder / f"{name}.npy", np.asarray(getattr(written[0], name)))
+    altered = teacher_top_k.corrupt(written[0], log().items, 0.5, np.random.default_rng(1))
     np.save(folder / "items.npy", altered)
-    student = Student(rounds=1, list_weight=(0.9, 0.3), list_temperature=(1.0, 4.0))
-    epoch = teacher_lists.taught(lambda number, first: packed(True, number), tmp_path, student, epochs=4)
+    student = Student(augmented_rounds=1, teacher_weight=(0.9, 0.3), teacher_temperature=(1.0, 4.0))
+    soft = teacher_top_k.soft_targets(tmp_path, student)
+    epoch = soft.lists(lambda number, first: packed(True, number), 4, None)
     shares, largest = [], []
     for number in range(4):
         taught = list(epoch(number, 0))
@@ -172,7 +176,7 @@ def test_the_cache_is_six_bytes_an_entry(written):
 @pytest.mark.parametrize("share", [0.0, 0.4, 0.999])
 def test_altered_items_are_drawn_from_the_list_of_the_event_before(written, share):
     lists, histories = written[0], log()
-    altered = teacher_lists.alter(lists, histories.items, share, np.random.default_rng(3))
+    altered = teacher_top_k.corrupt(lists, histories.items, share, np.random.default_rng(3))
     moved = np.flatnonzero(altered != histories.items)
     assert altered.dtype == np.int32 and histories.items is not altered
     assert not set(moved) & set(histories.offsets[:-1])  # nothing stands before a user's first event
@@ -190,13 +194,13 @@ def test_draws_follow_the_lists_probabilities(written):
     lists, histories = written[0], log()
     event = int(histories.offsets[3]) + 1
     rng = np.random.default_rng(0)
-    found = [teacher_lists.alter(lists, histories.items, 0.999, rng)[event] for _ in range(2000)]
+    found = [teacher_top_k.corrupt(lists, histories.items, 0.999, rng)[event] for _ in range(2000)]
     weights = np.exp(lists.logits[event - 1].astype(float))
     shares = [np.mean(np.equal(found, item)) for item in lists.ids[event - 1]]
     np.testing.assert_allclose(shares, weights / weights.sum(), atol=0.04)
 
 
-ORIGIN = teacher_lists.Origin("a1", N, 100, K)
+ORIGIN = teacher_top_k.Origin("a1", N, 100, K)
 
 
 @pytest.mark.parametrize(
@@ -205,36 +209,69 @@ ORIGIN = teacher_lists.Origin("a1", N, 100, K)
         ({"teacher": "b2"}, "were made by another teacher: run"),
         ({"items": N + 1}, f"are for {N} items and 100 events, and the log has {N + 1} and 100: run"),
         ({"events": 99}, f"are for {N} items and 100 events, and the log has {N} and 99: run"),
-        ({"list_length": K + 1}, f"have {K} items each, fewer than --student.list-length {K + 1}: run"),
+        ({"top_k": K + 1}, f"have {K} items each, fewer than --student.top-k {K + 1}: run"),
     ],
 )
 def test_lists_of_another_origin_are_refused(tmp_path, change, words):
-    assert not teacher_lists.finished(tmp_path)
-    teacher_lists.finish(tmp_path, ORIGIN)
-    assert teacher_lists.finished(tmp_path)
-    teacher_lists.check(tmp_path, ORIGIN)
-    teacher_lists.check(tmp_path, ORIGIN._replace(list_length=K - 1))
+    assert not teacher_top_k.finished(tmp_path)
+    teacher_top_k.finish(tmp_path, ORIGIN)
+    assert teacher_top_k.finished(tmp_path)
+    teacher_top_k.check(tmp_path, ORIGIN)
+    teacher_top_k.check(tmp_path, ORIGIN._replace(top_k=K - 1))
     with pytest.raises(UserError, match=words):
-        teacher_lists.check(tmp_path, ORIGIN._replace(**change))
+        teacher_top_k.check(tmp_path, ORIGIN._replace(**change))
 
 
 def test_the_first_items_of_longer_lists_are_lists(written, tmp_path):
     for name in ("ids", "logits"):
-        np.save(tmp_path / f"list_{name}.npy", np.asarray(getattr(written[0], name)))
-    short, batch = teacher_lists.TeacherLists(tmp_path, 2), packed(False)[0]
+        np.save(tmp_path / f"{name}.npy", np.asarray(getattr(written[0], name)))
+    short, batch = teacher_top_k.TeacherLists(tmp_path, 2), packed(False)[0]
     (_, found), (_, whole) = short.of(batch, 0.7), written[0].of(batch, 0.7)
     np.testing.assert_array_equal(found.items, whole.items[..., :2])
     np.testing.assert_allclose(found.weights.sum(-1), 0.7, rtol=1e-5)
 
 
 def test_a_round_of_altered_histories_is_read_with_its_items_and_the_logs_labels(written, tmp_path):
-    altered = teacher_lists.alter(written[0], log().items, 0.5, np.random.default_rng(1))
+    altered = teacher_top_k.corrupt(written[0], log().items, 0.5, np.random.default_rng(1))
     np.save(tmp_path / "items.npy", altered)
-    for name in ("list_ids.npy", "list_logits.npy"):
-        np.save(tmp_path / name, np.asarray(getattr(written[0], name.split("_")[1].split(".")[0])))
+    for name in ("ids", "logits"):
+        np.save(tmp_path / f"{name}.npy", np.asarray(getattr(written[0], name)))
     for batch in packed(True):
-        found, _ = teacher_lists.TeacherLists(tmp_path).of(batch, 1.0)
+        found, _ = teacher_top_k.TeacherLists(tmp_path).of(batch, 1.0)
         real = batch.items >= 0
         np.testing.assert_array_equal(found.items[real], altered[batch.events[real]])
         np.testing.assert_array_equal(found.items < 0, ~real)
         np.testing.assert_array_equal(found.labels, batch.labels)
+
+
+@pytest.mark.parametrize("scale", [1.0, 7.5])
+@pytest.mark.parametrize("by_position", [True, False])
+def test_the_top_k_of_a_batch_is_that_of_a_loop(scale, by_position):
+    """Of any model: one that encodes whole rows, and one that is asked once for each prefix of a history."""
+    rng = np.random.default_rng(2)
+    rows = rng.normal(size=(N, 4)).astype(np.float32)
+
+    def decayed(state, query):
+        present = jnp.where(query.histories >= 0, 0.5 ** jnp.arange(query.histories.shape[1])[::-1], 0)
+        return jnp.einsum("bl,bld->bd", present, state[jnp.maximum(query.histories, 0)])
+
+    def at_positions(state, batch):
+        query = prefixes(batch)
+        return decayed(state, query).reshape(*batch.items.shape, -1)
+
+    made = Scorer(rows, decayed, lambda state, users, ids: users @ state[ids].T, N)
+    made = replace(made, encode_positions=at_positions if by_position else None)
+    for batch in packed(True)[:2]:
+        ids, logits = (np.asarray(part) for part in teacher_top_k.top_k_of_batch(made, batch, scale, K))
+        assert ids.dtype == np.int32 and logits.dtype == np.float16 and ids.shape == logits.shape == (B, L, K)
+        for row, column in np.argwhere(batch.segments > 0):
+            user, age = np.zeros(4), 0
+            for place in range(column, -1, -1):
+                if batch.segments[row, place] != batch.segments[row, column]:
+                    break
+                user, age = user + 0.5**age * rows[batch.items[row, place]].astype(float), age + 1
+            scores = scale * rows.astype(float) @ user
+            order = np.argsort(-scores, kind="stable")[:K]
+            np.testing.assert_allclose(scores[ids[row, column]], scores[order], rtol=1e-4, atol=1e-5)
+            expected = scores[order] - np.log(np.exp(scores - scores.max()).sum()) - scores.max()
+            np.testing.assert_allclose(logits[row, column], expected, rtol=2e-3, atol=1e-3)

@@ -48,5 +48,5 @@ def test_a_text_that_shares_no_word_is_zero_and_runs_agree():
 
 
 def test_more_directions_than_words_are_refused():
-    with pytest.raises(UserError, match="--encode.words 6: 7 texts share 6 words, so it must be below 6"):
+    with pytest.raises(UserError, match="--encode.tfidf-width 6: 7 texts share 6 words, so it must be below 6"):
         encode_words(TEXTS, 6)

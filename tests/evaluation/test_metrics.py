@@ -4,6 +4,7 @@ import ir_measures
 import numpy as np
 import pytest
 
+from rexjax.errors import UserError
 from rexjax.evaluation import metrics
 from tests.reference.evaluation import metrics_of_ties
 
@@ -123,3 +124,98 @@ def test_mean_over_users():
 @pytest.mark.parametrize("lists, expected", [([[0, 1], [1, 2]], 3 / 4), ([[0, -1], [0, -1]], 1 / 4), ([[-1, -1]], 0.0)])
 def test_coverage(lists, expected):
     assert metrics.coverage(np.array(lists), 4) == expected
+
+
+def test_those_that_are_always_computed():
+    known = metrics.METRICS
+    assert all(metric.name == name for name, metric in known.items())
+    ranked = ["precision", "recall", "f1", "hit_rate", "ndcg", "mrr", "map"]
+    assert [metric.name for metric in metrics.rank_metrics(known)] == ranked
+    assert [metric.name for metric in metrics.list_metrics(known)] == ["coverage"]
+    assert list(metrics.per_user([[0]], [[0]], [[True]], (1, 5))) == [f"{name}@{k}" for k in (1, 5) for name in ranked]
+
+
+@pytest.mark.parametrize("ties", ["expected", "best", "worst"])
+def test_a_metric_from_ranks_is_a_function_of_the_tie_groups(ties):
+    """Hits times three; the deepest cut-off comes first, another asks for more than the others."""
+    thrice = metrics.RankMetric("thrice", lambda groups, k: 3 * groups.hits(k))
+    beyond = metrics.RankMetric("beyond", lambda groups, k: groups.first_hit(4 * k))
+    for scores, targets in TIES:
+        asked = counts(scores, targets)
+        found = metrics.per_user(*asked, (5, 2), ties, (thrice, beyond))
+        usual = metrics.per_user(*asked, (2, 5, 8, 20), ties)
+        for k in (5, 2):
+            np.testing.assert_allclose(found[f"thrice@{k}"], 3 * k * usual[f"precision@{k}"], rtol=1e-12)
+            np.testing.assert_allclose(found[f"beyond@{k}"], usual[f"mrr@{4 * k}"], rtol=1e-12)
+
+
+def test_metrics_from_lists_get_each_cut_off_and_what_is_known_of_the_catalogue():
+    lists = np.asarray([[0, 1, 2], [3, 0, -1]], np.int32)
+    context = metrics.ListContext(4, popularity=np.asarray([8, 4, 2, 1]), categories=np.asarray(["a", "a", "b", ""]))
+    novelty = metrics.ListMetric("novelty", lambda lists, about: about.popularity[lists[:, 0]])
+    kinds = metrics.ListMetric("kinds", lambda lists, about: len(set(about.categories[lists.ravel()])))
+    found = metrics.of_lists(lists, context, (1, 2), (novelty, kinds, metrics.METRICS["coverage"]))
+    assert {name: value.tolist() for name, value in found.items()} == {
+        "novelty@1": [8, 1],
+        "kinds@1": len({"a", ""}),
+        "coverage@1": 2 / 4,
+        "novelty@2": [8, 1],
+        "kinds@2": len({"a", ""}),
+        "coverage@2": 3 / 4,
+    }
+
+
+@pytest.mark.parametrize(
+    "kind, value, words",
+    [
+        ("RankMetric", 1.0, r"metric odd returned the shape \(\): let it return one number for each of 2 users"),
+        ("RankMetric", [1.0], r"the shape \(1,\)"),
+        ("RankMetric", [0.0, math.nan], "returned NaN or infinity"),
+        ("ListMetric", [1.0, 2.0, 3.0], r"the shape \(3,\): let it return one number, or one for each of 2 users"),
+        ("ListMetric", math.inf, "returned NaN or infinity"),
+    ],
+)
+def test_a_metric_that_returns_what_it_should_not_is_named(kind, value, words):
+    metric = getattr(metrics, kind)("odd", lambda *about: np.asarray(value))
+    with pytest.raises(UserError, match=words):
+        if kind == "RankMetric":
+            metrics.per_user(np.zeros((2, 1)), np.zeros((2, 1)), np.ones((2, 1)), (1,), metrics=(metric,))
+        else:
+            metrics.of_lists(np.zeros((2, 1), np.int32), metrics.ListContext(3), (1,), (metric,))
+
+
+@pytest.mark.parametrize("name", ["", "a@b", "ndcg", "coverage"])
+def test_a_name_that_is_taken_or_cannot_be_is_refused(name):
+    with pytest.raises(UserError, match=f"cannot be named '{name}': choose a name without @ that is none of precision"):
+        metrics.with_metrics([metrics.RankMetric(name, lambda groups, k: groups.hits(k))])
+
+
+def test_two_of_one_name_and_no_metric_at_all_are_refused():
+    one = metrics.RankMetric("one", lambda groups, k: groups.hits(k))
+    with pytest.raises(UserError, match="cannot be named 'one'"):
+        metrics.with_metrics([one, one])
+    with pytest.raises(UserError, match="'ndcg' is neither a RankMetric nor a ListMetric"):
+        metrics.with_metrics(["ndcg"])
+
+
+@pytest.mark.parametrize("text", ["ndcg@1", "recall@20", "mine@3"])
+def test_a_name_is_split_from_its_cut_off(text):
+    known = metrics.with_metrics([metrics.RankMetric("mine", lambda groups, k: groups.hits(k))])
+    name, k = metrics.split_name(text, known, "select", 20)
+    assert f"{name}@{k}" == text
+
+
+@pytest.mark.parametrize("text", ["ndgc@10", "ndcg", "ndcg@0", "ndcg@-1", "ndcg@x", "ndcg@21", "coverage@10", ""])
+def test_what_cannot_select_is_one_sentence_that_lists_what_can(text):
+    with pytest.raises(UserError) as caught:
+        metrics.split_name(text, metrics.METRICS, "evaluate.select", 20)
+    ranked = "precision, recall, f1, hit_rate, ndcg, mrr, map"
+    expected = f"name one of {ranked}, then @ and a cut-off from 1 to the catalogue's 20 items"
+    assert str(caught.value) == f"evaluate.select is {text!r}: {expected}"
+
+
+@pytest.mark.parametrize("ks, wrong", [((1, 21, 30), 21), ((0,), 0)])
+def test_cut_offs_lie_in_the_catalogue(ks, wrong):
+    metrics.check_cutoffs((1, 20), 20, "ks")
+    with pytest.raises(UserError, match=f"ks has the cut-off {wrong}: the metrics .precision.* from 1 to .* 20 items"):
+        metrics.check_cutoffs(ks, 20, "ks")

@@ -9,17 +9,18 @@ import pytest
 from flax import linen as nn
 from jax.sharding import PartitionSpec as P
 
-from rexjax.config.schema import Rows, Student, Teacher, Training
+from rexjax.config import Pooled, Rows, Training, Transformer
 from rexjax.embedding.optimizers import RowWiseAdagrad
 from rexjax.embedding.rows import gather
 from rexjax.models import layers, recommender
 from rexjax.models.layers import Row
+from rexjax.training import state
 
 N, W, L, D = 20, 5, 10, 8
 MODELS = {
-    "teacher": recommender.teacher(Teacher(width=D, layers=1, heads=2), L),
-    "student": recommender.student(Student(width=D, kernels=3, hidden=12), L),
-    "sequential_student": recommender.student(Student(width=D, encoder="hstu"), L),
+    "teacher": Transformer(width=D, layers=1, heads=2).recommender(L),
+    "student": Pooled(width=D, profiles=3, hidden=12).recommender(L),
+    "sequential_student": Transformer(width=D, layers=1, block="hstu", temperature=0.07).recommender(L),
 }
 
 
@@ -45,7 +46,7 @@ def histories(*lengths: int, width: int = L) -> np.ndarray:
 
 def test_a_model_made_again_is_not_compiled_again():
     compiled = recommender._item_vectors._cache_size
-    make = lambda width: recommender.student(Student(width=width, kernels=3, hidden=12), L)  # noqa: E731
+    make = lambda width: Pooled(width=width, profiles=3, hidden=12).recommender(L)  # noqa: E731
     recommender.serve(make(D), parameters("student"), text(), N)
     before = compiled()
     recommender.serve(make(D), parameters("student"), text(), N)
@@ -64,7 +65,7 @@ def test_dense_parameters_hold_no_item_rows(name):
 @pytest.mark.parametrize("name", MODELS)
 def test_the_table_follows_the_config(name):
     rows = Rows("row_wise_adagrad", learning_rate=0.5, dtype="bfloat16", clip=1.0, capacity=2.0)
-    table = MODELS[name].table(N, Training(warmup=4, weight_decay=0.1, rows=rows), sparse=False)
+    table = state.item_table(MODELS[name], N, Training(warmup=4, weight_decay=0.1, rows=rows), sparse=False)
     assert (table.rows, table.width, table.dtype, table.sparse, table.capacity) == (N, D, "bfloat16", False, 2.0)
     rule = table.optimizer
     assert isinstance(rule, RowWiseAdagrad) and rule.clip == 1.0 and rule.weight_decay == 0.1
@@ -140,39 +141,10 @@ def test_normalize_and_its_gradient_at_zero():
     assert np.isfinite(gradient).all()
 
 
-@pytest.mark.parametrize(
-    "temperature, blocks",
-    [
-        (0.0, ("sasrec",)),
-        (0.1, ("sasrec",)),
-        (0.0, ("hstu", "sasrec")),
-        (0.0, ("sasrec", "pooled")),
-        (0.2, ("pooled", "hstu")),
-    ],
-)
-def test_members_side_by_side_score_the_mean_of_their_scores(temperature, blocks):
-    config = Teacher(width=D, layers=1, heads=2, temperature=temperature, members=3, blocks=blocks)
-    whole = recommender.teacher(config, L)
-    members, scores = [], []
-    asked = histories(L, 4, 1)
-    for seed in range(3):
-        one = recommender.member(config, L, seed)
-        assert getattr(one.history, "block", "pooled") == blocks[seed % len(blocks)]
-        params = nn.unbox(one.init(jax.random.key(seed), W))
-        params |= {"rows": 0.5 * jax.random.normal(jax.random.key(10 + seed), (N, D))}
-        members.append(recommender.serve(one, params, text(), N))
-        users = one.encode(members[-1].history, *gather(members[-1].items, asked))
-        scores.append(one.scale * users @ members[-1].items.T)
-    served = recommender.side_by_side(members)
-    users = whole.encode(served.history, *gather(served.items, asked))
-    assert users.shape == (3, 3 * D)
-    np.testing.assert_allclose(whole.scale * users @ served.items.T, sum(scores) / 3, rtol=1e-4, atol=1e-5)
-
-
 @pytest.mark.parametrize("block", ["sasrec", "gated", "hstu"])
 def test_bfloat16_activations_are_near_and_parameters_stay(block):
-    config = Teacher(width=D, layers=2, heads=2, blocks=(block,))
-    exact, half = (recommender.teacher(replace(config, activations=kind), L) for kind in ("float32", "bfloat16"))
+    config = Transformer(width=D, layers=2, heads=2, block=block)
+    exact, half = (replace(config, activations=kind).recommender(L) for kind in ("float32", "bfloat16"))
     dense = nn.unbox(exact.init(jax.random.key(0), W))
     vectors, mask = gather(np.random.default_rng(0).normal(size=(N, D)).astype(np.float32), histories(L, 4))
 

@@ -10,16 +10,16 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 import tokenizers
+from flax import linen as nn
 from tokenizers import models, pre_tokenizers
 
 from rexjax.artifacts import classes, store
 from rexjax.compression.quantize import quantize
-from rexjax.config.schema import Columns, Config, Data, Encode, Files, Student
+from rexjax.config import Columns, Config, Data, Encode, Files, Pooled
 from rexjax.encoders.bert import Bert, BertConfig
 from rexjax.encoders.loading import TextModel
 from rexjax.encoders.text import encode_texts
 from rexjax.errors import UserError
-from rexjax.models import recommender
 from rexjax.models.served import Served
 from rexjax.pipeline import items
 from rexjax.pipeline.items import Change
@@ -27,7 +27,7 @@ from rexjax.pipeline.stages import prepare
 from rexjax.retrieval import index, index_updates
 
 N, D, L = 24, 8, 6
-STUDENT = Student(width=D, kernels=2, hidden=6)
+STUDENT = Pooled(width=D, profiles=2, hidden=6)
 TITLES = [f"w{i % 8} w{i // 8 + 10} w{20 + i % 5}" for i in range(N)]
 HEAD = "sku,name,kind"
 
@@ -63,11 +63,10 @@ def made(folder, ids, **data):
         texts = pq.read_table(place / "items.parquet")["text"].to_pylist()
         vectors = encode_texts(MODEL, texts, folder / "shards", mesh=None)
         rows = (vectors - vectors.mean(0)) @ np.random.default_rng(0).normal(size=(8, D))
-        student = recommender.student(STUDENT, L)
-        history = recommender.nn.unbox(student.init(jax.random.key(0), 0))["history"]
+        history = nn.unbox(STUDENT.recommender(L).init(jax.random.key(0), 0))["history"]
         history["down"] = jax.tree.map(jnp.zeros_like, history["down"])
         rows = jnp.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9), jnp.float32)
-        index.write(place, quantize(Served(rows, history), 8), STUDENT, L, np.arange(1, N + 1))
+        index.write(place, STUDENT, quantize(Served(rows, history), 8), L, np.arange(1, N + 1))
         return {"items": N, "bytes": 0}
 
     finish(workdir / "index", write)

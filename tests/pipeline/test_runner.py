@@ -1,16 +1,16 @@
 import dataclasses
+import fcntl
 import json
 import operator
 import os
 import signal
-import types
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from rexjax.artifacts import lock
-from rexjax.config.schema import Compress, Config, Data, Encode, Evaluate, Mesh, Shop, Student, Teacher
+from rexjax.config import Compress, Config, Data, Encode, Evaluate, Mesh, Pooled, Shop, Stage, Student, Transformer
 from rexjax.errors import UserError
 from rexjax.pipeline import runner
 from rexjax.runtime import preemption
@@ -29,22 +29,25 @@ def ran(monkeypatch):
     """Every stage writes the part of the config that it depends on; the names of those that ran are collected."""
     names = []
 
-    def module(path):
-        name = path.removeprefix("rexjax.pipeline.stages.")
-
+    def writes(stage):
         def run(config, folder, inputs):
-            names.append(name)
-            assert inputs.keys() == set(runner.BY_NAME[name].needs)
-            part = [str(operator.attrgetter(key)(config)) for key in runner.BY_NAME[name].keys]
-            if name == "encode":
+            names.append(stage.name)
+            assert inputs.keys() == set(stage.needs)
+            part = [str(operator.attrgetter(key)(config)) for key in stage.keys]
+            if stage.name == "encode":
                 part.append(str(np.load(config.encode.vectors)))
             (folder / "result.txt").write_text("\n".join(part + [inputs[need].hash for need in inputs]))
-            return {"said": name}
+            return {"said": stage.name}
 
-        return types.SimpleNamespace(run=run)
+        return dataclasses.replace(stage, run=run)
 
-    monkeypatch.setattr(runner, "import_module", module)
+    monkeypatch.setattr(runner, "STAGES", tuple(map(writes, runner.STAGES)))
     return names
+
+
+def with_run(stages, name, wrap):
+    """The stages, of which one runs ``wrap(its own function)``."""
+    return tuple(dataclasses.replace(s, run=wrap(s.run)) if s.name == name else s for s in stages)
 
 
 def run(config, stages=STAGES, *, update=False):
@@ -59,7 +62,7 @@ def test_stages_run_in_order_and_then_are_skipped(config, ran):
     assert ran == list(STAGES)
     assert all(outcome.skipped for outcome in second) and not any(outcome.skipped for outcome in first)
     assert [o.artifact.hash for o in first] == [o.artifact.hash for o in second]
-    assert ["unchanged, skipped" in line for line in said] == [True] * 7
+    assert ["unchanged, skipped" in line for line in said] == [True] * 8
 
 
 @pytest.mark.parametrize(
@@ -67,9 +70,10 @@ def test_stages_run_in_order_and_then_are_skipped(config, ran):
     [
         ({"seed": 1}, STAGES),
         ({"data": Data(length=7)}, STAGES),
-        ({"teacher": Teacher(layers=1)}, ("teacher", "distill", "compress", "index", "evaluate")),
-        ({"student": Student(width=8)}, ("distill", "compress", "index", "evaluate")),
-        ({"compress": Compress(points=("int8",))}, ("compress", "index", "evaluate")),
+        ({"teacher": Transformer(layers=1)}, ("teacher", "distill", "compress", "index", "evaluate")),
+        ({"baselines": ()}, ("baselines", "evaluate")),
+        ({"student": Student(Pooled(width=8))}, ("distill", "compress", "index", "evaluate")),
+        ({"compress": Compress(variants=("int8",))}, ("compress", "index", "evaluate")),
         ({"mesh": Mesh(data=1), "wandb": "project"}, ()),
     ],
 )
@@ -97,24 +101,23 @@ def test_evaluation_settings_leave_data_and_vectors_alone(config, ran):
 
 def test_a_stage_that_fails_leaves_its_older_artifact_whole(config, ran, monkeypatch):
     first, _ = run(config)
-    works = runner.import_module
 
     def refuse(config, folder, inputs):
         raise UserError("no")
 
-    fails = types.SimpleNamespace(run=refuse)
-    monkeypatch.setattr(runner, "import_module", lambda path: fails if path.endswith("teacher") else works(path))
-    with pytest.raises(UserError, match="no"):
-        run(dataclasses.replace(config, teacher=Teacher(layers=1)), update=True)
+    with monkeypatch.context() as during:
+        during.setattr(runner, "STAGES", with_run(runner.STAGES, "teacher", lambda run: refuse))
+        with pytest.raises(UserError, match="no"):
+            run(dataclasses.replace(config, teacher=Transformer(layers=1)), update=True)
     again, _ = run(config, update=True)
     assert all(outcome.skipped for outcome in again)
     assert [o.artifact.hash for o in first] == [o.artifact.hash for o in again]
 
 
 def test_a_run_killed_before_its_work_was_published_publishes_it_later(config, ran, monkeypatch):
-    monkeypatch.setattr(runner.artifacts, "publish", lambda folder: None)
-    run(config, ("prepare",))
-    monkeypatch.undo()
+    with monkeypatch.context() as during:
+        during.setattr(runner.store, "publish", lambda folder: None)
+        run(config, ("prepare",))
     outcomes, _ = run(config, ("prepare",))
     assert outcomes[0].skipped and outcomes[0].artifact.folder.name == "prepare"
 
@@ -123,7 +126,7 @@ def test_a_run_killed_before_its_work_was_published_publishes_it_later(config, r
 def test_a_file_outside_that_changed_is_read_again(config, ran, tmp_path, changed):
     image = tmp_path / "image.npy"
     np.save(image, np.zeros((2, 2), np.float32))
-    config = dataclasses.replace(config, encode=dataclasses.replace(config.encode, more=(f"image={image}",)))
+    config = dataclasses.replace(config, encode=dataclasses.replace(config.encode, extra_vectors=(f"image={image}",)))
     run(config)
     ran.clear()
     np.save(tmp_path / changed, np.ones((2, 2), np.float32))
@@ -156,7 +159,7 @@ def test_a_stage_that_was_cut_off_finds_what_it_left(config, monkeypatch, tmp_pa
             raise KeyboardInterrupt
         return {}
 
-    monkeypatch.setattr(runner, "import_module", lambda _: types.SimpleNamespace(run=stage))
+    monkeypatch.setattr(runner, "STAGES", with_run(runner.STAGES, "prepare", lambda run: stage))
     with pytest.raises(KeyboardInterrupt):
         run(config, ("prepare",))
     assert not (tmp_path / "workdir" / "prepare" / "manifest.json").exists()
@@ -170,32 +173,30 @@ def test_a_run_that_is_asked_to_stop_stops_within_a_stage_of_one_process_or_afte
     config, ran, monkeypatch, name, finished
 ):
     """A stage of all processes stops by itself, where they agree to (``rexjax.training.save_policy``)."""
-    works = runner.import_module
 
-    def struck(path):
-        stage = works(path)
-
+    def struck(stage):
         def run(*arguments):
-            if path.endswith(name):
-                os.kill(os.getpid(), signal.SIGTERM)
-            return stage.run(*arguments)
+            os.kill(os.getpid(), signal.SIGTERM)
+            return stage(*arguments)
 
-        return types.SimpleNamespace(run=run)
+        return run
 
-    monkeypatch.setattr(runner, "import_module", struck)
-    with pytest.raises(preemption.Preempted), preemption.watched():
-        run(config)
+    with monkeypatch.context() as during:
+        during.setattr(runner, "STAGES", with_run(runner.STAGES, name, struck))
+        with pytest.raises(preemption.Preempted), preemption.watched():
+            run(config)
     assert (name in ran) == finished and "distill" not in ran
-    monkeypatch.setattr(runner, "import_module", works)
     run(config)  # the lock is free
     assert ran == list(STAGES)
 
 
 def test_a_second_run_in_a_workdir_is_refused(config, ran):
-    held = lock._take(Path(config.workdir) / lock.NAME)
-    with pytest.raises(UserError, match="workdir is in use by "):
-        run(config)
-    held()
+    path = Path(config.workdir) / lock.NAME
+    path.parent.mkdir()
+    with path.open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(UserError, match="workdir is in use by another run"):
+            run(config)
     assert ran == []
     run(config)
 
@@ -211,7 +212,7 @@ def test_a_stage_whose_inputs_are_not_there_is_refused(config, ran):
     [
         (Encode(vectors="nowhere.npy"), "no file nowhere.npy: --encode.vectors"),
         (Encode(model="nowhere"), "no folder nowhere: --encode.model"),
-        (Encode(more=("image=nowhere.npy",)), "no file nowhere.npy: .* --encode.more name .npy"),
+        (Encode(extra_vectors=("image=nowhere.npy",)), "no file nowhere.npy: .* --encode.extra-vectors name .npy"),
     ],
 )
 def test_files_that_are_not_there_are_named_before_anything_is_removed(config, ran, tmp_path, encode, words):
@@ -237,3 +238,51 @@ def test_prepare_and_encode_give_the_same_artifacts_wherever_they_run(tmp_path):
         assert json.loads((tmp_path / name / "config.json").read_text())["seed"] == seed
     assert hashes[0] == hashes[1]
     assert hashes[0][0] != hashes[2][0]
+
+
+def own(name, *needs):
+    return Stage(name, run=lambda config, folder, artifacts: {}, needs=needs)
+
+
+@pytest.mark.parametrize(
+    ("stages", "expected"),
+    [
+        ((), [*STAGES]),
+        ((own("count", "evaluate"),), [*STAGES, "count"]),
+        ((own("count"),), [*STAGES, "count"]),
+        # one that was named before what it needs waits for it, and no stage moves for it
+        ((own("second", "first"), own("first", "prepare")), [*STAGES, "first", "second"]),
+    ],
+)
+def test_each_stage_comes_after_what_it_needs(config, stages, expected):
+    found = runner.stages_of(dataclasses.replace(config, stages=stages))
+    assert list(found) == expected and all(found[name].name == name for name in found)
+    for number, name in enumerate(found):
+        assert set(found[name].needs) <= set(expected[:number])
+
+
+@pytest.mark.parametrize(
+    ("stages", "words"),
+    [
+        ((own("teacher"),), "config.stages has a stage 'teacher', and there is one already: name it otherwise"),
+        ((own("a"), own("a")), "config.stages has a stage 'a', and there is one already"),
+        ((own("a", "prepare", "z", "y"),), "stage 'a' needs y, z, which is no stage of this config"),
+        ((own("a", "b"), own("b", "c"), own("c", "a")), "stages a, b, c need each other: none can be first"),
+        ((own("a", "a"),), "stages a need each other: none can be first"),
+    ],
+)
+def test_stages_that_cannot_be_ordered_are_refused(config, ran, stages, words):
+    with pytest.raises(UserError, match=words):
+        run(dataclasses.replace(config, stages=stages))
+    assert ran == []
+
+
+def test_a_workdir_of_another_version_is_refused(config, ran):
+    run(config, ("prepare",))
+    path = Path(config.workdir) / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 1}))
+    ran.clear()
+    for update in (False, True):
+        with pytest.raises(UserError, match="was made by another version of rexjax, whose stages are not read"):
+            run(config, update=update)
+    assert ran == []

@@ -4,7 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from rexjax.config.schema import Config, Data, Encode, Shop, Student, Teacher, Training
+from rexjax.config import Config, Data, Encode, Pooled, Shop, Student, Training, Transformer
 from rexjax.errors import UserError
 from rexjax.pipeline import sweep
 from rexjax.pipeline.stages import teacher as stage
@@ -19,8 +19,8 @@ def config(tmp_path):
         workdir=str(tmp_path / "run"),
         data=Data(source=Shop(users=60, items=40, interactions=600), min_item_events=1, length=8, strict=False),
         encode=Encode(vectors=str(tmp_path / "vectors.npy"), width=6),
-        teacher=Teacher(width=256, layers=4, training=Training(epochs=1, batch=8, validate_users=20)),
-        student=Student(list_length=5),
+        teacher=Transformer(width=256, layers=4, training=Training(epochs=1, batch=8, validate_users=20)),
+        student=Student(top_k=5),
     )
 
 
@@ -32,7 +32,7 @@ def trained(monkeypatch):
     def run(config, folder, inputs):
         seen.append(config.teacher)
         found = QUALITY["width"][config.teacher.width] + QUALITY["layers"].get(config.teacher.layers, 0.0)
-        return {"valid_ndcg@10": found if config.teacher.dropout == 0.3 else 0.0}
+        return {"valid": {"ndcg@10": found if config.teacher.dropout == 0.3 else 0.0}}
 
     monkeypatch.setattr(stage, "run", run)
     return seen
@@ -88,28 +88,26 @@ def test_a_real_trial_leaves_a_picture_and_no_checkpoints(config):
     assert (folder / "sweep.png").stat().st_size > 10_000
 
 
-@pytest.mark.parametrize("of, second", [("student", "another round"), ("control", "warmer")])
+@pytest.mark.parametrize("of, second", [("student", "another round"), ("control", "more dropout")])
 def test_students_are_searched_by_how_they_are_taught_and_cost_what_they_did(config, of, second):
-    config = replace(config, teacher=Teacher(width=8, heads=2, training=config.teacher.training))
-    config = replace(config, student=replace(config.student, training=replace(config.teacher.training, epochs=2)))
+    config = replace(config, teacher=Transformer(width=8, heads=2, training=config.teacher.training))
+    model = Pooled(training=replace(config.teacher.training, epochs=2))
+    config = replace(config, student=replace(config.student, model=model))
     found = sweep.run(config, 2, quiet, of)
     assert [trial.change for trial in found] == ["as it is", second] and found[0].kept
     folder = sweep.Path(config.workdir) / "sweep" / of
     assert {path.name for path in folder.iterdir()} == {"trials.jsonl", "best.json", "sweep.png"}
-    for _, student in sweep.MODELS[of](config.student):
-        assert (student.width, student.hidden, student.encoder) == (
-            config.student.width,
-            config.student.hidden,
-            "pooled",
-        )
+    for student in sweep.MODELS[of](config.student).values():
+        assert isinstance(student.model, Pooled)
+        assert (student.model.width, student.model.hidden) == (model.width, model.hidden)
         assert student != config.student
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 1.0])
 def test_what_is_tried_on_a_student_is_always_a_student(share):
     """However far the search has gone: a share leaves [0, 1] never."""
-    for change, student in sweep.of_student(Student(list_weight=(share,), dropout=0.0)):
-        assert all(0 <= value <= 1 for value in student.list_weight), change
+    for change, student in sweep.of_student(Student(Pooled(dropout=0.0), teacher_weight=(share,))).items():
+        assert all(0 <= value <= 1 for value in student.teacher_weight), change
 
 
 def test_no_trials_are_refused(config):

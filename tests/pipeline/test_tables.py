@@ -1,7 +1,7 @@
 import pytest
 from rich.console import Console
 
-from rexjax.cli import tables
+from rexjax.pipeline import tables
 
 
 def printed(table) -> str:

@@ -1,6 +1,6 @@
 import pytest
 
-from rexjax.config.schema import Config, Data, Encode, Evaluate, Shop, Student, Teacher, Training
+from rexjax.config import Config, Data, Encode, Evaluate, Pooled, Shop, Student, Training, Transformer
 
 
 @pytest.fixture
@@ -11,7 +11,7 @@ def tiny(tmp_path):
         workdir=str(tmp_path / "workdir"),
         data=Data(source=Shop(users=60, items=40, interactions=600), length=8),
         encode=Encode(vectors="vectors.npy", width=8),
-        teacher=Teacher(width=8, layers=1, training=training),
-        student=Student(width=8, kernels=2, hidden=8, list_length=5, training=training),
+        teacher=Transformer(width=8, layers=1, training=training),
+        student=Student(model=Pooled(width=8, profiles=2, hidden=8, training=training), top_k=5),
         evaluate=Evaluate(k=(10,)),
     )

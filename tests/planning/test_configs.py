@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from rexjax.config import Blend
 from rexjax.config.schema import load
+from rexjax.planning import programs
 from rexjax.planning.compile_worker import Request
 from rexjax.planning.plan import Compiler
 from rexjax.planning.topology import parse
@@ -19,35 +21,51 @@ BILLION = next(path for path in CONFIGS if path.stem == "web_scale")
 def small(config):
     """What is inspected depends neither on the batch nor on how many equal blocks follow each other; how long the
     compiler takes does."""
-    training = replace(config.teacher.training, batch=min(config.teacher.training.batch, 64))
-    return replace(config, teacher=replace(config.teacher, layers=1, training=training))
+    members = tuple(dict.fromkeys(map(one_layer, members_of(config))))
+    if not isinstance(config.teacher, Blend):
+        return replace(config, teacher=members[0])
+    return replace(config, teacher=replace(config.teacher, members=members, weights=()))
+
+
+def members_of(config):
+    return config.teacher.members if isinstance(config.teacher, Blend) else (config.teacher,)
+
+
+def one_layer(model):
+    training = replace(model.training, batch=min(model.training.batch or 64, 64))
+    return replace(model, layers=1, training=training)
 
 
 @pytest.fixture(scope="module")
 def ask():
     pytest.importorskip("libtpu", reason="the TPU compiler is the extra rexjax[plan]")
     with Compiler() as compiler:
-        yield lambda path, where, items, program: compiler.ask(
-            Request(small(load(path)), items, parse(where), (program,))
-        )
+
+        def ask(path, where, items):
+            """Figures of each of the teacher's training steps, by name."""
+            config = small(load(path))
+            names = tuple(name for name in programs.names(config) if name.startswith("teacher"))
+            return compiler.ask(Request(config, items, parse(where), names))["programs"]
+
+        yield ask
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_no_step_gathers_or_replicates_a_table(ask, path):
-    found = ask(path, "v5p:2x2x2", ITEMS, "teacher")["programs"]["teacher"]
-    width = load(path).teacher.width
-    assert found["fits"] and found["table_gathers"] == 0
-    assert found["hbm_bytes"]["table"] == ITEMS / DEVICES * width * 4
-    moved = sum(kind["bytes"] for kind in found["collectives"].values())
-    if load(path).teacher.loss == "sampled_softmax":
-        assert found["hbm_bytes"]["temporary"] < 5e8  # activations; not a word of V
-        assert moved < ITEMS * width * 4 / 2
+    members = members_of(small(load(path)))
+    for found, model in zip(ask(path, "v5p:2x2x2", ITEMS).values(), members, strict=True):
+        assert found["fits"] and found["table_gathers"] == 0
+        assert found["hbm_bytes"]["table"] == ITEMS / DEVICES * model.width * 4
+        moved = sum(kind["bytes"] for kind in found["collectives"].values())
+        if model.loss == "sampled_softmax":
+            assert found["hbm_bytes"]["temporary"] < 5e8  # activations; not a word of V
+            assert moved < ITEMS * model.width * 4 / 2
 
 
 def test_a_billion_rows_fit_on_64_chips_and_not_on_four(ask):
-    big = ask(BILLION, "v5p:4x4x4", 10**9, "teacher")["programs"]["teacher"]
+    big = ask(BILLION, "v5p:4x4x4", 10**9)["teacher"]
     assert big["fits"] and big["hbm_bytes"]["table"] == 10**9 / 64 * 128 * 4
     assert big["hbm_bytes"]["table_slots"] == 10**9 / 64 * 4
     assert big["hbm_needed"] < 1.2 * big["hbm_bytes"]["table"]  # no dense gradient, no copy
-    small = ask(BILLION, "v5e:2x2", 10**9, "teacher")["programs"]["teacher"]
+    small = ask(BILLION, "v5e:2x2", 10**9)["teacher"]
     assert not small["fits"] and small["hbm_needed"] > 100 * 2**30 > small["hbm_limit"]

@@ -13,7 +13,7 @@ from rexjax.planning import plan
 from rexjax.planning.topology import parse
 
 CONFIG = """
-from rexjax.config.schema import *
+from rexjax.config import *
 
 def get_config():
     training = Training(batch=6)
@@ -21,8 +21,8 @@ def get_config():
         workdir="runs/never",
         data=Data(source=Shop(users=60, items=40, interactions=600), length=8),
         encode=Encode(vectors="vectors.npy", width=8),
-        teacher=Teacher(width=8, layers=1, training=training),
-        student=Student(width=8, kernels=2, hidden=8, list_length=5, training=training),
+        teacher=Transformer(width=8, layers=1, training=training),
+        student=Student(model=Pooled(width=8, profiles=2, hidden=8, training=training), top_k=5),
         evaluate=Evaluate(k=(10,)),
     )
 """
@@ -101,7 +101,7 @@ def test_mistakes_exit_2(config, capsys, arguments, said):
     [
         (["--topology", "v5p:3x7x1"], "no TPU topology 'v5p:3x7x1'"),
         (["--topology", "v5p:2x2x1", "--mesh.model", "3"], "--mesh.model 3 does not divide the 4 devices"),
-        (["--topology", "v5p:2x2x1", "--mesh.model", "4"], "--teacher.heads 2 must divide --teacher.width 8"),
+        (["--topology", "v5p:2x2x1", "--mesh.model", "4"], "--teacher.heads 2 must be divided by --mesh.model 4"),
     ],
 )
 def test_mistakes_that_only_libtpu_finds(config, capsys, arguments, said):

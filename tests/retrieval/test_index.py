@@ -3,36 +3,42 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from flax import linen as nn
 
-from rexjax.compression.quantize import quantize, quantize_tree
-from rexjax.config.schema import Student
+from rexjax.compression.quantize import quantize
+from rexjax.config import Pooled, Transformer
 from rexjax.errors import UserError
 from rexjax.models import recommender
 from rexjax.models.served import Served, flatten, unflatten
-from rexjax.retrieval import index, scorer
+from rexjax.retrieval import index
+from rexjax.retrieval.answer import answer
 
 N, L = 12, 5
-STUDENTS = {"pooled": Student(width=8, kernels=2, hidden=6), "sequential": Student(width=8, encoder="gated")}
+MODELS = {
+    "pooled": Pooled(width=8, profiles=2, hidden=6),
+    "sequential": Transformer(width=8, layers=1, block="gated", temperature=0.07),
+}
 TITLES = ["Red Mug", "Blue Mug", "Tea Pot", "Kettle", *(f"Thing {n}" for n in range(4, N))]
 POPULARITY = np.asarray([3, 9, 1, 9, *range(N - 4)], np.int64)
 
 
-def float_served(model: recommender.Recommender) -> Served:
-    params = recommender.nn.unbox(model.init(jax.random.key(0), 3))
-    params["rows"] = 0.02 * jax.random.normal(jax.random.key(1), (N, model.items.width))
+def float_served(family: Pooled | Transformer) -> Served:
+    model = family.recommender(L)
+    params = nn.unbox(model.init(jax.random.key(0), 3))
+    params["rows"] = 0.02 * jax.random.normal(jax.random.key(1), (N, family.width))
     text = np.random.default_rng(0).normal(size=(128, 3)).astype(np.float32)
     return recommender.serve(model, params, text, N)
 
 
 @pytest.fixture(scope="module", params=["float32 pooled", "int8 pooled", "int8 sequential"])
 def written(request, tmp_path_factory):
-    """An index read back from disk, and the model that was written with what it serves."""
+    """An index read back from disk, and the model that was written with its state."""
     folder = tmp_path_factory.mktemp("index")
-    kind, student = request.param.split()
-    model = recommender.student(STUDENTS[student], L)
-    served = float_served(model) if kind == "float32" else quantize_tree(float_served(model))
+    kind, name = request.param.split()
+    model = MODELS[name]
+    served = float_served(model) if kind == "float32" else quantize(float_served(model), 8)
     pq.write_table(pa.table({"item_id": [f"id{n}" for n in range(N)], "title": TITLES}), folder / "items.parquet")
-    index.write(folder, served, STUDENTS[student], L, POPULARITY)
+    index.write(folder, model, served, L, POPULARITY, name=name)
     return index.read(folder), model, served
 
 
@@ -41,20 +47,25 @@ def test_an_index_answers_as_the_model_did(written, history):
     found, model, served = written
     padded = np.full((1, L), -1, np.int32)
     padded[0, -min(len(history), L) :] = history[-L:]
-    answer = jax.jit(scorer.answer(scorer.model(model, served), 4))
-    scores, ids = jax.device_get(answer(served, padded, np.asarray([history], np.int32)))
+    request = jax.jit(answer(model.scorer(served), 4))
+    scores, ids = jax.device_get(request(served, padded, np.asarray([history], np.int32)))
     got = index.recommend(found, history, 4)
     assert [(r.item_id, r.title) for r in got] == [(f"id{i}", TITLES[i]) for i in ids[0]]
     np.testing.assert_allclose([r.score for r in got], scores[0], rtol=1e-6)
     assert not {r.item_id for r in got} & {f"id{i}" for i in history}
 
 
+def test_it_says_which_model_it_is_of_and_how_it_was_changed(written):
+    found, model, _ = written
+    assert MODELS[found.name] == model and (found.length, found.version) == (L, 1)
+
+
 @pytest.mark.parametrize("kept", ["float32", "int4"])
-def test_a_student_wider_than_its_rows_is_refused(kept, tmp_path):
-    served = float_served(recommender.student(STUDENTS["pooled"], L))
+def test_rows_of_another_catalogue_are_refused(kept, tmp_path):
+    served = float_served(MODELS["pooled"])
     served = served if kept == "float32" else quantize(served, 4)
-    with pytest.raises(UserError, match="the student is 16 wide and its item rows are 8"):
-        index.write(tmp_path, served, Student(width=16), L, POPULARITY)
+    with pytest.raises(UserError, match="small has 12 item rows and the catalogue 11 items"):
+        index.write(tmp_path, MODELS["pooled"], served, L, POPULARITY[1:], name="small")
     assert not list(tmp_path.iterdir())
 
 
@@ -62,8 +73,8 @@ def test_categories_are_read_where_the_log_knows_them(written, tmp_path):
     assert written[0].categories is None
     names = {"item_id": [*"ab"], "title": ["A", "B"], "category": ["mugs", ""]}
     pq.write_table(pa.table(names), tmp_path / "items.parquet")
-    served = float_served(recommender.student(STUDENTS["pooled"], L))
-    index.write(tmp_path, served._replace(items=served.items[:2]), STUDENTS["pooled"], L, POPULARITY[:2])
+    served = float_served(MODELS["pooled"])
+    index.write(tmp_path, MODELS["pooled"], served._replace(items=served.items[:2]), L, POPULARITY[:2])
     assert index.read(tmp_path).categories == ["mugs", ""]
 
 
@@ -108,11 +119,12 @@ def test_an_unknown_history_names_the_nearest_titles(written, name, hint):
         index.find_items(written[0], [name])
 
 
-@pytest.mark.parametrize("make", [lambda s: s, quantize_tree], ids=["float32", "int8"])
-def test_unflatten_is_the_inverse_of_flatten(make):
-    served = make(float_served(recommender.student(STUDENTS["pooled"], L)))
+@pytest.mark.parametrize("bits", [32, 8])
+def test_unflatten_is_the_inverse_of_flatten(bits):
+    served = float_served(MODELS["pooled"])
+    served = served if bits == 32 else quantize(served, bits)
     leaves = flatten(served)
     assert all(type(leaf) is np.ndarray for leaf in leaves.values()) and len(leaves) == len(jax.tree.leaves(served))
-    back = unflatten(leaves)
+    back = MODELS["pooled"].state_from(unflatten(leaves))
     assert jax.tree.structure(back) == jax.tree.structure(served)
     jax.tree.map(np.testing.assert_array_equal, back, served)

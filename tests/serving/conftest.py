@@ -10,7 +10,7 @@ from flax import linen as nn
 from rexjax.artifacts import store
 from rexjax.artifacts.classes import as_dict
 from rexjax.compression import quantize
-from rexjax.config.schema import Student, Teacher
+from rexjax.config import Pooled, Student, Transformer
 from rexjax.models import recommender
 from rexjax.models.served import flatten
 from rexjax.retrieval import index
@@ -29,8 +29,8 @@ def title(item: int) -> str:
 
 def make(workdir: Path, seed: int, categories: bool = False, items: int = N) -> Path:
     """A workdir with a finished index of a student that was never trained, and with its teacher."""
-    settings = Student(width=D, kernels=2, hidden=16)
-    student, folder = recommender.student(settings, L), workdir / "index"
+    model = Pooled(width=D, profiles=2, hidden=16)
+    student, folder = model.recommender(L), workdir / "index"
     folder.mkdir(parents=True)
     params = nn.unbox(student.init(jax.random.key(seed), 0))
     rows = jax.random.normal(jax.random.key(seed + 1), (items, D))
@@ -40,17 +40,17 @@ def make(workdir: Path, seed: int, categories: bool = False, items: int = N) -> 
         names["category"] = [CATEGORIES[i % len(CATEGORIES)] for i in range(items)]
     pq.write_table(pa.table(names), folder / "items.parquet")
     popularity = np.random.default_rng(seed).permutation(items).astype(np.int64)
-    index.write(folder, quantize.quantize(served, 8), settings, L, popularity)
-    finish(folder, {"compress.served": "int8"})
+    index.write(folder, model, quantize.quantize(served, 8), L, popularity, name="student_int8")
+    finish(folder, {"compress.serve": "int8"})
     save_tree(workdir / "distill" / "student", flatten(served))
-    finish(workdir / "distill", {"data.length": L, "student": as_dict(settings)})
+    finish(workdir / "distill", {"data.length": L, "student": as_dict(Student(model=model))})
     make_teacher(workdir / "teacher", seed, items=items)
     return workdir
 
 
 def make_teacher(folder: Path, seed: int, length: int = L, items: int = N) -> None:
-    settings = Teacher(width=D, layers=1, heads=1)
-    teacher = recommender.teacher(settings, length)
+    settings = Transformer(width=D, layers=1, heads=1)
+    teacher = settings.recommender(length)
     params = nn.unbox(teacher.init(jax.random.key(seed + 2), 0))
     rows = jax.random.normal(jax.random.key(seed + 3), (items, D))
     served = recommender.serve(teacher, params | {"rows": rows}, np.zeros((items, 0), np.float32), items)

@@ -6,6 +6,7 @@ import pytest
 
 from rexjax.artifacts import store
 from rexjax.errors import UserError
+from rexjax.models.scorer import Query
 from rexjax.models.served import flatten
 from rexjax.retrieval import index as indexes
 from rexjax.retrieval.topk import top_k
@@ -21,11 +22,11 @@ def test_what_was_exported_answers_as_the_models_of_the_workdir_and_says_its_byt
     assert list(models) == list(about["compared"]) == ["teacher", "student"]
     for one in bundle.compared:
         model = models[one.name]
-        scores, ids = top_k(model.encode(model.served, HISTORY), model.served.items, 20, exclude=HISTORY)
+        scores, ids = top_k(model.encode(model.state, Query(HISTORY)), model.state.items, 20, exclude=HISTORY)
         found = one.answer(HISTORY, 20)
         assert found[0] == ids[0].tolist() and not set(found[0]) & set(HISTORY[0].tolist())
         np.testing.assert_allclose(found[1], scores[0], atol=1e-5)
-        leaves = flatten(model.served).values()
+        leaves = flatten(model.state).values()
         assert one.bytes_resident == about["compared"][one.name] == sum(leaf.nbytes for leaf in leaves)
     assert bundle.name == "student_int8" and bundle.bytes_resident < bundle.compared[1].bytes_resident
 

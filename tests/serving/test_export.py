@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from rexjax.errors import UserError
+from rexjax.models.scorer import Query
 from rexjax.retrieval import index as indexes
 from rexjax.retrieval.topk import top_k
 from rexjax.serving import export
@@ -19,15 +20,16 @@ def test_the_exported_program_answers_as_the_index_for_any_batch(workdir, export
     histories = RNG.integers(-1, bundle.items, (users, bundle.length)).astype(np.int32)
     mask = RNG.random((users, bundle.items)) < 0.5 if masked else None
     found = bundle.recommend(histories, histories, mask)
-    served = index.scorer.served
-    scores, ids = top_k(index.scorer.encode(served, histories), served.items, bundle.k, exclude=histories, mask=mask)
+    state = index.scorer.state
+    users = index.scorer.encode(state, Query(histories))
+    scores, ids = top_k(users, state.items, bundle.k, exclude=histories, mask=mask)
     np.testing.assert_array_equal(found.ids, ids)
     np.testing.assert_allclose(found.scores, scores, atol=1e-5)
 
 
 def test_similar_items_are_the_nearest_by_cosine_without_the_item(workdir, exported):
     bundle = Bundle(exported)
-    rows = np.asarray(indexes.read(workdir / "index").scorer.served.items.values, np.float64)
+    rows = np.asarray(indexes.read(workdir / "index").scorer.state.items.values, np.float64)
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     found = bundle.similar(np.asarray([3, 77]))
     for item, ids in zip((3, 77), found.ids, strict=True):

@@ -9,10 +9,9 @@ import jax
 import numpy as np
 import pytest
 
-from rexjax.config.schema import Student, Training
+from rexjax.config import Pooled, Training
 from rexjax.embedding import order
 from rexjax.errors import UserError
-from rexjax.models import recommender
 from rexjax.runtime.mesh import make_mesh
 from rexjax.training import checkpoint_layout, state
 from rexjax.training.checkpoint import Progress, Run
@@ -24,8 +23,8 @@ class Case:
     """A student's state for a table of ``rows`` on a mesh."""
 
     def __init__(self, data: int, model: int, rows: int, width: int = 4):
-        net, config = recommender.student(Student(width=width, kernels=2, hidden=6), 5), Training()
-        self.mesh, self.table = make_mesh(data, model), net.table(rows, config, sparse=True)
+        net, config = Pooled(width=width, profiles=2, hidden=6).recommender(5), Training()
+        self.mesh, self.table = make_mesh(data, model), state.item_table(net, rows, config, sparse=True)
         about = net, config, self.table
         self.made = state.create(*about, seed=3, text_width=4, mesh=self.mesh)
         self.shapes = state.abstract(*about, text_width=4, mesh=self.mesh)

@@ -7,11 +7,10 @@ import jax
 import numpy as np
 import pytest
 
-from rexjax.config.schema import Student, Training
+from rexjax.config import Pooled, Training
 from rexjax.data import batches, splits
 from rexjax.data.histories import Histories
 from rexjax.errors import UserError
-from rexjax.models import recommender
 from rexjax.runtime import preemption
 from rexjax.runtime.mesh import make_mesh
 from rexjax.training import loop, multi_step, objectives
@@ -19,7 +18,7 @@ from rexjax.training.catalogue import Catalogue
 
 N, W, L, B = 20, 4, 6, 8
 CONFIG = Training(epochs=5, batch=B, warmup=2, learning_rate=1e-2)
-MODEL = recommender.student(Student(width=4, kernels=2, hidden=6, dropout=0.3), L)
+MODEL = Pooled(width=4, profiles=2, hidden=6, dropout=0.3).recommender(L)
 
 
 def log() -> Histories:
@@ -60,7 +59,7 @@ def epochs(number: int, first: int = 0):
 
 def fit(folder, validate, config=CONFIG, epoch=epochs, loss=None) -> loop.Fitted:
     task = loop.Task("student", MODEL, loss or objectives.full_softmax(MODEL), epoch, validate, catalogue())
-    return loop.fit(task, config, seed=0, mesh=make_mesh(1, 1), folder=folder, save_every=1)
+    return loop.train(task, config, seed=0, mesh=make_mesh(1, 1), folder=folder, save_every=1)
 
 
 def timeless(curve):

@@ -4,9 +4,8 @@ import jax
 import numpy as np
 import pytest
 
-from rexjax.config.schema import Student
+from rexjax.config import Pooled
 from rexjax.embedding.rows import gather
-from rexjax.models import recommender
 from rexjax.runtime.mesh import make_mesh
 from rexjax.training import objectives, state
 from rexjax.training.catalogue import place
@@ -17,7 +16,7 @@ from tests.training.walks import CONFIG, MODELS, A, L, N, W, catalogue, stream
 def setting():
     """Parameters of the student, a batch with padding, and its log-probabilities over the N real items (NumPy)."""
     net, mesh = MODELS["student"], make_mesh(1, 1)
-    table = net.table(N, CONFIG, sparse=False)
+    table = state.item_table(net, N, CONFIG, sparse=False)
     params = state.whole(state.create(net, CONFIG, table, seed=1, text_width=W, mesh=mesh), table, mesh)
     *_, (batch, lists) = ((b, x) for b, x in stream() if (b.labels < 0).any())
     items = np.asarray(net.item_vectors(params, catalogue().text))
@@ -30,7 +29,7 @@ def setting():
 def _loss(objective: objectives.Objective, batch, lists=None, key=None, params=None, items=None) -> jax.Array:
     """The objective's value for the student's parameters of ``setting``, without dropout unless there is a key."""
     net, mesh = MODELS["student"], make_mesh(1, 1)
-    table, params = net.table(N, CONFIG, objective.sparse, objective.features), params or setting()[0]
+    table, params = state.item_table(net, N, CONFIG, objective.sparse, objective.features), params or setting()[0]
     constants = place(items or catalogue(), table, mesh)
     if isinstance(objective, objectives.WholeTable):
         return objective.loss(params, batch, lists, constants, key, table, mesh)
@@ -82,7 +81,7 @@ def test_alignment_is_the_mean_cosine_distance_of_the_histories_items_after_a_pr
 
 def test_sampled_softmax_draws_by_popularity_and_approaches_the_full_one():
     loss = objectives.sampled(
-        recommender.student(Student(width=8, kernels=3, hidden=16, dropout=0.0), L), "sampled_softmax", 20_000
+        Pooled(width=8, profiles=3, hidden=16, dropout=0.0).recommender(L), "sampled_softmax", 20_000
     )
     _, batch, _, _ = setting()
     small = type(batch)(*(array[:1] for array in batch))

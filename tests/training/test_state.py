@@ -3,22 +3,21 @@ import numpy as np
 import optax
 import pytest
 
-from rexjax.config.schema import Student, Teacher, Training
+from rexjax.config import Pooled, Training, Transformer
 from rexjax.embedding import order
-from rexjax.models import recommender
 from rexjax.runtime.mesh import make_mesh
 from rexjax.training import state
 
 N, W, L = 30, 4, 6
 CONFIG = Training(learning_rate=0.1, warmup=4, weight_decay=0.5)
 MODELS = {
-    "teacher": recommender.teacher(Teacher(width=8, layers=1, heads=2), L),
-    "student": recommender.student(Student(width=4, kernels=2, hidden=6), L),
+    "teacher": Transformer(width=8, layers=1, heads=2).recommender(L),
+    "student": Pooled(width=4, profiles=2, hidden=6).recommender(L),
 }
 
 
 def create(name: str, data: int, model: int, seed: int = 0):
-    mesh, table = make_mesh(data, model), MODELS[name].table(N, CONFIG, sparse=True)
+    mesh, table = make_mesh(data, model), state.item_table(MODELS[name], N, CONFIG, sparse=True)
     made = state.create(MODELS[name], CONFIG, table, seed=seed, text_width=W, mesh=mesh)
     return made, state.abstract(MODELS[name], CONFIG, table, text_width=W, mesh=mesh), mesh
 
@@ -61,7 +60,7 @@ def test_the_optimizer_is_adamw_after_a_warm_up():
 @pytest.mark.parametrize("data, model", [(1, 1), (4, 2)])
 def test_a_state_begins_at_given_parameters_and_leaves_them_to_the_caller(data, model):
     first, _, mesh = create("student", data, model)
-    table, rng = MODELS["student"].table(N, CONFIG, sparse=True), np.random.default_rng(0)
+    table, rng = state.item_table(MODELS["student"], N, CONFIG, sparse=True), np.random.default_rng(0)
     given = {"rows": rng.normal(size=(N, 4)).astype(np.float32)} | jax.tree.map(lambda x: x + 1, first.params)
     begun = state.with_params(first, given, table, mesh)
     found = state.whole(begun, table, mesh)

@@ -23,7 +23,7 @@ from tests.training.walks import CONFIG, LOSSES, MODELS, STEPS, K, L, N, W, cata
 def trained(kind: str, data: int, model: int):
     """Losses of STEPS steps with dropout, the last state, and validation metrics of its parameters."""
     mesh, net = make_mesh(data, model), net_of(kind)
-    table = net.table(N, CONFIG, LOSSES[kind].sparse, LOSSES[kind].features)
+    table = state.item_table(net, N, CONFIG, LOSSES[kind].sparse, LOSSES[kind].features)
     current = state.create(net, CONFIG, table, seed=7, text_width=W, mesh=mesh)
     advance = step.make_step(LOSSES[kind], net, CONFIG, table, seed=7, text_width=W, mesh=mesh)
     items = catalogue()
@@ -40,11 +40,7 @@ def validated(net: recommender.Recommender, params) -> dict[str, float]:
     served = recommender.serve(net, jax.tree.map(np.asarray, params), catalogue().text, N)
     asked, _ = requests.build(log(), "valid", items=N, length=L)
 
-    @jax.jit
-    def encode(histories, times):
-        return net.encode(served.history, *gather(served.items, histories), times)
-
-    return ranking.evaluate(encode, served.items, asked, ks=(10,)).means
+    return ranking.evaluate(recommender.scorer_of(net, served, N), asked, ks=(10,)).means
 
 
 @pytest.mark.parametrize("data, model", [(8, 1), (4, 2)])
@@ -95,7 +91,7 @@ def test_the_students_rows_are_sharded():
 def test_dropout_differs_between_steps_and_follows_the_seed():
     mesh, net = make_mesh(1, 1), MODELS["student"]
     batch, lists = next(stream())
-    table = net.table(N, CONFIG, sparse=False)
+    table = state.item_table(net, N, CONFIG, sparse=False)
     current = state.create(net, CONFIG, table, seed=7, text_width=W, mesh=mesh)
     constants = place(catalogue(), table, mesh)
     make = lambda seed: step.make_step(LOSSES["student"], net, CONFIG, table, seed=seed, text_width=W, mesh=mesh)  # noqa: E731
@@ -116,7 +112,7 @@ def test_items_that_are_not_scored_begin_and_stay_at_zero_and_cost_nothing(devic
     unmet = np.setdiff1d(np.arange(N), [batch.items, batch.labels])[:3]
     assert len(unmet) == 3
     scored = ~np.isin(np.arange(N), unmet)
-    table = net.table(N, CONFIG, sparse=False)
+    table = state.item_table(net, N, CONFIG, sparse=False)
     constants = place(catalogue()._replace(scored=scored), table, mesh)
     start = state.create(net, CONFIG, table, seed=7, text_width=W, mesh=mesh)
     before = np.asarray(order.to_logical(start.table.packed, mesh))[:N]
@@ -140,7 +136,7 @@ def test_items_that_are_not_scored_begin_and_stay_at_zero_and_cost_nothing(devic
 
 
 def test_a_catalogue_of_scored_items_that_fills_its_rows_has_no_mask():
-    table = MODELS["teacher"].table(N, CONFIG, sparse=False)
+    table = state.item_table(MODELS["teacher"], N, CONFIG, sparse=False)
     assert place(catalogue(), table, make_mesh(1, 1)).real is None
     assert place(catalogue(), table, make_mesh(8, 1)).real.sum() == N
     scored = np.arange(N) != 4
@@ -150,7 +146,7 @@ def test_a_catalogue_of_scored_items_that_fills_its_rows_has_no_mask():
 @pytest.mark.parametrize("blocks", [1 << 20, 7])
 def test_negatives_are_drawn_as_often_as_their_share_says(monkeypatch, blocks):
     monkeypatch.setattr(catalogues, "BLOCKS", blocks)
-    table, mesh = MODELS["student"].table(N, CONFIG, sparse=True), make_mesh(1, 1)
+    table, mesh = state.item_table(MODELS["student"], N, CONFIG, sparse=True), make_mesh(1, 1)
     constants = place(catalogue(), table, mesh)
     drawn, log_share = catalogues.draw_popular(constants, jax.random.key(0), 200_000, table)
     found, shares = np.bincount(drawn, minlength=N) / 200_000, np.zeros(N)
@@ -161,7 +157,7 @@ def test_negatives_are_drawn_as_often_as_their_share_says(monkeypatch, blocks):
 
 
 def test_more_interactions_than_an_int32_counts_keep_their_shares():
-    table, mesh = MODELS["student"].table(N, CONFIG, sparse=True), make_mesh(1, 1)
+    table, mesh = state.item_table(MODELS["student"], N, CONFIG, sparse=True), make_mesh(1, 1)
     many = catalogue()._replace(popularity=np.arange(1, N + 1) * 10**9)
     cumulative = np.asarray(place(many, table, mesh).cumulative, np.int64)
     assert (np.diff(cumulative) > 0).all() and 0 < cumulative[-1] < 2**31
@@ -171,7 +167,7 @@ def test_more_interactions_than_an_int32_counts_keep_their_shares():
 
 def test_named_rows_move_and_no_other():
     net, mesh = MODELS["teacher"], make_mesh(8, 1)
-    table = net.table(N, CONFIG, True, LOSSES["sampled"].features)
+    table = state.item_table(net, N, CONFIG, True, LOSSES["sampled"].features)
     advance = step.make_step(LOSSES["sampled"], net, CONFIG, table, seed=7, text_width=W, mesh=mesh)
     start = state.create(net, CONFIG, table, seed=7, text_width=W, mesh=mesh)._replace(step=jnp.int32(1))
     before = np.asarray(order.to_logical(start.table.packed, mesh))
@@ -189,7 +185,7 @@ def test_named_rows_move_and_no_other():
 @pytest.mark.parametrize("kind", LOSSES)
 def test_an_empty_batch_costs_nothing(kind):
     net = net_of(kind)
-    table, mesh = net.table(N, CONFIG, LOSSES[kind].sparse, LOSSES[kind].features), make_mesh(1, 1)
+    table, mesh = state.item_table(net, N, CONFIG, LOSSES[kind].sparse, LOSSES[kind].features), make_mesh(1, 1)
     start = state.create(net, CONFIG, table, seed=1, text_width=W, mesh=mesh)
     before = jax.tree.map(np.asarray, (start.params, start.table.packed))
     empty = nothing(2)

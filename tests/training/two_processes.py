@@ -7,40 +7,48 @@ import json
 import os
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import jax
 import numpy as np
 
-from rexjax.config.schema import Config, Data, Teacher, Training
+from rexjax.config import Config, Data, Training, Transformer
 from rexjax.data import splits
 from rexjax.data.histories import Histories
+from rexjax.families.base import TrainingData
 from rexjax.models import recommender
 from rexjax.pipeline.stages import inputs
 from rexjax.runtime import preemption, processes
 from rexjax.runtime.mesh import local_rows, make_mesh, place_batches
 from rexjax.training import loop, objectives, save_policy
+from rexjax.training.catalogue import Catalogue
 
 N, W, L, B, STEPS = 50, 8, 12, 16, 20
 TRAINING = Training(epochs=STEPS, batch=B, learning_rate=3e-3, warmup=5, validate_every=10, patience=9)
-CONFIG = Config("", data=Data(length=L), teacher=Teacher(width=16, layers=1, heads=2, dropout=0.3, training=TRAINING))
+TEACHER = Transformer(width=16, layers=1, heads=2, dropout=0.3, training=TRAINING)
+CONFIG = Config("", data=Data(length=L), teacher=TEACHER)
 
 
-def prepared() -> inputs.Prepared:
+def prepared() -> TrainingData:
     rng = np.random.default_rng(0)
     lengths = rng.integers(3, 20, 150)
     walks = [(rng.integers(N) + np.cumsum(rng.integers(1, 4, length))) % N for length in lengths]
     items, offsets = np.concatenate(walks).astype(np.int32), np.append(0, np.cumsum(lengths))
     log = Histories(items, np.arange(len(items), dtype=float), offsets, *splits.leave_one_out(offsets))
-    return inputs.Prepared(log, [log._asdict()], N, np.bincount(items, minlength=N))
+    text = np.random.default_rng(1).normal(size=(N, W)).astype(np.float32)
+    return TrainingData(log, [log._asdict()], N, np.bincount(items, minlength=N), L, {"text": text})
+
+
+def catalogue_of(data: TrainingData) -> Catalogue:
+    return Catalogue(data.vectors, data.popularity)
 
 
 def train(folder: Path, mesh: jax.sharding.Mesh, *, end: str) -> loop.Fitted:
     """A run that ends in its 13th step and goes on: by a "kill", three steps after its only checkpoint, or by a
     "signal" that one process alone gets."""
-    log, model = prepared(), recommender.member(CONFIG.teacher, L)
-    catalogue = inputs.catalogue(log, np.random.default_rng(1).normal(size=(N, W)))
-    batches = inputs.epochs(log, CONFIG, B, mesh)
+    data, model = prepared(), TEACHER.recommender(L)
+    catalogue, batches = catalogue_of(data), data.epochs(CONFIG.seed, B, mesh)
     stream = [batch for epoch in range(5) for batch in batches(epoch)]
     asked = []
 
@@ -54,13 +62,17 @@ def train(folder: Path, mesh: jax.sharding.Mesh, *, end: str) -> loop.Fitted:
                 os.kill(os.getpid(), signal.SIGTERM)
         return [(stream[number], None)][first:]
 
-    validate = inputs.validator(log, CONFIG, model, catalogue.text, 0)
+    judge, template = inputs.validator(data, CONFIG), recommender.scorer_of(model, None, N)
+
+    def validate(params: recommender.Params) -> dict[str, float]:
+        return judge(replace(template, state=recommender.serve(model, params, catalogue.text, N)))
+
     task = loop.Task("teacher", model, objectives.full_softmax(model), epoch, validate, catalogue)
     try:
         with preemption.watched():
-            loop.fit(task, TRAINING, seed=7, mesh=mesh, folder=folder)
+            loop.train(task, TRAINING, seed=7, mesh=mesh, folder=folder)
     except (KeyboardInterrupt, preemption.Preempted):
-        fitted = loop.fit(task, TRAINING, seed=7, mesh=mesh, folder=folder)
+        fitted = loop.train(task, TRAINING, seed=7, mesh=mesh, folder=folder)
     again = [(12, 1)] if end == "signal" else [(number, 0) for number in range(10, 13)]
     assert asked == [(number, 0) for number in range(13)] + again + [(number, 0) for number in range(13, STEPS)], asked
     return fitted

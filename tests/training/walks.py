@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from rexjax.config.schema import Student, Teacher, Training
+from rexjax.config import Pooled, Training, Transformer
 from rexjax.data import batches, splits
 from rexjax.data.histories import Histories
 from rexjax.models import recommender
@@ -13,15 +13,15 @@ N, W, L, B, K, STEPS = 50, 8, 12, 16, 5, 20
 A = 24  # width of the teacher's vectors
 CONFIG = Training(learning_rate=3e-3, warmup=5, weight_decay=0.01)
 MODELS = {
-    "teacher": recommender.teacher(Teacher(width=16, layers=2, heads=2, dropout=0.3), L),
-    "student": recommender.student(Student(width=8, kernels=3, hidden=16, dropout=0.2), L),
-    "aligned": recommender.student(Student(width=8, kernels=3, hidden=16, alignment_weight=0.5), L, A),
+    "teacher": Transformer(width=16, layers=2, heads=2, dropout=0.3).recommender(L),
+    "student": Pooled(width=8, profiles=3, hidden=16, dropout=0.2).recommender(L),
+    "aligned": Pooled(width=8, profiles=3, hidden=16).recommender(L, A),
 }
 LOSSES = {
     "teacher": objectives.full_softmax(MODELS["teacher"]),
     "sampled": objectives.sampled(MODELS["teacher"], "sampled_softmax", 16),
     "student": objectives.distilled(MODELS["student"]),
-    "aligned": objectives.distilled(MODELS["aligned"], ranking=0.2, alignment=0.5),
+    "aligned": objectives.distilled(MODELS["aligned"], alignment=0.5),
 }
 
 

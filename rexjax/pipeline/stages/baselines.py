@@ -36,6 +36,6 @@ STAGE = Stage(
     name="baselines",
     run=run,
     needs=("prepare", "encode"),
-    keys=("seed", "data.length", "data.targets", "baselines", "evaluate.select", "evaluate.exclude_seen"),
+    keys=("seed", "data.length", "data.targets", "baselines", "evaluate.selection", "evaluate.exclude_seen"),
     what="fit the simple models that stand beside the others",
 )

@@ -60,7 +60,7 @@ STAGE = Stage(
     name="compress",
     run=run,
     needs=("prepare", "distill"),
-    keys=("seed", "data.length", "data.targets", "student", "compress", "evaluate.select", "evaluate.exclude_seen"),
+    keys=("seed", "data.length", "data.targets", "student", "compress", "evaluate.selection", "evaluate.exclude_seen"),
     what="fewer dimensions, fewer bits, fine-tuned to make up for it",
     together=True,
 )

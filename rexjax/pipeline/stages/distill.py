@@ -44,7 +44,7 @@ STAGE = Stage(
     name="distill",
     run=run,
     needs=("prepare", "encode", "teacher"),
-    keys=("seed", "data.length", "data.targets", "teacher", "student", "evaluate.select", "evaluate.exclude_seen"),
+    keys=("seed", "data.length", "data.targets", "teacher", "student", "evaluate.selection", "evaluate.exclude_seen"),
     what="train the small student on the teacher's top-k, and its control without",
     together=True,
 )

@@ -9,8 +9,8 @@ from rexjax.artifacts.hashing import digest
 from rexjax.artifacts.store import Artifact, write_json
 from rexjax.config.schema import Config
 from rexjax.config.stage import Stage
-from rexjax.errors import UserError
 from rexjax.evaluation import significance, verdict
+from rexjax.evaluation.metrics import check_cutoffs
 from rexjax.evaluation.models import cost_of, quality_of
 from rexjax.evaluation.report import write_report
 from rexjax.families.base import named
@@ -27,12 +27,12 @@ def run(config: Config, folder: Path, artifacts: dict[str, Artifact]) -> dict[st
     """
     data = inputs.training_data(config, artifacts)
     ks = cutoffs(config)
-    if max(ks) > data.items or min(ks) < 1:
-        raise UserError(f"--evaluate.k {max(ks)} is larger than the catalogue of {data.items} items")
+    check_cutoffs(ks, data.items, "evaluate.k", config.evaluate.known)
     asked = {part: inputs.requests_of(data, part) for part in ("valid", "test")}
+    context = inputs.list_context(data, artifacts)
     settings, models, per_user = config.evaluate, dict[str, Any](), dict[str, np.ndarray]()
     for name, scorer in models_of(config, artifacts).items():
-        results = quality_of(name, scorer, asked, ks)
+        results = quality_of(name, scorer, asked, ks, settings.known, context)
         cost = cost_of(scorer, config.data.length, settings.latency_repeats, config.seed)
         models[name] = {"quality": {part: result.means for part, result in results.items()}, "cost": cost}
         if results["test"].spread:
@@ -58,13 +58,21 @@ def run(config: Config, folder: Path, artifacts: dict[str, Artifact]) -> dict[st
         ),
     }
     write_json(folder / "metrics.json", found)
-    write_report(folder / "report.html", card=card, models=models, curves=curves, comparisons=comparisons)
+    write_report(
+        folder / "report.html",
+        card=card,
+        models=models,
+        curves=curves,
+        comparisons=comparisons,
+        frontier_metric=settings.select,
+        shown=settings.shown,
+    )
     return found | {"content": dict.fromkeys(("metrics.json", "report.html"), digest(_timeless(found)))}
 
 
 def cutoffs(config: Config) -> tuple[int, ...]:
     """Cut-offs of the metrics, with 10 and that of ``evaluate.select``."""
-    return tuple(sorted({*config.evaluate.k, 10, int(config.evaluate.select.partition("@")[2])}))
+    return tuple(sorted({*config.evaluate.k, 10, config.evaluate.select_cutoff()}))
 
 
 def _timeless(found: dict[str, Any]) -> dict[str, Any]:
@@ -126,8 +134,8 @@ def show(metrics: dict[str, Any], config: Config) -> list[Any]:
     """Tables of quality and cost, differences, the verdict."""
     models = metrics["models"]
     return [
-        *tables.models(models, config.evaluate.exclude_seen),
-        tables.savings(models),
+        *tables.models(models, config.evaluate.exclude_seen, config.evaluate.shown),
+        tables.savings(models, config.evaluate.select),
         *tables.comparisons(metrics["comparisons"]),
         "",
         *metrics["verdict"],

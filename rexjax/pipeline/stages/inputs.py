@@ -13,12 +13,14 @@ from rexjax.config.schema import Config
 from rexjax.data import histories
 from rexjax.embedding.table import check_ids
 from rexjax.evaluation import ranking, requests
+from rexjax.evaluation.metrics import ListContext, rank_metrics
 from rexjax.evaluation.ranking import Requests
 from rexjax.families.base import Model, Run, TrainingData
 from rexjax.models.scorer import Scorer
 from rexjax.models.served import flatten, unflatten
 from rexjax.runtime.mesh import make_mesh
 from rexjax.training.checkpoint import restore_tree, save_tree
+from rexjax.training.settings import SELECT
 
 _FEW = 20_000_000
 """Events of a log that is read once, and kept in memory as records too."""
@@ -71,17 +73,28 @@ def requests_of(data: TrainingData, part: str, most: int = 0, seed: int = 0) -> 
     )[0]
 
 
+def list_context(data: TrainingData, artifacts: dict[str, Artifact]) -> ListContext:
+    """What metrics from recommended lists know of the catalogue."""
+    category = titles(artifacts["prepare"]).get("category")
+    return ListContext(
+        items=data.items,
+        popularity=data.popularity,
+        vectors=data.vectors if data.vectors.shape[1] else None,
+        categories=None if category is None else np.asarray(category, str),
+    )
+
+
 def validator(data: TrainingData, config: Config) -> Callable[..., dict[str, float]]:
     """``validate(scorer, users)``: metrics of full ranking on validation, of so many users at most."""
     asked: dict[int, Requests] = {}
+    measures, cutoff = rank_metrics(config.evaluate.known), config.evaluate.select_cutoff(data.items)
 
     def validate(scorer: Scorer, users: int = 4096) -> dict[str, float]:
         if users not in asked:
             asked[users] = requests_of(data, "valid", users, config.seed)
-        select = config.evaluate.select
-        ks = tuple({10, int(select.partition("@")[2])})
-        means = ranking.evaluate(scorer, asked[users], ks=ks, description="validating").means
-        return {name: means[name] for name in dict.fromkeys((select, "ndcg@10", "hit_rate@10", "mrr@10"))}
+        ks = tuple({10, cutoff})
+        means = ranking.evaluate(scorer, asked[users], ks=ks, measures=measures, description="validating").means
+        return {name: means[name] for name in dict.fromkeys((config.evaluate.select, SELECT, "hit_rate@10", "mrr@10"))}
 
     return validate
 

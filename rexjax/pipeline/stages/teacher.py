@@ -47,7 +47,7 @@ STAGE = Stage(
     name="teacher",
     run=run,
     needs=("prepare", "encode"),
-    keys=("seed", "data.length", "data.targets", "teacher", "evaluate.select", "evaluate.exclude_seen"),
+    keys=("seed", "data.length", "data.targets", "teacher", "evaluate.selection", "evaluate.exclude_seen"),
     what="fit the teacher: a transformer, a blend, any model",
     together=True,
 )

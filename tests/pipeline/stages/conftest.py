@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from rexjax.artifacts.store import Artifact
-from rexjax.config.schema import Compress, Config, Data, Encode, Evaluate, Mesh, Shop, Student, Teacher, Training
+from rexjax.config import Compress, Config, Data, Encode, Evaluate, Mesh, Pooled, Shop, Student, Training, Transformer
 from rexjax.pipeline import runner
 
 FEW = Training(epochs=2, batch=8, warmup=2, validate_users=20)
@@ -18,7 +18,7 @@ class Finished(NamedTuple):
 
 
 def finish(workdir: Path) -> Finished:
-    """All seven stages on a shop of forty items, with random text vectors."""
+    """All stages on a shop of forty items, with random text vectors."""
     vectors = workdir / "vectors.npy"
     workdir.mkdir(parents=True, exist_ok=True)
     np.save(vectors, np.random.default_rng(0).standard_normal((40, 12)).astype(np.float32))
@@ -28,9 +28,9 @@ def finish(workdir: Path) -> Finished:
             source=Shop(users=80, items=40, interactions=1200, days=30), strict=False, min_item_events=1, length=8
         ),
         encode=Encode(vectors=str(vectors), width=6),
-        teacher=Teacher(width=16, layers=1, training=FEW),
-        student=Student(width=8, kernels=2, hidden=8, list_length=5, training=FEW),
-        compress=Compress(points=("int8", "int4", "half", "w2_int4", "int8_sparse50"), training=FEW),
+        teacher=Transformer(width=16, layers=1, training=FEW),
+        student=Student(Pooled(width=8, profiles=2, hidden=8, training=FEW), top_k=5),
+        compress=Compress(variants=("int8", "int4", "half", "w2_int4", "int8_sparse50"), training=FEW),
         mesh=Mesh(data=1),
         evaluate=Evaluate(k=(1, 5), resamples=50, latency_repeats=3),
     )

@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 
 from rexjax.compression.variants import parse
-from rexjax.config.schema import Config, Student
+from rexjax.config import Config, Pooled, Student, Transformer
 from rexjax.errors import UserError
 from rexjax.pipeline import budget
 from rexjax.pipeline.budget import Budget, Tried
@@ -49,19 +49,19 @@ def cost(point):
     ],
 )
 def test_each_number_of_bits_is_tried_as_wide_as_the_budget_allows(bound, names):
-    config = Config(workdir="", student=Student(width=48))
+    config = Config(workdir="", student=Student(Pooled(width=48)))
     found = budget.candidates(config, bound, cost)
     assert {point.name for point in found} == names
 
 
 def test_for_a_bound_on_quality_the_smallest_come_first():
-    found = budget.candidates(Config(workdir="", student=Student(width=48)), Budget("quality", 0.9), cost)
+    found = budget.candidates(Config(workdir="", student=Student(Pooled(width=48))), Budget("quality", 0.9), cost)
     sizes = [point.item_bytes for point in found]
     assert sizes == sorted(sizes) and found[-1] == parse("w48", 48)
 
 
 def test_a_transformer_keeps_its_width():
-    config = Config(workdir="", student=Student(width=48, encoder="hstu"))
+    config = Config(workdir="", student=Student(Transformer(width=48, block="hstu")))
     assert {p.name for p in budget.candidates(config, Budget("bytes_per_item", 60), cost)} == {"int8", "int4"}
 
 
@@ -95,6 +95,6 @@ def test_the_chosen_point_becomes_the_index(finished, tmp_path):
 
     shutil.copytree(finished.config.workdir, tmp_path / "run")
     config = budget.keep(replace(finished.config, workdir=str(tmp_path / "run")), "w4_int8", lambda line: None)
-    assert config.compress.served == "w4_int8"
+    assert config.compress.serve == "w4_int8"
     about = json.loads((tmp_path / "run" / "index" / "index.json").read_text())
-    assert about["student"]["width"] == 4
+    assert about["model"]["width"] == 4

@@ -9,7 +9,7 @@ import safetensors.numpy
 
 from rexjax.artifacts.store import Artifact
 from rexjax.cli.main import main
-from rexjax.config.schema import Config, Data, Encode
+from rexjax.config import Config, Data, Encode
 from rexjax.encoders import tfidf
 from rexjax.errors import UserError
 from rexjax.pipeline.stages import encode
@@ -58,7 +58,7 @@ def test_more_vectors_stand_beside_the_text_under_their_name(tmp_path, reduction
     image[LINES[1]] = 0  # this item has none
     np.save(tmp_path / "image.npy", image)
     more = (f"image={tmp_path / 'image.npy'}",)
-    metrics, found = run(tmp_path, VECTORS, width=width, reduction=reduction, more=more)
+    metrics, found = run(tmp_path, VECTORS, width=width, reduction=reduction, extra_vectors=more)
     assert list(metrics["parts"]) == ["text", "image"]
     assert metrics["parts"]["image"]["width"] == wide and metrics["parts"]["image"]["items_without"] == 1
     assert found.shape == (4, width + wide)
@@ -71,7 +71,7 @@ def test_more_vectors_stand_beside_the_text_under_their_name(tmp_path, reduction
 @pytest.mark.parametrize("more", ["image", "=image.npy", "image=", "text=image.npy", "a=absent.npy"])
 def test_more_vectors_that_have_no_name_or_file_are_refused(tmp_path, more):
     with pytest.raises(UserError, match="NAME=FILE.npy|cannot be read"):
-        run(tmp_path, VECTORS, width=2, more=(more,))
+        run(tmp_path, VECTORS, width=2, extra_vectors=(more,))
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_a_model_that_is_not_whole_is_refused_by_the_command(tmp_path, capsys, s
     safetensors.numpy.save_file(tensors, tmp_path / "model" / "model.safetensors")
     config = tmp_path / "tiny.py"
     config.write_text(
-        "from rexjax.config.schema import *\ndef get_config():\n"
+        "from rexjax.config import *\ndef get_config():\n"
         "    data = Data(source=Shop(users=60, items=40, interactions=600, days=30), min_item_events=1, strict=False)\n"
         f"    return Config(workdir={str(tmp_path / 'workdir')!r}, data=data)\n"
     )
@@ -120,17 +120,17 @@ def test_a_model_that_is_not_whole_is_refused_by_the_command(tmp_path, capsys, s
     assert (tmp_path / "workdir" / "prepare" / "manifest.json").exists()
 
 
-def test_words_stand_between_the_text_and_more(tmp_path):
+def test_tfidf_stands_between_the_text_and_extra_vectors(tmp_path):
     image = np.random.default_rng(1).normal(size=(5, 3)).astype(np.float32)
     np.save(tmp_path / "image.npy", image)
     titles = ["red lip stick", "red polish", "lip polish stick", "red stick"]
     more = (f"image={tmp_path / 'image.npy'}",)
-    metrics, found = run(tmp_path, VECTORS, width=2, words=2, more=more, titles=titles)
-    assert list(metrics["parts"]) == ["text", "words", "image"] and found.shape == (4, 6)
-    assert metrics["parts"]["words"]["width"] == 2 and metrics["parts"]["words"]["provenance"]["words"] == 4
+    metrics, found = run(tmp_path, VECTORS, width=2, tfidf_width=2, extra_vectors=more, titles=titles)
+    assert list(metrics["parts"]) == ["text", "tfidf", "image"] and found.shape == (4, 6)
+    assert metrics["parts"]["tfidf"]["width"] == 2 and metrics["parts"]["tfidf"]["provenance"]["words"] == 4
     np.testing.assert_array_equal(found[:, 2:4], tfidf.encode_words(titles, 2)[0])
 
 
-def test_words_without_text_are_refused(tmp_path):
-    with pytest.raises(UserError, match="--encode.words needs the items' text"):
-        run(tmp_path, VECTORS, width=2, words=2, columns=())
+def test_tfidf_without_text_are_refused(tmp_path):
+    with pytest.raises(UserError, match="--encode.tfidf-width needs the items' text"):
+        run(tmp_path, VECTORS, width=2, tfidf_width=2, columns=())

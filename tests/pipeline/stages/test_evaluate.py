@@ -5,10 +5,12 @@ import jax
 import numpy as np
 import pytest
 
+from rexjax.embedding.quantized import dequantize
 from rexjax.errors import UserError
 from rexjax.evaluation import requests
+from rexjax.models.scorer import Query
 from rexjax.pipeline.stages import evaluate, inputs
-from rexjax.retrieval import scorer
+from rexjax.retrieval.answer import answer
 
 MODELS = {"popularity", "text_cosine", "teacher", "student", "student_control", "student_int8"}
 COST = {
@@ -42,13 +44,13 @@ def test_every_model_has_quality_and_cost(result):
 
 def test_popularity_is_what_it_says(finished, result):
     """The slow twin: sort by training counts, drop what the user has, look for the last item (ties: the mean)."""
-    log = inputs.prepared(finished.artifacts["prepare"])
-    asked, _ = requests.build(log.histories, "test", items=log.items, length=8)
+    data = inputs.training_data(finished.config, {"prepare": finished.artifacts["prepare"]})
+    asked, _ = requests.build(data.log, "test", items=data.items, length=8)
     hits = []
     for user in range(len(asked.histories)):
         seen = asked.seen_items[asked.seen_offsets[user] : asked.seen_offsets[user + 1]]
-        counts = np.delete(log.popularity.astype(float), seen)
-        target = log.popularity[asked.target_items[user]]
+        counts = np.delete(data.popularity.astype(float), seen)
+        target = data.popularity[asked.target_items[user]]
         above, level = (counts > target).sum(), (counts == target).sum()
         hits.append(np.clip((5 - above) / level, 0, 1))
     assert result["models"]["popularity"]["quality"]["test"]["hit_rate@5"] == pytest.approx(np.mean(hits), abs=1e-9)
@@ -69,12 +71,11 @@ def test_flops_of_the_scores_are_counted(finished, result):
 
 
 def test_int8_ranks_as_its_dequantised_self(finished):
-    model = evaluate.models_of(finished.config, finished.artifacts, inputs.prepared(finished.artifacts["prepare"]))
-    int8 = model["student_int8"]
+    int8 = evaluate.models_of(finished.config, finished.artifacts)["student_int8"]
     histories = np.array([[-1, -1, -1, -1, -1, 3, 1, 2]], np.int32)
-    scores, ids = jax.jit(scorer.answer(int8, 5))(int8.served, histories, histories)
-    items = np.asarray(evaluate.dequantize(int8.served.items))
-    by_hand = np.asarray(int8.encode(int8.served, histories))[0] @ items.T
+    scores, ids = jax.jit(answer(int8, 5))(int8.state, histories, histories)
+    items = np.asarray(dequantize(int8.state.items))
+    by_hand = np.asarray(int8.encode(int8.state, Query(histories)))[0] @ items.T
     by_hand[[1, 2, 3]] = -np.inf
     assert ids[0].tolist() == np.argsort(-by_hand)[:5].tolist()
     assert scores[0] == pytest.approx(np.sort(by_hand)[::-1][:5], abs=1e-6)

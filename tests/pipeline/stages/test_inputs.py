@@ -1,13 +1,16 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from rexjax.artifacts.store import Artifact
-from rexjax.config.schema import Training
+from rexjax.config import Config, Data, Evaluate, Popularity
 from rexjax.data import histories
 from rexjax.data.histories import Histories
 from rexjax.pipeline.stages import inputs
 
 N = 6
+CONFIG = Config("", data=Data(length=4))
 
 
 def record(users, first_event: int) -> Histories:
@@ -31,37 +34,38 @@ def artifact(tmp_path_factory) -> Artifact:
     return Artifact(folder, {"metrics": {"items": N}})
 
 
-def test_items_that_training_never_meets_are_not_scored_if_they_have_a_text(artifact):
-    log, vectors = inputs.prepared(artifact), np.ones((N, 2), np.float32)
-    vectors[4] = 0
-    np.testing.assert_array_equal(inputs.catalogue(log, vectors).scored, [1, 1, 0, 1, 1, 0])
-    assert inputs.catalogue(log, vectors[:, :0]).scored is None
-    met = log._replace(popularity=log.popularity + 1)
-    assert inputs.catalogue(met, vectors).scored is None
+def data_of(artifact, **content):
+    return inputs.training_data(CONFIG, {"prepare": artifact} | content)
 
 
 def test_popularity_counts_training_events_alone(artifact):
-    log = inputs.prepared(artifact)
-    np.testing.assert_array_equal(log.popularity, [3, 3, 0, 2, 0, 0])  # 2, 4 and 5 are only held out
-    assert log.items == N and log.popularity.dtype == np.int64
-    assert log.histories.users == 6 and len(log.source) == 2
+    data = data_of(artifact)
+    np.testing.assert_array_equal(data.popularity, [3, 3, 0, 2, 0, 0])  # 2, 4 and 5 are only held out
+    assert data.items == N and data.popularity.dtype == np.int64
+    assert data.log.users == 6 and len(data.records) == 2
 
 
-def test_catalogue_is_text_and_popularity(artifact):
-    vectors = np.random.default_rng(0).normal(size=(N, 3))
-    found = inputs.catalogue(inputs.prepared(artifact), vectors)
-    assert found.text.dtype == np.float32
-    np.testing.assert_allclose(found.text, vectors, rtol=1e-6)
-    np.testing.assert_array_equal(found.popularity, [3, 3, 0, 2, 0, 0])
-    assert found.prior.size == 0
+def test_training_events_are_those_before_validation_with_their_users(artifact):
+    data = data_of(artifact)
+    users, places = data.events()
+    np.testing.assert_array_equal(users, [0, 0, 0, 2, 2, 3, 5, 5])
+    np.testing.assert_array_equal(data.log.items[places], [0, 1, 1, 0, 0, 3, 1, 3])
 
 
-def test_a_prior_is_so_many_times_the_log_of_one_more_than_the_popularity(artifact):
-    found = inputs.catalogue(inputs.prepared(artifact), np.zeros((N, 0)), 0.5)
-    np.testing.assert_allclose(found.prior, 0.5 * np.log([[4], [4], [1], [3], [1], [1]]), rtol=1e-6)
+def test_content_is_the_parts_that_stage_encode_wrote_side_by_side(artifact, tmp_path):
+    vectors = np.random.default_rng(0).normal(size=(N, 5)).astype(np.float32)
+    np.save(tmp_path / "vectors.npy", vectors)
+    parts = {"text": {"width": 3}, "image": {"width": 2}}
+    data = data_of(artifact, encode=Artifact(tmp_path, {"metrics": {"parts": parts}}))
+    assert list(data.content) == ["text", "image"] and data_of(artifact).vectors.shape == (N, 0)
+    np.testing.assert_array_equal(data.content["image"], vectors[:, 3:])
+    np.testing.assert_array_equal(data.vectors, vectors)
 
 
-@pytest.mark.parametrize("asked, expected", [(0, 0), (70, 70), (-1, 4 * 3)])
-def test_a_decay_over_all_epochs_counts_their_steps(asked, expected):
-    settings = Training(epochs=4, decay_steps=asked)
-    assert inputs.with_decay(settings, lambda number: iter(range(3))).decay_steps == expected
+@pytest.mark.parametrize("select, also", [("ndcg@10", ()), ("recall@3", ("recall@3",))])
+def test_validation_reports_the_metric_that_selects_first(artifact, select, also):
+    data = data_of(artifact)
+    validate = inputs.validator(data, replace(CONFIG, evaluate=Evaluate(select=select)))
+    found = validate(Popularity().scorer({"scores": np.asarray(data.popularity, np.float32)[:, None]}))
+    assert tuple(found) == (*also, "ndcg@10", "hit_rate@10", "mrr@10")
+    assert all(0 <= value <= 1 for value in found.values())

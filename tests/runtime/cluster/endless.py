@@ -21,25 +21,22 @@ from rexjax.runtime import processes
 
 def train(folder: Path) -> None:
     """Says which epoch it begins."""
-    from rexjax.models import recommender
-    from rexjax.pipeline.stages import inputs
     from rexjax.runtime.mesh import make_mesh
     from rexjax.training import loop, objectives
-    from tests.training.two_processes import CONFIG, TRAINING, B, L, N, W, prepared
+    from tests.training.two_processes import TEACHER, TRAINING, B, L, catalogue_of, prepared
 
-    log, model, mesh = prepared(), recommender.member(CONFIG.teacher, L), make_mesh()
-    catalogue = inputs.catalogue(log, np.random.default_rng(1).normal(size=(N, W)))
-    batches = inputs.epochs(log, CONFIG, B, mesh)
+    data, model, mesh = prepared(), TEACHER.recommender(L), make_mesh()
+    batches = data.epochs(0, B, mesh)
 
     def epoch(number: int, first: int):
         print("epoch", number, flush=True)
         return ((batch, None) for batch in batches(number, first))
 
     task = loop.Task(
-        "teacher", model, objectives.full_softmax(model), epoch, lambda params: {"ndcg@10": 0.0}, catalogue
+        "teacher", model, objectives.full_softmax(model), epoch, lambda params: {"ndcg@10": 0.0}, catalogue_of(data)
     )
     settings = dataclasses.replace(TRAINING, epochs=10**9, patience=10**9, validate_every=10**6)
-    loop.fit(task, settings, seed=7, mesh=mesh, folder=folder)
+    loop.train(task, settings, seed=7, mesh=mesh, folder=folder)
 
 
 def add() -> None:

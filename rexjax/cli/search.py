@@ -1,0 +1,69 @@
+"""``rexjax sweep``, and ``rexjax compress --budget``."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from rich.table import Table
+
+from rexjax.cli import terminal
+from rexjax.cli.places import ConfigFile
+
+if TYPE_CHECKING:
+    from rexjax.config.schema import Config
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Searches hyper-parameters on validation alone. The same command goes on where it was."""
+
+    config: ConfigFile
+    """A Python file with get_config(), such as configs/quickstart.py."""
+    trials: int = 20
+    """How many models are trained, at most."""
+    of: Literal["teacher", "student", "control"] = "teacher"
+    """What is searched for: a teacher, from small ones up; how a student is taught; or its control."""
+    update: bool = False
+    """Brings a workdir of another config up to date."""
+
+
+def sweep(request: Sweep, config: "Config") -> None:
+    """``rexjax sweep``."""
+    from rexjax.pipeline import sweep as sweeps
+    from rexjax.runtime.compile_cache import keep_compiled_programs
+
+    keep_compiled_programs()
+    trials = sweeps.run(config, request.trials, terminal.say, request.of, update=request.update)
+    table = Table(title=f"{request.of.capitalize()}s, by validation NDCG@10")
+    for name in ("trial", "change", "NDCG@10", "seconds", "kept"):
+        table.add_column(name, justify="left" if name == "change" else "right")
+    for number, trial in enumerate(trials, 1):
+        table.add_row(str(number), trial.change, f"{trial.ndcg:.4f}", f"{trial.seconds:.0f}", "*" if trial.kept else "")
+    terminal.out.print(table)
+    folder = f"{config.workdir}/sweep/{request.of}"
+    terminal.out.print(f"best {request.of}: {folder}/best.json    picture: {folder}/sweep.png")
+
+
+def search_budget(wanted: str, config: "Config") -> None:
+    """``rexjax compress --budget``.
+
+    Args:
+        wanted: the budget as it was typed.
+        config: what to start from.
+    """
+    from rexjax.pipeline import budget as budgets
+    from rexjax.runtime.compile_cache import keep_compiled_programs
+
+    budget = budgets.read(wanted)
+    keep_compiled_programs()
+    chosen, tried = budgets.run(config, budget, terminal.say)
+    table = Table(title=f"Students for {wanted}, on validation")
+    for name in ("variant", "NDCG@10", "of the teacher's", "bytes/item", "FLOPs", "p50 ms", "chosen"):
+        table.add_column(name, justify="left" if name == "variant" else "right")
+    for student in tried:
+        cost = f"{student.bytes_per_item:g}", f"{student.flops:,.0f}", f"{student.p50_ms:.2f}"
+        quality = f"{student.ndcg:.4f}", f"{student.quality:.1%}"
+        table.add_row(student.name, *quality, *cost, "*" if student == chosen else "")
+    terminal.out.print(table)
+    kept = budgets.keep(config, chosen.name, terminal.say)
+    names = " ".join(kept.compress.variants)
+    terminal.out.print(f"the index holds it; to keep it so: --compress.variants {names} --compress.serve {chosen.name}")
