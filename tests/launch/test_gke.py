@@ -133,7 +133,7 @@ def test_the_library_reads_the_variables():
 def test_the_command_is_one_that_rexjax_knows():
     _, jobset = made("--", "--teacher.training.epochs", "4")
     command = pod_of(jobset)["containers"][0]["command"]
-    config = main.parse_config(command[4], ["configs/quickstart.py", *command[6:]])
+    _, _, config = main.parse([command[4], "configs/quickstart.py", *command[6:]])
     assert (config.workdir, config.teacher.training.epochs) == ("/bucket/runs/rexjax", 4)
 
 

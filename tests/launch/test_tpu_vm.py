@@ -71,7 +71,7 @@ def test_rexjax_knows_the_plan_and_the_run(monkeypatch, tmp_path):
     started = next(line for line in printed.splitlines() if "on_worker.sh start" in line)
     command = shlex.split(next(word for word in shlex.split(started) if word.startswith("--command=")))
     assert command[1:3] == ["on_worker.sh", "start"]
-    config = main.parse_config("run", ["configs/quickstart.py", *command[4:]])
+    _, _, config = main.parse(["run", "configs/quickstart.py", *command[4:]])
     assert (config.workdir, config.teacher.training.epochs) == ("bucket/runs/rexjax", 4)
 
 
