@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import tyro
 import yaml
 
-from rexjax.config import Config, load
+from rexjax.cli.arguments import override
+from rexjax.config import load
 from rexjax.config.values import check
 from rexjax.errors import UserError
 from rexjax.planning import topology
@@ -205,7 +205,7 @@ def parse(arguments: Sequence[str]) -> Request:
     flags = parser.parse_args(own)
     if not re.fullmatch(r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?", flags.name):
         raise UserError(f"--name {flags.name} must be at most 40 small letters, digits and -, a letter first")
-    check(tyro.cli(Config, args=overrides, prog="rexjax run CONFIG", default=load(flags.config)))
+    check(override(load(flags.config), overrides))
     bucket, where = flags.bucket.removeprefix("gs://"), topology.parse(flags.topology, flags.slices)
     kept = flags.account, flags.spot, flags.restarts, tuple(overrides)
     return Request(flags.name, flags.config, where, flags.image, bucket, *kept)

@@ -1,88 +1,18 @@
-import hashlib
 import json
 import os
 import re
-import shutil
 
-import numpy as np
 import pytest
-from rich.console import Console
 
-from rexjax.cli import main as cli
 from rexjax.pipeline import runner
+from tests.cli.runs import main, refused, state
 
 STAGES = tuple(runner.BY_NAME)
-CONFIG = """
-from rexjax.config.schema import *
-
-def get_config():
-    training = Training(epochs=1, batch=4, warmup=2, validate_users=64)
-    shop = Shop(users=60, items=40, interactions=600, days=30)
-    return Config(
-        workdir={workdir!r},
-        data=Data(source=shop, min_user_events=1, min_item_events=1, length=8, strict=False),
-        encode=Encode(vectors={vectors!r}, width=8),
-        teacher=Teacher(width=8, layers=1, training=training),
-        student=Student(width=8, kernels=2, hidden=8, list_length=5, training=training),
-        evaluate=Evaluate(resamples=50, latency_repeats=5),
-        mesh=Mesh(data=1),
-    )
-"""
-
-
-def main(*arguments):
-    """Runs the command line in this process; returns the exit code."""
-    try:
-        cli.main([str(argument) for argument in arguments])
-    except SystemExit as stop:
-        return stop.code
-    return 0
-
-
-@pytest.fixture(autouse=True)
-def wide(monkeypatch):
-    monkeypatch.setattr(cli, "out", Console(width=300))
-    monkeypatch.setattr(cli, "err", Console(width=300, stderr=True))
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    """Config and workdir of one whole run; tests must leave them as they are."""
-    folder = tmp_path_factory.mktemp("cli")
-    os.environ.setdefault("XDG_CACHE_HOME", str(folder / "cache"))
-    np.save(folder / "vectors.npy", np.random.default_rng(0).normal(size=(40, 16)).astype(np.float32))
-    config, workdir = folder / "tiny.py", folder / "workdir"
-    config.write_text(CONFIG.format(workdir=str(workdir), vectors=str(folder / "vectors.npy")))
-    assert main("run", config) == 0
-    return config, workdir
-
-
-@pytest.fixture
-def copy(finished, tmp_path):
-    """The same, to be damaged."""
-    shutil.copytree(finished[1], tmp_path / "copy")
-    return finished[0], tmp_path / "copy"
-
-
-def state(folder):
-    """Every file below a folder with its hash."""
-    return {str(p): hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(folder.rglob("*")) if p.is_file()}
-
-
-def refused(capsys, *arguments):
-    """Asserts one sentence on standard error and exit code 2; returns it."""
-    capsys.readouterr()
-    assert main(*arguments) == 2
-    err = capsys.readouterr().err
-    assert "Traceback" not in err
-    assert err.startswith("rexjax: ") and err.count("\n") == 1, err
-    return err
-
 
 # --- A whole run ------------------------------------------------------------------------------------------------------
 
 
-def test_a_run_leaves_seven_artifacts_the_figures_and_a_report(finished):
+def test_a_run_leaves_eight_artifacts_the_figures_and_a_report(finished):
     _, workdir = finished
     assert all((workdir / stage / "manifest.json").exists() for stage in STAGES)
     found = json.loads((workdir / "metrics.json").read_text())
@@ -128,72 +58,7 @@ def test_one_stage_can_be_asked_for(finished, capsys, stage):
     assert f"{stage}: unchanged, skipped" in capsys.readouterr().out
 
 
-# --- recommend ----------------------------------------------------------------------------------------------------
-
-
-def rows(text):
-    """(rank, item, title, score) of the printed table."""
-    cells = [[cell.strip() for cell in line.split("│")[1:-1]] for line in text.splitlines() if line.startswith("│")]
-    return [(int(rank), item, title, score) for rank, item, title, score in cells]
-
-
-def test_recommend_prints_titles_and_scores(finished, capsys):
-    import pyarrow.parquet as pq
-
-    _, workdir = finished
-    items = pq.read_table(workdir / "index" / "items.parquet").to_pydict()
-    titles = dict(zip(items["item_id"], items["title"], strict=True))
-    bought = list(titles)[:3]
-    capsys.readouterr()
-    # by id, and by title in capitals
-    for history in (",".join(bought), ";".join(titles[item].upper() for item in bought)):
-        assert main("recommend", workdir, "--history", history, "--k", 5) == 0
-        found = rows(capsys.readouterr().out)
-        assert [rank for rank, *_ in found] == [1, 2, 3, 4, 5]
-        assert all(titles[item] == title for _, item, title, _ in found)
-        assert not {item for _, item, *_ in found} & set(bought)
-        scores = [float(score) for *_, score in found]
-        assert scores == sorted(scores, reverse=True)
-
-
-def test_an_empty_history_falls_back_to_popularity(finished, capsys):
-    import pyarrow.parquet as pq
-
-    _, workdir = finished
-    popularity = np.load(workdir / "index" / "popularity.npy")
-    ids = pq.read_table(workdir / "index" / "items.parquet")["item_id"].to_pylist()
-    capsys.readouterr()
-    assert main("recommend", workdir, "--k", 4) == 0
-    out = capsys.readouterr().out
-    assert "Most popular" in out
-    counts = [popularity[ids.index(item)] for _, item, *_ in rows(out)]
-    assert counts == sorted(popularity, reverse=True)[:4]
-
-
-def test_an_unknown_item_among_known_ones_is_left_out_and_named(finished, capsys):
-    assert main("recommend", finished[1], "--history", "sku-00001, sku-99999", "--k", 3) == 0
-    said = capsys.readouterr()
-    assert "not in the catalogue, left out: sku-99999" in said.err
-    assert len(rows(said.out)) == 3
-
-
-@pytest.mark.parametrize(
-    ("options", "words"),
-    [
-        (("--history", "sku-99999, nothing"), "no item of --history is in the catalogue .*'sku-99999', 'nothing'"),
-        (("--k", "41"), "--k 41: this catalogue has 40 items.* 1 … 40"),
-        (("--history", "sku-00001", "--k", "40"), "--k 40: this catalogue has 39 items"),
-        (("--k", "0"), "--k 0: .* 1 … 40"),
-    ],
-)
-def test_a_request_that_cannot_be_answered_is_refused(finished, capsys, options, words):
-    before = state(finished[1])
-    assert re.search(words, refused(capsys, "recommend", finished[1], *options))
-    assert state(finished[1]) == before
-
-
-def test_recommend_from_a_workdir_without_an_index_is_refused(tmp_path, capsys):
-    assert "stage 'index' has not finished" in refused(capsys, "recommend", tmp_path)
+# --- items -----------------------------------------------------------------------------------------------------------
 
 
 def test_items_are_taken_out_and_a_run_leaves_it_so(copy, tmp_path, capsys):
@@ -222,9 +87,9 @@ def test_items_that_cannot_be_put_in_are_refused(copy, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (("--student.width", "16"), r"belongs to another config \(student.width: 8 -> 16\).*--update"),
+        (("--student.model.width", "16"), r"belongs to another config \(student.model.width: 8 -> 16\).*--update"),
         (("--evaluate.k", "1", "41", "--update"), "--evaluate.k 41 is larger than the catalogue of 40 items"),
-        (("--student.list-length", "41", "--update"), "list-length 41 is l.*er than the catalogue of 40 items"),
+        (("--student.top-k", "41", "--update"), "top-k 41 is l.*er than the catalogue of 40 items"),
         (("--encode.vectors", "nowhere.npy", "--update"), "no file nowhere.npy"),
     ],
 )
@@ -242,17 +107,6 @@ def test_a_wrong_flag_on_a_finished_workdir_is_refused(copy, capsys, flags, word
 
 
 @pytest.mark.parametrize(
-    "flags",
-    [("--no-such-key", "1"), ("--student.widht", "16"), ("--student.width", "wide"), ("--data.split", "random")],
-)
-def test_flags_that_tyro_refuses_exit_with_2(finished, capsys, flags):
-    before = state(finished[1])
-    assert main("run", finished[0], *flags) == 2
-    assert flags[0].strip("-") in capsys.readouterr().err
-    assert state(finished[1]) == before
-
-
-@pytest.mark.parametrize(
     ("content", "words"),
     [
         ("Config(workdir='w', sead=1)", "sead"),
@@ -263,7 +117,7 @@ def test_flags_that_tyro_refuses_exit_with_2(finished, capsys, flags):
 def test_config_files_that_are_wrong_are_refused(tmp_path, capsys, content, words):
     path = tmp_path / "wrong.py"
     if content:
-        path.write_text(f"from rexjax.config.schema import *\ndef get_config(): return {content}")
+        path.write_text(f"from rexjax.config import *\ndef get_config(): return {content}")
     assert words in refused(capsys, "run", path)
 
 
@@ -296,7 +150,7 @@ def shop_files(folder, log=GOOD, items=TITLES, heads=HEADS):
 def prepare(folder, *flags, source="Files()"):
     config = folder / "files.py"
     data = f"Data(source={source}, min_user_events=1, min_item_events=1)"
-    head = "from rexjax.config.schema import *\ndef get_config():\n    return "
+    head = "from rexjax.config import *\ndef get_config():\n    return "
     config.write_text(f"{head}Config({str(folder / 'workdir')!r}, data={data})\n")
     return ("prepare", config, "--data.path", folder / "files", *flags)
 

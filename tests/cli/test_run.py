@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rexjax.cli import main as cli
+from rexjax.pipeline import runner
 from rexjax.runtime import processes
-from tests.cli.test_main import CONFIG, main
+from tests.cli.runs import CONFIG, main
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,7 @@ def test_an_error_nobody_foresaw_ends_a_process_among_several_without_a_wait(con
     def fail(*arguments, **keywords):
         raise ZeroDivisionError("by nothing")
 
-    monkeypatch.setattr(cli.runner, "run", fail)
+    monkeypatch.setattr(runner, "run", fail)
     with pytest.raises(ZeroDivisionError):
         main("prepare", config)
     monkeypatch.setattr(processes, "count", lambda: 2)

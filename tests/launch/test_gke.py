@@ -7,10 +7,9 @@ from pathlib import Path
 
 import kubernetes_validate
 import pytest
-import tyro
 import yaml
 
-from rexjax.config import Config, load
+from rexjax.cli import main
 from rexjax.planning import topology
 from tests.launch import schemas
 
@@ -134,8 +133,7 @@ def test_the_library_reads_the_variables():
 def test_the_command_is_one_that_rexjax_knows():
     _, jobset = made("--", "--teacher.training.epochs", "4")
     command = pod_of(jobset)["containers"][0]["command"]
-    assert command[4] == "run"
-    config = tyro.cli(Config, args=command[6:], default=load("configs/quickstart.py"))
+    _, _, config = main.parse([command[4], "configs/quickstart.py", *command[6:]])
     assert (config.workdir, config.teacher.training.epochs) == ("/bucket/runs/rexjax", 4)
 
 

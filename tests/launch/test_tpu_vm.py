@@ -6,10 +6,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-import tyro
 
 from rexjax.cli import main
-from rexjax.config import Config, load
 from rexjax.planning import plan, topology
 
 REPOSITORY = Path(__file__).parent.parent.parent
@@ -73,7 +71,7 @@ def test_rexjax_knows_the_plan_and_the_run(monkeypatch, tmp_path):
     started = next(line for line in printed.splitlines() if "on_worker.sh start" in line)
     command = shlex.split(next(word for word in shlex.split(started) if word.startswith("--command=")))
     assert command[1:3] == ["on_worker.sh", "start"]
-    config = tyro.cli(Config, args=command[4:], default=load("configs/quickstart.py"))
+    _, _, config = main.parse(["run", "configs/quickstart.py", *command[4:]])
     assert (config.workdir, config.teacher.training.epochs) == ("bucket/runs/rexjax", 4)
 
 

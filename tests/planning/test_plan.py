@@ -7,6 +7,7 @@ import pytest
 from rich.console import Console
 
 from rexjax.cli import main as cli
+from rexjax.cli import terminal
 from rexjax.config.schema import Data, Files
 from rexjax.errors import UserError
 from rexjax.planning import plan
@@ -30,8 +31,8 @@ def get_config():
 
 @pytest.fixture
 def config(tmp_path, monkeypatch):
-    monkeypatch.setattr(cli, "out", Console(width=200))
-    monkeypatch.setattr(cli, "err", Console(width=200, stderr=True))
+    monkeypatch.setattr(terminal, "out", Console(width=200))
+    monkeypatch.setattr(terminal, "err", Console(width=200, stderr=True))
     path = tmp_path / "tiny.py"
     path.write_text(CONFIG)
     return path
