@@ -12,10 +12,10 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax._src import distributed  # its client is how processes talk before they compute, and there is no other name
 from jax.experimental import multihost_utils
 
 from rexjax.errors import UserError
+from rexjax.runtime import _jax_internals
 from rexjax.runtime.cluster import agreement, environment, watch
 from rexjax.runtime.cluster.join import RESTART, Joined, end, join
 
@@ -47,7 +47,7 @@ def together(alike: dict[str, Any]) -> Iterator[None]:
     if not joined:
         yield
         return
-    board = distributed.global_state.client
+    board = _jax_internals.key_value_client()
     others = watch.Watch(board, joined, seconds)
     others.begin()
     try:

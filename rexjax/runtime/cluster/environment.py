@@ -13,10 +13,8 @@ import os
 import warnings
 from typing import NamedTuple
 
-from jax._src import cloud_tpu_init
-from jax._src.clusters import ClusterEnv  # jax.distributed.initialize alone uses it, and does not tell what it found
-
 from rexjax.errors import UserError
+from rexjax.runtime import _jax_internals
 
 VARIABLES = ("REXJAX_COORDINATOR", "REXJAX_PROCESSES", "REXJAX_PROCESS_ID")
 """Address HOST:PORT of the first process, how many there are, and which one this is, counted from 0."""
@@ -65,11 +63,11 @@ def _explicit(found: dict[str, str]) -> Place:
 
 def _detected() -> Place | None:
     signs = [name for name in SIGNS if name in os.environ]
-    if not signs and not cloud_tpu_init.running_in_cloud_tpu_vm:
+    if not signs and not _jax_internals.runs_on_cloud_tpu_vm():
         return None
     try:
         with warnings.catch_warnings(action="ignore"):  # that the package kubernetes is missing, said better below
-            found = ClusterEnv.auto_detect_unset_distributed_params(None, None, None, None, None, LOOK_SECONDS)
+            found = _jax_internals.detect_cluster(LOOK_SECONDS)
     except (RuntimeError, ValueError, KeyError, OSError) as error:
         raise UserError(f"other processes work too, but where is not known ({error}): {_BY_HAND}") from error
     coordinator, count, index, devices = found
