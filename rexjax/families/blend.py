@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any, NamedTuple
 
 import jax
@@ -78,8 +79,8 @@ class Blend(Model):
 
     def scorer(self, state: dict[str, Any]) -> Scorer:
         """The weighted sum."""
-        scorers = self._scorers(state)
-        return _standardized(scorers, state) if self.standardized else _summed(scorers, state)
+        templates = tuple(replace(scorer, state=None) for scorer in self._scorers(state))
+        return replace(_standardized(templates) if self.standardized else _summed(templates), state=state)
 
     def state_from(self, tree: dict[str, Any]) -> dict[str, Any]:
         """The members' states as their families have them."""
@@ -125,8 +126,9 @@ def select_ensemble(quality: Callable[[np.ndarray], float], members: int) -> tup
     return (counts / counts.sum()).astype(np.float32), best
 
 
-def _summed(scorers: list[Scorer], state: dict[str, Any]) -> Scorer:
-    """Scores times their scales, weighted."""
+@cache  # equal blends share their functions: they are static in jit, and new ones would compile again
+def _summed(scorers: tuple[Scorer, ...]) -> Scorer:
+    """Scores times their scales, weighted; members and sum are without their states."""
     scales = [scorer.scale or 1.0 for scorer in scorers]
 
     def encode(state: dict[str, Any], query: Query) -> tuple[Any, ...]:
@@ -144,7 +146,7 @@ def _summed(scorers: list[Scorer], state: dict[str, Any]) -> Scorer:
 
     logits = all(scorer.scale for scorer in scorers)
     return Scorer(
-        state, encode, score, scorers[0].items, encode_positions=encode_positions, scale=1.0 if logits else None
+        None, encode, score, scorers[0].items, encode_positions=encode_positions, scale=1.0 if logits else None
     )
 
 
@@ -158,8 +160,9 @@ class _Standardized(NamedTuple):
     """float32 [B]."""
 
 
-def _standardized(scorers: list[Scorer], state: dict[str, Any]) -> Scorer:
-    """Standard scores, weighted."""
+@cache
+def _standardized(scorers: tuple[Scorer, ...]) -> Scorer:
+    """Standard scores, weighted; members and sum are without their states."""
 
     def with_moments(scorer: Scorer, state: Any, encoded: Any) -> _Standardized:
         mean, deviation = moments(scorer, state, encoded)
@@ -187,7 +190,7 @@ def _standardized(scorers: list[Scorer], state: dict[str, Any]) -> Scorer:
             total += state["weights"][n] * (scores - own.mean[:, None]) / own.deviation[:, None]
         return total
 
-    return Scorer(state, encode, score, scorers[0].items, encode_positions=encode_positions)
+    return Scorer(None, encode, score, scorers[0].items, encode_positions=encode_positions)
 
 
 def moments(scorer: Scorer, state: Any, encoded: Any) -> tuple[jax.Array, jax.Array]:

@@ -6,7 +6,7 @@ table is no Linen parameter: modules only ever see rows of it, as ``params["rows
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import flax.linen as nn
@@ -121,6 +121,13 @@ def scorer_of(recommender: Recommender, served: Served | None, items: int = 0, e
         items: N.
         explain: see ``Scorer.explain``.
     """
+    encode, encode_positions = _encoders(recommender)
+    return Scorer(served, encode, _score, items, item_rows, encode_positions, explain, recommender.scale)
+
+
+@cache  # equal recommenders share their functions: they are static in jit, and new ones would compile again
+def _encoders(recommender: Recommender) -> tuple[Callable[..., jax.Array], Callable[..., jax.Array]]:
+    """``Scorer.encode`` and ``Scorer.encode_positions``."""
 
     def encode(served: Served, query: Query) -> jax.Array:
         vectors, mask = rows.take(served.items, query.histories)
@@ -130,10 +137,11 @@ def scorer_of(recommender: Recommender, served: Served | None, items: int = 0, e
         vectors, _ = rows.take(served.items, batch.items)
         return recommender.user_vectors(dequantize_tree(served.history), vectors, batch)
 
-    def score(served: Served, users: jax.Array, ids: jax.Array) -> jax.Array:
-        return rows.score(users, jax.tree.map(lambda leaf: leaf[ids], served.items))
+    return encode, encode_positions
 
-    return Scorer(served, encode, score, items, item_rows, encode_positions, explain, recommender.scale)
+
+def _score(served: Served, users: jax.Array, ids: jax.Array) -> jax.Array:
+    return rows.score(users, jax.tree.map(lambda leaf: leaf[ids], served.items))
 
 
 def item_rows(served: Served) -> Any:
