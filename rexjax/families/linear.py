@@ -50,7 +50,7 @@ class Ease(CountingModel):
         mesh, size = run.mesh, inverse.padded(data.items, run.mesh)
         _check_memory(size, run)
         matrix = binary(count_events(data))
-        # On a busy two-core CPU, sparse counting took 1.1-1.5 s where dense products took 8 s (4,334 users, 3,659 items),
+        # On two busy cores, sparse counting took 1.1-1.5 s where dense products took 8 s (4,334 users, 3,659 items),
         # and 4-7 s where they took 11 s (a log with 165 items a user). Counts are exact in float32. Each process counts
         # the rows of its own devices.
         gram = jax.make_array_from_callback(
