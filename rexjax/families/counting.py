@@ -34,7 +34,8 @@ class CountingModel(Model, ABC):
 
     def variations(self) -> dict[str, Model]:
         """A faster and a slower decay, the other unit of recency, and every other number doubled and halved."""
-        kept = {name: model for name, model in super().variations().items() if not name.endswith(" decay")}
+        rest = super(CountingModel, replace(self, decay=0.0)).variations()  # zeros are not varied
+        kept = {name: replace(model, decay=self.decay) for name, model in rest.items()}
         decays = {"faster decay": round(self.decay**2, 4) if self.decay < 1 else 0.9}
         if 0 < self.decay < 1:
             decays["slower decay"] = round(math.sqrt(self.decay), 4)
