@@ -43,7 +43,7 @@ def main() -> None:
 
 def measure(interactions: int) -> dict[str, Any]:
     """Seconds to prepare, peak memory in GB, histories read back per second."""
-    from rexjax.config.schema import Config, Data, Shop
+    from rexjax.config import Config, Data, Shop
     from rexjax.data import batches, histories
     from rexjax.pipeline.stages import prepare
 

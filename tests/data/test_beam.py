@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from rexjax.artifacts import store
-from rexjax.config.schema import Columns, Config, Data, Shop
+from rexjax.config import Columns, Config, Data, Shop
 from rexjax.data import histories
 from rexjax.errors import UserError
 from rexjax.pipeline.stages import prepare

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from rexjax.artifacts import store
-from rexjax.config.schema import Columns, Config, Data, Files, Shop
+from rexjax.config import Columns, Config, Data, Files, Shop
 from rexjax.data import engines, files, interactions, quantiles
 from rexjax.errors import UserError
 from rexjax.pipeline.stages import prepare

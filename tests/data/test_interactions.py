@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from rexjax.config.schema import Columns, Data
+from rexjax.config import Columns, Data
 from rexjax.data.interactions import clean
 from rexjax.errors import UserError
 from tests.reference.data import k_core

@@ -1,6 +1,6 @@
 import numpy as np
 
-from rexjax.config.schema import Shop
+from rexjax.config import Shop
 from rexjax.data.shop_catalogue import DAY, START, TIERS, catalogue
 
 SHOP = Shop(users=60, items=40, interactions=600, days=30)

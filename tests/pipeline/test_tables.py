@@ -1,6 +1,7 @@
 import pytest
 from rich.console import Console
 
+from rexjax.evaluation.settings import SHOWN
 from rexjax.pipeline import tables
 
 
@@ -12,7 +13,7 @@ def printed(table) -> str:
 
 
 def model(ndcg: float, flops: int, size: int) -> dict:
-    quality = dict.fromkeys(tables.QUALITY, 0.25) | {"ndcg@10": ndcg}
+    quality = dict.fromkeys(SHOWN, 0.25) | {"ndcg@10": ndcg}
     times = {"p50_ms": 1.5, "p99_ms": 2.25, "users_per_second": 1234.5}
     return {"quality": {"test": quality}, "cost": {"flops_per_request": flops, "bytes_resident": size} | times}
 

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rexjax.config import Blend
-from rexjax.config.schema import load
+from rexjax.config import Blend, load
 from rexjax.planning import programs
 from rexjax.planning.compile_worker import Request
 from rexjax.planning.plan import Compiler

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from rexjax.cli import main as cli
 from rexjax.cli import terminal
-from rexjax.config.schema import Data, Files
+from rexjax.config import Data, Files
 from rexjax.errors import UserError
 from rexjax.planning import plan
 from rexjax.planning.topology import parse

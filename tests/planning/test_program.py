@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
-from rexjax.config.schema import Encode
+from rexjax.config import Encode
 from rexjax.embedding.table import Table, padded
 from rexjax.planning import meshes, program, programs
 from rexjax.planning.collectives import Collective
@@ -129,7 +129,7 @@ class TestCompiled:
         assert programs.names(dataclasses.replace(tiny, encode=Encode())) == ("encode", *programs.names(tiny))
 
     def test_the_text_encoder_is_minilm(self):
-        from rexjax.config.schema import Config
+        from rexjax.config import Config
 
         found = programs.build("encode", Config(workdir=""), 1000, meshes.make_mesh(self.topology, model=1))
         assert found.kinds["dense"] == pytest.approx(22.6e6 * 4, rel=0.01)

@@ -3,11 +3,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from flax import linen as nn
 
 from rexjax.compression.quantize import quantize
-from rexjax.config.schema import Student
+from rexjax.config import Pooled
 from rexjax.embedding.quantized import dequantize, quantize_rows
-from rexjax.models import recommender
 from rexjax.models.served import Served
 from rexjax.retrieval import index, index_updates
 from rexjax.retrieval.index_updates import Contents
@@ -15,7 +15,7 @@ from tests.reference import retrieval as reference
 
 N, W, D, L = 30, 12, 8, 5
 RNG = np.random.default_rng(0)
-STUDENT = Student(width=D, kernels=2, hidden=6)
+MODEL = Pooled(width=D, profiles=2, hidden=6)
 BITS = [32, 8, 4]
 
 
@@ -27,8 +27,7 @@ ROWS = unit(RNG.normal(size=(N, D)))
 
 
 def contents(bits, category=True):
-    student = recommender.student(STUDENT, L)
-    params = recommender.nn.unbox(student.init(jax.random.key(0), 0))
+    params = nn.unbox(MODEL.recommender(L).init(jax.random.key(0), 0))
     served = Served(jax.numpy.asarray(ROWS), params["history"])
     items = {name: [f"{name} {i}" for i in range(N)] for name in ("item_id", "title", "text")}
     items |= {"category": ["mugs", ""] * (N // 2)} if category else {}
@@ -161,7 +160,7 @@ def test_a_changed_index_is_read_as_it_was_written(bits, category, tmp_path):
     old = contents(bits, category)
     numbers = old.items | {"item_id": list(range(N)), "row": list(range(N))}  # as the pipeline leaves them
     pq.write_table(pa.table(numbers), before / "items.parquet")
-    index.write(before, old.served, STUDENT, L, old.popularity)
+    index.write(before, old.served, MODEL, L, old.popularity)
     found = index_updates.read(before)
     assert_same(found, old._replace(items=old.items | {"item_id": [str(i) for i in range(N)]}))
     assert index_updates.read_map(before) is None

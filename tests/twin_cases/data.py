@@ -4,7 +4,7 @@ import ibis
 import numpy as np
 import pyarrow as pa
 
-from rexjax.config.schema import Data
+from rexjax.config import Data
 from rexjax.data import batches
 from tests.twin_cases import case, histories
 

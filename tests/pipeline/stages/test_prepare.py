@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from rexjax.artifacts import store
-from rexjax.config.schema import Columns, Config, Data, Files, Tfds
+from rexjax.config import Columns, Config, Data, Files, Tfds
 from rexjax.data import histories
 from rexjax.errors import UserError
 from rexjax.pipeline.stages import prepare
