@@ -160,7 +160,7 @@ def test_a_changed_index_is_read_as_it_was_written(bits, category, tmp_path):
     old = contents(bits, category)
     numbers = old.items | {"item_id": list(range(N)), "row": list(range(N))}  # as the pipeline leaves them
     pq.write_table(pa.table(numbers), before / "items.parquet")
-    index.write(before, old.served, MODEL, L, old.popularity)
+    index.write(before, MODEL, old.served, L, old.popularity, name="small")
     found = index_updates.read(before)
     assert_same(found, old._replace(items=old.items | {"item_id": [str(i) for i in range(N)]}))
     assert index_updates.read_map(before) is None
@@ -171,6 +171,7 @@ def test_a_changed_index_is_read_as_it_was_written(bits, category, tmp_path):
     assert kept.about == text_map.about
     jax.tree.map(np.testing.assert_array_equal, kept._replace(about=None), text_map._replace(about=None))
     read = index.read(after)
+    assert (read.name, read.version) == ("small", 2)
     assert len(read.titles) == N - 1 and read.categories == (
         old.items["category"][:3] + old.items["category"][4:] if category else None
     )
