@@ -7,11 +7,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import ibis
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from ibis.expr.types import Table
 
 from rexjax.artifacts.files import file_hash
 from rexjax.artifacts.store import Artifact
@@ -21,9 +19,13 @@ from rexjax.data import card, engines, histories, interactions, quantiles
 from rexjax.data import packing as packings
 from rexjax.data.interactions import Clean
 from rexjax.data.packing import Packing
-from rexjax.errors import UserError
+from rexjax.errors import UserError, needs_extra
 from rexjax.pipeline import tables
 from rexjax.runtime.progress import track
+
+with needs_extra("data"):
+    import ibis
+    from ibis.expr.types import Table
 
 
 def run(config: Config, folder: Path, inputs: dict[str, Artifact]) -> dict[str, Any]:
