@@ -143,7 +143,7 @@ def _is_array(leaf):
 
 
 def names(cases):
-    return [f"{call.__name__}-{next(iter(arguments.keys() - {'state'}), '')}" for call, arguments, *_ in cases]
+    return [f"{call.__name__}-{next(iter(sorted(arguments.keys() - {'state'})), '')}" for call, arguments, *_ in cases]
 
 
 @pytest.mark.parametrize("traced", [False, True], ids=["eager", "traced"])

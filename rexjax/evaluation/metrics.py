@@ -65,11 +65,22 @@ def coverage(lists: np.ndarray, items: int) -> float:
     Returns:
       Distinct recommended items / N.
 
+    Raises:
+      TypeError: ids that are no integers.
+      ValueError: an id beyond the catalogue.
+
     >>> import numpy as np
     >>> coverage(np.asarray([[0, 1], [1, -1]]), items=4)
     0.5
     """
     distinct = np.unique(lists)
+    if not np.issubdtype(distinct.dtype, np.integer):
+        raise TypeError(f"lists has dtype {distinct.dtype}: item ids are integers")
+    if distinct.size and not -1 <= distinct[0] <= distinct[-1] < items:
+        raise ValueError(
+            f"lists holds ids from {distinct[0]} to {distinct[-1]}: with {items} items they go from 0 to {items - 1}, "
+            "and -1 is padding"
+        )
     return float((distinct >= 0).sum() / items)
 
 
