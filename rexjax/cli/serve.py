@@ -21,6 +21,8 @@ class Export:
     """Where to; a server that reads it swaps the new one in."""
     compare: bool = False
     """Also the teacher and the float32 student of the workdir, for the comparison on the server's page."""
+    model: str = ""
+    """A model of the workdir's tables that has item vectors, in place of the index's: teacher, student, a baseline."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ def export(request: Export) -> None:
     _need_packages()
     from rexjax.serving import export as exporting
 
-    about = exporting.write(request.workdir, request.folder, request.compare)
+    about = exporting.write(request.workdir, request.folder, request.compare, request.model)
     size = sum(path.stat().st_size for path in request.folder.rglob("*") if path.is_file())
     terminal.say_whole(
         f"{request.folder}: {about['items']:,} items, {size:,} bytes, for {', '.join(about['platforms'])}; "

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from jax import export as exports
 
-from rexjax.artifacts import store
+from rexjax.artifacts import hashing, store
 from rexjax.artifacts.files import file_hash
 from rexjax.embedding.rows import take
 from rexjax.errors import UserError
@@ -30,6 +30,7 @@ from rexjax.retrieval.index import Index
 from rexjax.retrieval.topk import top_k
 from rexjax.serving import comparison_export
 from rexjax.serving.bundle import FORMAT, PARTS, Probe
+from rexjax.serving.workdir_models import model_index
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 MOST, FEW = 100, 20
@@ -39,8 +40,14 @@ EXCLUDED, ROOM = 64, 32
 _PROBES = 8
 
 
-def write(workdir: Path, folder: Path, compare: bool = False) -> dict[str, Any]:
-    """Exports the index of a finished ``workdir``; with ``compare`` also the teacher and the student it came from.
+def write(workdir: Path, folder: Path, compare: bool = False, model: str = "") -> dict[str, Any]:
+    """Exports the index of a finished ``workdir``.
+
+    Args:
+        workdir: what ``rexjax run`` left.
+        folder: where to.
+        compare: also the teacher and the student that the index came from.
+        model: a model of the workdir that is exported in place of the index's; "": none.
 
     Returns:
         The folder's ``bundle.json``.
@@ -52,17 +59,18 @@ def write(workdir: Path, folder: Path, compare: bool = False) -> dict[str, Any]:
     if _others(folder):
         raise UserError(f"{folder} holds something else: export into a new folder")
     index = indexes.read(artifact.folder)
+    index = model_index(workdir, model, index) if model else index
     compared = comparison_export.read(workdir, index) if compare else {}
     before = {path for path in folder.glob(f"{PARTS}*") if path.is_dir()}
     place = folder / f"{PARTS}{artifact.hash[:12]}-{time.time_ns()}"
     _write_parts(index, place)
     about = {
         "format": FORMAT,
-        "index": artifact.hash,
+        "index": hashing.digest([artifact.hash, model]) if model else artifact.hash,
         "name": index.name,
         "compared": comparison_export.write(compared, index.length, place, PLATFORMS),
         "items": len(index.titles),
-        "rows": room(len(index.titles)),
+        "rows": rows_of(index),
         "length": index.length,
         "k": min(MOST, len(index.titles)),
         "few": min(FEW, len(index.titles)),
@@ -106,7 +114,7 @@ def programs(index: Index, weights: dict[str, np.ndarray]) -> dict[str, exports.
     [B]). But ``explain``, which pooled students have: (weights, histories, items int32 [B]) → float32 [B, L + 1], what
     each event gave.
     """
-    scorer, items, rows = index.scorer, len(index.titles), room(len(index.titles))
+    scorer, items, rows = index.scorer, len(index.titles), rows_of(index)
     vectors = scorer.vectors
     most, few = min(MOST, items), min(FEW, items)
 
@@ -152,17 +160,22 @@ def room(items: int) -> int:
 
 
 def _weights(index: Index) -> dict[str, np.ndarray]:
-    """The index's arrays, item rows padded with zeros.
+    """The index's arrays, item rows padded with zeros."""
+    leaves, padding = flatten(index.scorer.state), (0, rows_of(index) - len(index.titles))
+    padded = {name: np.pad(leaves[name], (padding, (0, 0))) for name in _row_names(index)}
+    return leaves | padded
 
-    Raises:
-        UserError: the model computes its item rows from its state, and they do not fill their room.
-    """
-    state, items = index.scorer.state, len(index.titles)
-    leaves, rows = flatten(state), {id(leaf) for leaf in jax.tree.leaves(index.scorer.vectors(state))}
-    stored = [name for name, leaf in zip(leaves, jax.tree.leaves(state), strict=True) if id(leaf) in rows]
-    if len(stored) < len(rows) and room(items) > items:
-        raise UserError(f"{index.name} computes its item vectors from its state: keep them in the state to export it")
-    return leaves | {name: np.pad(leaves[name], ((0, room(items) - items), (0, 0))) for name in stored}
+
+def rows_of(index: Index) -> int:
+    """Rows that the export has: padded, where the item vectors are arrays of the state as they stand."""
+    return room(len(index.titles)) if _row_names(index) else len(index.titles)
+
+
+def _row_names(index: Index) -> list[str]:
+    """Names of the arrays in the state that are the item vectors."""
+    rows = {id(leaf) for leaf in jax.tree.leaves(index.scorer.vectors(index.scorer.state))}
+    leaves = jax.tree_util.tree_leaves(index.scorer.state)
+    return [name for name, leaf in zip(flatten(index.scorer.state), leaves, strict=True) if id(leaf) in rows]
 
 
 def _probe(index: Index) -> Probe:

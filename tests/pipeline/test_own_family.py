@@ -1,7 +1,6 @@
 """A family, a stage and a baseline that a config file defines go the whole way; nothing else knows of them."""
 
 import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +13,6 @@ from rexjax.config import load
 from rexjax.data import histories
 from rexjax.pipeline import runner, sweep
 from rexjax.pipeline.stages import inputs
-from rexjax.retrieval import index
 from rexjax.serving import export
 from rexjax.serving.bundle import Bundle
 
@@ -127,14 +125,8 @@ def test_a_search_tries_its_numbers(finished):
 
 def test_its_item_vectors_are_indexed_exported_and_served(finished, tmp_path):
     config, made, _ = finished
-    folder, length = tmp_path / "run" / "index", config.data.length
-    store.begin(folder, "key")
-    shutil.copy(made["prepare"].folder / "items.parquet", folder)
-    state = inputs.fitted(made["teacher"].folder / "model", config.teacher)
-    data = inputs.training_data(config, {"prepare": made["prepare"]})
-    index.write(folder, config.teacher, state, length, data.popularity, name="next_item")
-    store.finish(folder, "key", content={}, seconds=0, config={}, metrics={})
-    export.write(tmp_path / "run", tmp_path / "bundle")
+    length = config.data.length
+    export.write(Path(config.workdir), tmp_path / "bundle", model="teacher")
     bundle = Bundle(tmp_path / "bundle")
     bundle.check()
     plain = teacher_of(config, made)
@@ -151,7 +143,7 @@ def test_its_item_vectors_are_indexed_exported_and_served(finished, tmp_path):
     cosines = units @ units[4]
     cosines[4] = -np.inf
     assert cosines[near] == pytest.approx(cosines.max(), abs=1e-5)
-    assert bundle.name == "next_item" and not bundle.explains
+    assert bundle.name == "teacher" and not bundle.explains
 
 
 READ = """
