@@ -54,14 +54,14 @@ def _served(models: dict[str, Any], served: str, select: str) -> str:
     ratio = {key: _ratio(teacher["cost"][key], small["cost"][key]) for key in ("flops_per_request", "bytes_resident")}
     return (
         f"Served: {served}, {kept:.1%} of the teacher's test {select}; a whole request takes "
-        f"{ratio['flops_per_request']} of its FLOPs, {small['cost']['p50_ms']:.2f} ms against "
-        f"{teacher['cost']['p50_ms']:.2f} ms, and {ratio['bytes_resident']} of its bytes."
+        f"{ratio['flops_per_request']} its FLOPs, {small['cost']['p50_ms']:.2f} ms against "
+        f"{teacher['cost']['p50_ms']:.2f} ms, and {ratio['bytes_resident']} its bytes."
     )
 
 
 def _ratio(whole: float, part: float) -> str:
     times = whole / max(part, 1)
-    return f"1/{times:.1f}" if times >= 1 else f"{1 / max(times, 1e-12):.1f} times"
+    return f"1/{times:.1f} of" if times >= 1 else f"{1 / max(times, 1e-12):.1f} times"
 
 
 def _simple_wins(valid: dict[str, float], baselines: tuple[str, ...], served: str, select: str) -> list[str]:

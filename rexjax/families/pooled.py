@@ -9,7 +9,7 @@ import jax
 
 from rexjax.embedding import rows
 from rexjax.embedding.quantized import dequantize_tree
-from rexjax.errors import check_least
+from rexjax.errors import check_least, check_range
 from rexjax.families.base import Model
 from rexjax.families.gradient import GradientModel
 from rexjax.models import pooled_axes
@@ -36,6 +36,7 @@ class Pooled(GradientModel):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_least(self, "Pooled", 1, "profiles", "hidden")
+        check_range(self, "Pooled", "more than 0", lambda value: value > 0, "temperature")
 
     def history_encoder(self, length: int) -> nn.Module:
         """See ``PooledEncoder``."""

@@ -43,7 +43,7 @@ def test_a_good_run_has_two_lines():
 
 def test_what_costs_more_than_the_teacher_is_said_as_a_multiple():
     dear = MODELS | {"student_int8": model(0.25, 0.19, 10_000.0, 2000)}
-    assert "takes 2.5 times of its FLOPs" in lines(models=dear)[1] and "2.5 times of its bytes" in lines(models=dear)[1]
+    assert "takes 2.5 times its FLOPs" in lines(models=dear)[1] and "2.5 times its bytes" in lines(models=dear)[1]
 
 
 @pytest.mark.parametrize(
