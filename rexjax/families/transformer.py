@@ -60,4 +60,4 @@ class Transformer(GradientModel):
             "more heads": replace(self, heads=2 * self.heads),
             "one head": replace(self, heads=1),
         }
-        return {name: model for name, model in listed.items() if model.width % model.heads == 0}
+        return {name: model for name, model in listed.items() if model.width % model.heads == 0 and model != self}

@@ -24,7 +24,7 @@ def compare_straight_through(fast, twin, rng):
     close(jax.jit(fast, static_argnums=1)(rows, 4), twin(rows, 4))
 
 
-@case("embedding.quantized:numbers", "compression.quantize:dequantize")
+@case("embedding.quantized:numbers", "embedding.quantized:dequantize")
 def compare_numbers(fast, twin, rng):
     for bits in (8, 4):
         rows = quantize_rows(jnp.asarray(normal(rng, 7, 6)), bits)

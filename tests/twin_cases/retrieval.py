@@ -43,7 +43,7 @@ def compare_take(fast, twin, rng):
     close(tuple(fast(rows, histories)), twin(rows, histories))
 
 
-@case("embedding.rows:score", "retrieval.rows:score_by_row")
+@case("embedding.rows:score", "embedding.rows:score_by_row")
 def compare_scores(fast, twin, rng):
     queries, rows = normal(rng, 3, 6), quantize_rows(normal(rng, 20, 6), 8)
     close(fast(queries, rows, True), twin(queries, rows, True))
