@@ -70,7 +70,8 @@ def _of_matrix(scores: Any, requests: Requests) -> tuple[Scorer, Requests]:
     shape, users = np.shape(scores), len(requests.histories)
     if len(shape) != 2 or shape[0] != users:
         raise UserError(f"scores have the shape {shape}: give one row for each of {users} users, [U, N]")
-    return score_matrix(jnp.asarray(scores)), requests._replace(histories=np.arange(users, dtype=np.int32)[:, None], times=None)
+    rows = np.arange(users, dtype=np.int32)[:, None]
+    return score_matrix(jnp.asarray(scores)), requests._replace(histories=rows, times=None)
 
 
 def _of_function(function: Callable[[np.ndarray], Any], requests: Requests) -> tuple[Scorer, Requests]:
