@@ -6,6 +6,7 @@ libtpu writes to stdout and stderr as it likes and may abort; neither is to reac
 import json
 import os
 import sys
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from rexjax.artifacts.classes import as_dict, from_dict
@@ -24,12 +25,14 @@ class Request(NamedTuple):
     """Names; None stands for all that the config runs."""
     stop: bool = False
     """Leave out what follows the first program that does not fit."""
+    files: Path | None = None
+    """Copies of the config files that define classes of ``config`` (``artifacts.classes.keep_files``)."""
 
 
 def to_line(request: Request) -> bytes:
     """A request as it is sent."""
     where = request.topology
-    fields = request._asdict() | {"config": as_dict(request.config)}
+    fields = request._asdict() | {"config": as_dict(request.config), "files": str(request.files or "")}
     fields["topology"] = [where.generation, where.layout, where.slices]
     return json.dumps(fields).encode() + b"\n"
 
@@ -37,7 +40,8 @@ def to_line(request: Request) -> bytes:
 def from_line(line: bytes) -> Request:
     """The inverse of ``to_line``."""
     fields = json.loads(line)
-    fields["config"] = from_dict(Config, fields["config"])
+    fields["files"] = Path(fields["files"]) if fields["files"] else None
+    fields["config"] = from_dict(Config, fields["config"], fields["files"])
     fields["topology"] = Topology(*fields["topology"])
     return Request(**fields)
 

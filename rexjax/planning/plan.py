@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rexjax.artifacts import store
+from rexjax.artifacts.classes import keep_files
 from rexjax.config.schema import Config
 from rexjax.errors import UserError
 from rexjax.planning.compile_worker import Request, to_line
@@ -31,6 +32,7 @@ class Compiler:
                 "a plan needs the TPU compiler (but no TPU), which is not installed: run `pip install 'rexjax[plan]'`"
             )
         self._log = tempfile.TemporaryFile()
+        self._files = tempfile.TemporaryDirectory()
         self._process = subprocess.Popen(
             [sys.executable, "-m", "rexjax.planning.compile_worker"],
             stdin=subprocess.PIPE,
@@ -45,9 +47,13 @@ class Compiler:
         self._process.kill()
         self._process.communicate()
         self._log.close()
+        self._files.cleanup()
 
     def ask(self, request: Request) -> dict[str, Any]:
         """The figures of ``request``, see ``child.answer``."""
+        files = Path(self._files.name)
+        keep_files(request.config, files)
+        request = request._replace(files=files)
         with contextlib.suppress(BrokenPipeError):  # it has ended: the empty answer below says so
             self._process.stdin.write(to_line(request))
             self._process.stdin.flush()

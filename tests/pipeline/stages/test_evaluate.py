@@ -83,5 +83,5 @@ def test_int8_ranks_as_its_dequantised_self(finished):
 
 def test_k_beyond_the_catalogue_is_refused(finished, tmp_path):
     config = replace(finished.config, evaluate=replace(finished.config.evaluate, k=(1, 1000)))
-    with pytest.raises(UserError, match="--evaluate.k 1000 is larger than the catalogue"):
+    with pytest.raises(UserError, match="evaluate.k has the cut-off 1000: .* from 1 to the catalogue"):
         evaluate.run(config, tmp_path, finished.artifacts)
