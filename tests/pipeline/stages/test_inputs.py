@@ -62,10 +62,15 @@ def test_content_is_the_parts_that_stage_encode_wrote_side_by_side(artifact, tmp
     np.testing.assert_array_equal(data.vectors, vectors)
 
 
-@pytest.mark.parametrize("select, also", [("ndcg@10", ()), ("recall@3", ("recall@3",))])
+@pytest.mark.parametrize("select, also", [("mrr@5", ("mrr@5",)), ("recall@3", ("recall@3",))])
 def test_validation_reports_the_metric_that_selects_first(artifact, select, also):
     data = data_of(artifact)
     validate = inputs.validator(data, replace(CONFIG, evaluate=Evaluate(select=select)))
     found = validate(Popularity().scorer({"scores": np.asarray(data.popularity, np.float32)[:, None]}))
     assert tuple(found) == (*also, "ndcg@10", "hit_rate@10", "mrr@10")
     assert all(0 <= value <= 1 for value in found.values())
+
+
+def test_a_cutoff_beyond_the_catalogue_is_refused(artifact):
+    with pytest.raises(UserError, match="evaluate.select is 'ndcg@10': .* from 1 to the catalogue's 6 items"):
+        inputs.validator(data_of(artifact), CONFIG)
