@@ -13,7 +13,7 @@ _PACKAGES = ("flatbuffers", "msgspec", "prometheus_client", "starlette", "uvicor
 
 @dataclass(frozen=True)
 class Export:
-    """Writes what a server needs into a folder that stands alone: programs, weights, ids and hashes."""
+    """Writes what a server needs into a folder that stands alone. It holds programs, weights, ids and hashes."""
 
     workdir: Workdir
     """Where `rexjax run` left its artifacts."""

@@ -66,6 +66,6 @@ def test_the_keys_are_those_that_tyro_takes(capsys, monkeypatch, teacher):
     config = Config(workdir="runs/x", teacher=teacher)
     with pytest.raises(SystemExit):
         tyro.cli(Config, args=["--help"], default=config)
-    taken = set(re.findall(r"^[ │]{1,3}--([a-z0-9.-]+)", capsys.readouterr().out, re.M))
+    taken = set(re.findall(r"^[ │]{1,3}--([a-z][a-z0-9.-]+)", capsys.readouterr().out, re.M))
     assert taken == {key.name for key in keys_of(config)}
     assert all(key.help for key in keys_of(config))
