@@ -8,7 +8,7 @@ from rexjax.cli.places import File, Workdir
 
 @dataclass(frozen=True)
 class Items:
-    """Puts items into a finished index by their text, and takes items out, without training.
+    """Puts items into an index by their text, and takes items out, without training.
 
     `rexjax export` into the folder that a server reads swaps the new index in. The log stays as it is: a run that makes
     the index anew makes it without these changes.

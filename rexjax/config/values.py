@@ -1,6 +1,7 @@
 """Settings as plain values: checked, hashed, compared and read back (``rexjax.config.schema`` declares them)."""
 
 import dataclasses
+import inspect
 import typing
 from collections.abc import Callable
 from typing import Any, Literal
@@ -57,7 +58,13 @@ def _spell(hint: Any) -> str:
 
 def _advise(value: Any, hint: type) -> str:
     """What to write in the place of ``value``, where one of the classes is named like it, else any of them."""
-    names = [kind.__name__ for kind in hint.__subclasses__()]
+    names = [kind.__name__ for kind in _concrete(hint)]
     said = (value.__name__ if isinstance(value, type) else str(value)).lower()
     meant = [name for name in names if name.lower() == said] or names
     return f"import {' or '.join(meant)} from rexjax.config and write {' or '.join(f'{name}(…)' for name in meant)}"
+
+
+def _concrete(kind: type) -> list[type]:
+    """The classes below ``kind`` that can be made."""
+    below = [sub for direct in kind.__subclasses__() for sub in (direct, *_concrete(direct))]
+    return [sub for sub in below if not inspect.isabstract(sub)]

@@ -88,7 +88,7 @@ def test_items_that_cannot_be_put_in_are_refused(copy, tmp_path, capsys):
     ("flags", "words"),
     [
         (("--student.model.width", "16"), r"belongs to another config \(student.model.width: 8 -> 16\).*--update"),
-        (("--evaluate.k", "1", "41", "--update"), "--evaluate.k 41 is larger than the catalogue of 40 items"),
+        (("--evaluate.k", "1", "41", "--update"), "evaluate.k has the cut-off 41: "),
         (("--student.top-k", "41", "--update"), "top-k 41 is l.*er than the catalogue of 40 items"),
         (("--encode.vectors", "nowhere.npy", "--update"), "no file nowhere.npy"),
     ],

@@ -28,7 +28,7 @@ def profiled(config, *flags):
     command = [
         sys.executable,
         "-m",
-        "rexjax.cli.main",
+        "rexjax.cli",
         "teacher",
         config,
         "--profile",
@@ -49,8 +49,9 @@ def test_a_profile_of_a_training_changes_nothing_else(config):
     assert text.splitlines()[2] in said and f"trace for XProf: {workdir / 'profile' / 'teacher'}" in said
     assert list((workdir / "profile" / "teacher").rglob("*.xplane.pb"))
     manifest = json.loads((workdir / "teacher" / "manifest.json").read_text())
-    assert 0 < manifest["metrics"]["goodput"] < 1
-    assert all(0 < point["goodput"] < 1 for point in manifest["metrics"]["curve"])
+    training = manifest["metrics"]["training"]["teacher"]
+    assert 0 < training["goodput"] < 1
+    assert all(0 < point["goodput"] < 1 for point in training["curve"])
 
     said = profiled(config)  # the flag is none of the config
     assert "teacher: unchanged, skipped" in said and "no profile: nothing was trained" in said

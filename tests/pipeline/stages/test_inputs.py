@@ -7,6 +7,7 @@ from rexjax.artifacts.store import Artifact
 from rexjax.config import Config, Data, Evaluate, Popularity
 from rexjax.data import histories
 from rexjax.data.histories import Histories
+from rexjax.errors import UserError
 from rexjax.pipeline.stages import inputs
 
 N = 6
