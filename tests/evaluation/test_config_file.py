@@ -40,7 +40,7 @@ def get_config():
     return Config(
         workdir={workdir!r},
         data=Data(
-            shop=Shop(users=60, items=40, interactions=900, days=30),
+            source=Shop(users=60, items=40, interactions=900, days=30),
             columns=Columns(category="category"),
             strict=False,
             min_item_events=1,
