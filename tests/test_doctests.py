@@ -7,7 +7,7 @@ import pytest
 
 EXAMPLES = {
     "rexjax.compression.prune": {"magnitude_prune"},
-    "rexjax.compression.quantize": {"quantize_rows", "straight_through"},
+    "rexjax.embedding.quantized": {"quantize_rows", "straight_through"},
     "rexjax.embedding.bags": {"combine"},
     "rexjax.embedding.table": {"Table.on"},
     "rexjax.evaluation.metrics": {"coverage", "per_user"},

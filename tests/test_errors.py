@@ -16,7 +16,6 @@ OPTIONAL = [
     "ibis",
     "duckdb",
     "tensorflow_datasets",
-    "scipy.sparse",
     "tokenizers",
     "tensorboardX",
     "matplotlib",
