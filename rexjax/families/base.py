@@ -188,7 +188,8 @@ class Model(Open, abc.ABC):
             less = value / 2 if isinstance(value, float) else value // 2
             for name, changed in ((f"more {key.name}", value * 2), (f"less {key.name}", less)):
                 with contextlib.suppress(UserError):  # the family refuses the value
-                    found[name] = replace(self, **{key.name: changed})
+                    if changed:
+                        found[name] = replace(self, **{key.name: changed})
         return found
 
 

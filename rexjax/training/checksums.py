@@ -13,7 +13,7 @@ from rexjax.artifacts.files import file_hash
 from rexjax.artifacts.hashing import digest
 from rexjax.artifacts.store import write_json
 
-NAME = "sums.json"
+NAME = "checksums.json"
 
 
 def write(folder: Path) -> None:
