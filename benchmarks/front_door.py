@@ -6,6 +6,7 @@ WORKDIR is what `rexjax run` has finished.
 """
 
 import argparse
+import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -55,7 +56,10 @@ def main() -> None:
     parser.add_argument("workdir", type=Path)
     parser.add_argument("--json", type=Path, required=True)
     flags = parser.parse_args()
-    record.write(flags.json, measure(flags.workdir))
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+    about = {"command": f"python -m benchmarks.front_door runs/{flags.workdir.name}", "commit": commit, "seeds": []}
+    rows = [row | about for row in measure(flags.workdir)]
+    record.write(str(flags.json), rows, ("jax", "jaxlib", "rexjax"))
 
 
 if __name__ == "__main__":
