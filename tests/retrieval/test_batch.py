@@ -29,7 +29,7 @@ def index():
     popular = np.random.default_rng(1).permutation(N).astype(np.int32)
     share = np.empty(N)
     share[popular] = np.linspace(1, 0, N)
-    return Index(scorer, dict, "tiny", names, names, popular, share, LENGTH)
+    return Index(scorer, dict, "tiny", names, {name: n for n, name in enumerate(names)}, names, popular, share, LENGTH)
 
 
 def slowly(history, exclude, k, index):
