@@ -43,7 +43,7 @@ def main() -> None:
         print(markdown(name, result))
     if flags.json:
         rows += [row for row in record.rows(flags.json) if row["dataset"] not in flags.runs]
-        Path(flags.json).write_text(json.dumps({"rows": rows}, indent=1) + "\n")
+        Path(flags.json).write_text(json.dumps({"rows": rows}, indent=1) + "\n", encoding="utf-8")
 
 
 def collect(dataset: str, command: str, workdir: Path, result: dict[str, Any], commit: str) -> list[dict[str, Any]]:

@@ -31,11 +31,11 @@ def needs_extra(extra: str) -> Iterator[None]:
 
 
 def check_range(part: Any, what: str, needed: str, fits: Callable[[Any], bool], *names: str) -> None:
-    """Raises UserError for the first of these attributes of ``part`` that is a number and does not fit."""
-    for name in names:
-        value = getattr(part, name)
-        if isinstance(value, int | float) and not fits(value):
-            raise UserError(f"{what} has {name}={value}: set {name} to {needed}")
+    """Raises UserError for those of these attributes of ``part`` that are numbers and do not fit, all in one."""
+    values = {name: getattr(part, name) for name in names}
+    if wrong := {name: value for name, value in values.items() if isinstance(value, int | float) and not fits(value)}:
+        had = ", ".join(f"{name}={value}" for name, value in wrong.items())
+        raise UserError(f"{what} has {had}: set {' and '.join(wrong)} to {needed}")
 
 
 def check_least(part: Any, what: str, least: int, *names: str) -> None:

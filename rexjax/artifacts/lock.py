@@ -130,7 +130,7 @@ def _touched(path: Path) -> int:
 
 def _owner(path: Path) -> dict[str, Any]:
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
 

@@ -1,8 +1,10 @@
 """The entry point of the command line: finds the command, and turns what ends it into an exit code and one sentence."""
 
 import contextlib
+import os
 import sys
 import traceback
+import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -12,7 +14,7 @@ from rexjax.cli import arguments, items, keys, plan, recommend, run, search, ser
 from rexjax.cli.fields import keys_of
 from rexjax.cli.suggest import nearest
 from rexjax.errors import UserError
-from rexjax.runtime.platform import skip_absent_tpu
+from rexjax.runtime import platform
 
 
 class Command(NamedTuple):
@@ -56,11 +58,22 @@ def stage_commands() -> dict[str, Command]:
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point of ``rexjax``; exits 0 when done, 1 when a plan does not fit, 2 on a user's mistake, 75 when it was
     asked to stop and has saved."""
-    skip_absent_tpu()
+    _settle()
     try:
         _dispatch(list(sys.argv[1:] if argv is None else argv))
     except BaseException as error:
         _leave(error)
+
+
+def _settle() -> None:
+    """Makes the process's surroundings such that neither a flag of JAX, nor a character, nor a warning ends the run."""
+    platform.skip_absent_tpu()
+    platform.set_flags(os.environ)
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError):  # a stream of a notebook or a test
+            stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+    if any(option.startswith("error") for option in sys.warnoptions):
+        warnings.simplefilter("default")  # PYTHONWARNINGS=error speaks to those who write the packages used here
 
 
 def _leave(error: BaseException) -> None:

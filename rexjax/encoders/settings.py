@@ -28,6 +28,7 @@ class Encode:
 
     def __post_init__(self) -> None:
         check_least(self, "encode", 0, "tfidf_width")
+        check_least(self, "encode", 1, "width")
         names = ["text", "tfidf", *(named.partition("=")[0] for named in self.extra_vectors)]
         for named in self.extra_vectors:
             if not all(named.partition("=")) or names.count(named.partition("=")[0]) > 1:

@@ -190,7 +190,7 @@ def _gone(path: Path, data: Data, numbers: bool) -> list[str]:
         ids = _catalogue(path, replace(data, text=(), columns=replace(data.columns, category="")), numbers)["item_id"]
     else:
         try:
-            lines = [line.strip() for line in path.read_text().splitlines()]
+            lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"{path} cannot be read as a list of ids ({error}): write one a line") from error
         ids = list(dict.fromkeys(re.sub(*_ZEROS, line) if numbers else line for line in lines if line))

@@ -214,7 +214,11 @@ def read_ids(path: Path, column: str) -> list[str]:
         UserError: the file cannot be read, has no such column, or no id.
     """
     try:
-        ids = _column(path, column) if path.suffix in (".csv", ".parquet") else path.read_text().splitlines()
+        ids = (
+            _column(path, column)
+            if path.suffix in (".csv", ".parquet")
+            else path.read_text(encoding="utf-8").splitlines()
+        )
     except (OSError, UnicodeDecodeError, pa.ArrowException) as error:
         raise UserError(f"{path} cannot be read as ids ({str(error).splitlines()[0]}): write one a line") from error
     found = [line for line in dict.fromkeys(line.strip() for line in ids) if line]

@@ -10,11 +10,14 @@ from typing import Any, NamedTuple
 from rexjax.artifacts import classes, lock, store
 from rexjax.artifacts.classes import keep_files
 from rexjax.artifacts.store import Artifact
+from rexjax.config.checks import check_memory
 from rexjax.config.schema import Config
 from rexjax.config.stage import Stage
+from rexjax.config.values import normal
 from rexjax.errors import UserError
 from rexjax.pipeline.stages import baselines, compress, distill, encode, evaluate, index, prepare, teacher
 from rexjax.runtime import preemption, processes
+from rexjax.runtime.platform import check_platform, own_flags
 
 STAGES = (
     prepare.STAGE,
@@ -62,13 +65,14 @@ class Outcome(NamedTuple):
     skipped: bool
 
 
+@own_flags()
 def run(config: Config, stages: tuple[str, ...], *, update: bool, say: Callable[[str], None]) -> list[Outcome]:
     """Runs ``stages`` in order; each is skipped if its inputs and its config are those of its finished artifact.
 
     Several processes call this alike, with one workdir on a disk that all of them see; the first one writes.
 
     Args:
-        config: the experiment.
+        config: the experiment; paths and NumPy numbers in it are taken as text and numbers.
         stages: names, in order; what they need and is not among them must have finished before.
         update: a workdir of another config may be brought up to date.
         say: told one line as each stage begins and ends.
@@ -78,6 +82,9 @@ def run(config: Config, stages: tuple[str, ...], *, update: bool, say: Callable[
             run works in it.
         Preempted: the run was asked to stop; what it did is saved.
     """
+    config = normal(config)
+    check_platform()
+    check_memory(config)
     workdir, known = Path(config.workdir), stages_of(config)
     outcomes = []
     with lock.of(workdir), preemption.held():

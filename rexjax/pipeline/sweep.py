@@ -196,7 +196,7 @@ def trial_key(config: Config, model: Model | Student, inputs: dict[str, store.Ar
 def _read(path: Path) -> dict[str, dict[str, float]]:
     """Finished trials by key; the last line may have been cut off by a kill."""
     known = {}
-    for line in path.read_text().splitlines() if path.exists() else []:
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
         try:
             trial = json.loads(line)
         except json.JSONDecodeError:

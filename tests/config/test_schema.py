@@ -52,8 +52,11 @@ def test_a_config_file_is_loaded(tmp_path):
             HEAD + "Config(workdir='w', teacher=Transformer)",
             "config key teacher is <class .*, which is no Model: import Transformer from .* write Transformer",
         ),
-        (HEAD + "Config(workdir='w', baselines=(Popularity(), 3))", "config key baselines.1 must be a Model, not 3"),
-        (HEAD + "Config(workdir='w', baselines=[Popularity()])", "config key baselines is .*, which is not tuple"),
+        (
+            HEAD + "Config(workdir='w', baselines=(Popularity(), 3))",
+            "config key baselines.1 is 3, which is no Model: import .*Ease",
+        ),
+        (HEAD + "Config(workdir='w', baselines=Popularity())", "config key baselines is .*, which is not tuple"),
         (
             HEAD + "Config(workdir='w', teacher=Blend((Pooled(), Transformer(layers=1.5))))",
             "config key teacher.members.1.layers is 1.5, which is not int",
@@ -126,7 +129,7 @@ def test_training_refuses_what_cannot_be_counted(name):
     "kind, change, words",
     [
         (Training, {"decay_steps": -2}, "set decay_steps to -1 or more"),
-        (Training, {"learning_rate": -0.1}, "set learning_rate to 0 or more"),
+        (Training, {"learning_rate": -0.1}, "set learning_rate to more than 0"),
         (Training, {"epochs": -1}, "set epochs to 0 or more"),
         (Training, {"batch": -1}, "set batch to 0 or more"),
         (Transformer, {"heads": 0}, "set heads to 1 or more"),
