@@ -73,7 +73,14 @@ def _settle() -> None:
         with contextlib.suppress(AttributeError):  # a stream of a notebook or a test
             stream.reconfigure(errors="replace")  # type: ignore[union-attr]
     if any(option.startswith("error") for option in sys.warnoptions):
-        warnings.simplefilter("default")  # PYTHONWARNINGS=error speaks to those who write the packages used here
+        _warn_as_usual()  # PYTHONWARNINGS=error speaks to those who write the packages used here
+
+
+def _warn_as_usual() -> None:
+    """Python's own choice of warnings."""
+    warnings.simplefilter("default")
+    for kind in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):
+        warnings.simplefilter("ignore", kind)
 
 
 def _leave(error: BaseException) -> None:

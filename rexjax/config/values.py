@@ -82,7 +82,7 @@ def _absurd(value: Any, name: str) -> Iterator[str]:
     elif isinstance(value, int) and abs(value) >= _BEYOND:
         yield f"config key {name} is {value}: set it below {_BEYOND}"
     elif isinstance(value, str) and any(ord(letter) < 32 for letter in value):
-        yield f"config key {name} is {value!r}, which holds a control character: write \\ in Python text as \\\\ or r'…'"
+        yield f"config key {name} is {value!r}, which holds a control character: write r'…' for a path with \\"
     elif isinstance(value, tuple):
         for part in value:
             yield from _absurd(part, name)

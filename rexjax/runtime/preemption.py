@@ -1,7 +1,8 @@
 """Preemption: a signal asks a run to stop; it stops where nothing is lost, on all processes alike.
 
-SIGTERM, SIGHUP (the terminal is gone), and SIGINT once, raise ``Preempted`` where that loses nothing. Where it would (``held``: a step under way, or
-other processes that would wait for this one for ever), the run is asked, and looks now and then whether it was.
+SIGTERM, SIGHUP (the terminal is gone), and SIGINT once, raise ``Preempted`` where that loses nothing. Where it would
+(``held``: a step under way, or other processes that would wait for this one for ever), the run is asked, and looks now
+and then whether it was.
 """
 
 import contextlib
@@ -35,7 +36,8 @@ _state = _State()
 def watched() -> Iterator[None]:
     """Within, SIGTERM, SIGHUP and SIGINT ask this process to stop; a second SIGINT ends it at once.
 
-    A signal that is ignored stays so: SIGHUP under nohup. Outside the main thread, which alone may say what signals do, it does nothing.
+    A signal that is ignored stays so: SIGHUP under nohup. Outside the main thread, which alone may say what signals do,
+    it does nothing.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -1,5 +1,6 @@
 import dataclasses
 import math
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -96,15 +97,19 @@ def test_a_path_with_an_escape_in_it_is_refused():
         values.check(Config("w", data=Data(path="C:\new\table")))
 
 
+def _with(part, name, make, new):
+    return dataclasses.replace(part, **{name: make(new)})
+
+
 def numbers(part, prefix=""):
     """Each number in a config: its key, and what makes the config with another one there."""
     for field in dataclasses.fields(part):
         value, name = getattr(part, field.name), prefix + field.name
         if dataclasses.is_dataclass(value):
             for key, change in numbers(value, f"{name}."):
-                yield key, lambda new, f=field, c=change: dataclasses.replace(part, **{f.name: c(new)})
+                yield key, partial(_with, part, field.name, change)
         elif isinstance(value, int | float) and not isinstance(value, bool):
-            yield name, lambda new, f=field, kind=type(value): dataclasses.replace(part, **{f.name: kind(new)})
+            yield name, partial(_with, part, field.name, type(value))
 
 
 @pytest.mark.parametrize("teacher", [Transformer(), Pooled(), Ease(), ItemKNN(), SequentialRules()])
