@@ -13,6 +13,8 @@ class Encode:
 
     model: str = ""
     """Folder of a BERT-layout model in Hugging Face format; '' is all-MiniLM-L6-v2 from the package rexjax[text]."""
+    prefix: str = ""
+    """Written before every text; models of the E5 family want 'query: '."""
     vectors: str = ""
     """A .npy file with one row per line of the items file, instead of a model."""
     tfidf_width: int = 0
