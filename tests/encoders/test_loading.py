@@ -273,7 +273,7 @@ def write(name, value):
         (cut("model.safetensors"), ["model.safetensors cannot be read"]),
         (cut("tokenizer.json"), ["tokenizer.json is no tokenizer"]),
         (write("config.json", [1]), ["config.json holds a list, not a dict"]),
-        (edit_config(model_type="roberta"), ["model_type is 'roberta'", "supported is bert"]),
+        (edit_config(model_type="distilbert"), ["model_type is 'distilbert'", "supported is bert, roberta"]),
         (edit_config(hidden_act="relu"), ["hidden_act is 'relu'", "supported is gelu"]),
         (edit_config(position_embedding_type="relative_key"), ["position_embedding_type", "absolute"]),
         (edit_config(hidden_size=None), ["hidden_size is None"]),
