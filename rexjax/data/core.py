@@ -26,14 +26,12 @@ def k_core(steps: Steps, log: Table, data: Data, cut: float | None = None) -> Ta
     """
     least = f"{data.min_user_events}/{data.min_item_events}"
     counted = "" if cut is None else ", events before the cut"
-    for round_ in range(_ROUNDS):
+    for round_ in range(1, _ROUNDS):
         before = steps.taken[-1].interactions
         thinned = _at_least(log, "user", data.min_user_events, cut)
         thinned = _at_least(thinned, "item", data.min_item_events, cut, keep_later=data.catalogue == "all")
         log = steps.take(
-            f"{least}-core{counted}, round {round_ + 1}",
-            thinned,
-            "lower --data.min-user-events or --data.min-item-events",
+            f"{least}-core{counted}", thinned, "lower --data.min-user-events or --data.min-item-events", round_
         )
         if steps.taken[-1].interactions == before:
             steps.taken.pop()

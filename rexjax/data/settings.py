@@ -53,8 +53,8 @@ class Data:
     rexjax[beam] and a workdir that all workers see. '': this process packs them. The artifact is the same."""
     where: str = ""
     """Rows of the log that are read: comparisons joined by and, such as "quantity > 0 and country = 'France'"; the
-    operators are = != < <= > >=, and a column with blanks stands in double quotes. A missing value differs from all
-    others, and is neither more nor less. '': all rows."""
+    operators are = != < <= > >=, and a column with blanks stands in double quotes. A missing number differs from all
+    others, and is neither more nor less; missing text is ''. '': all rows."""
     min_rating: float = 0.0
     """Interactions rated lower are dropped, and those without a rating; 0 keeps all."""
     min_user_events: int = 5

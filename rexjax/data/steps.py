@@ -23,20 +23,28 @@ class Step(NamedTuple):
     items: int
 
 
+class _Reason(NamedTuple):
+    """Why interactions go, over all rounds."""
+
+    advice: str
+    removed: int
+
+
 class Steps:
     """Counts what each cleaning step removes and leaves."""
 
     def __init__(self) -> None:
         self.taken: list[Step] = []
-        self._advice: dict[str, str] = {}
+        self._reasons: dict[str, _Reason] = {}
 
-    def take(self, step: str, log: Table, advice: str) -> Table:
-        """``log`` as the engine has stored it after ``step``; the copy of the step before is dropped.
+    def take(self, reason: str, log: Table, advice: str, round_: int = 0) -> Table:
+        """``log`` as the engine has stored it after a step; the copy of the step before is dropped.
 
         Args:
-            step: what it removes.
+            reason: what the step removes.
             log: columns user and item, an expression of what the step before returned.
-            advice: what helps where this step removes too much.
+            advice: what helps where it removes too much.
+            round_: of a step that is repeated, from 1.
 
         Raises:
             UserError: no interaction is left; the sentence names the steps that removed them.
@@ -48,8 +56,9 @@ class Steps:
             con.drop_table(name)
         left = fetch(log.agg(interactions=_.count(), users=_.user.nunique(), items=_.item.nunique())).to_pylist()[0]
         removed = self.taken[-1].interactions - left["interactions"] if self.taken else 0
-        self.taken.append(Step(step, removed, **left))
-        self._advice[step] = advice
+        self.taken.append(Step(f"{reason}, round {round_}" if round_ else reason, removed, **left))
+        before = self._reasons.get(reason, _Reason(advice, 0))
+        self._reasons[reason] = _Reason(advice, before.removed + removed)
         if not left["interactions"]:
             raise UserError(self._nothing_left())
         return log
@@ -61,11 +70,11 @@ class Steps:
     def _nothing_left(self) -> str:
         read = self.taken[0].interactions
         if not read:
-            return f"the log is empty: nothing to learn from; {self._advice[self.taken[0].step]}"
-        removing = [step for step in self.taken if step.removed]
-        reasons = ", ".join(f"{step.step} ({step.removed})" for step in removing)
-        most = max(removing, key=lambda step: step.removed)
-        return f"cleaning removed every interaction of {read}, by step: {reasons}: {self._advice[most.step]}"
+            return f"the log is empty: nothing to learn from; {self._reasons[self.taken[0].step].advice}"
+        removing = {name: reason for name, reason in self._reasons.items() if reason.removed}
+        counts = ", ".join(f"{name} ({reason.removed:,})" for name, reason in removing.items())
+        most = max(removing.values(), key=lambda reason: reason.removed)
+        return f"cleaning removed every interaction of {read:,}, by step: {counts}: {most.advice}"
 
 
 def materialise(name: str, table: Table) -> Table:

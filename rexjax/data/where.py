@@ -108,13 +108,20 @@ def _misread(text: str, token: _Token, needed: str) -> UserError:
 def columns_of(log: "Table", text: str) -> dict[str, Any]:
     """The compared columns of ``log``, named ``where_0``, ``where_1`` … in the order of ``parse(text)``.
 
+    Missing text is ''.
+
     Raises:
         UserError: columns are missing, or are of another type than the literal; all of them are named.
     """
     conditions = parse(text)
     if wrong := [reason for condition in conditions if (reason := _clash(log, condition))]:
         raise UserError(f"--data.where {text!r}: {'; '.join(wrong)}")
-    return {f"where_{number}": log[condition.column] for number, condition in enumerate(conditions)}
+    return {f"where_{number}": _compared(log, condition) for number, condition in enumerate(conditions)}
+
+
+def _compared(log: "Table", condition: Condition) -> Any:
+    column = log[condition.column]
+    return column.cast("string").fill_null("") if isinstance(condition.value, str) else column
 
 
 def _clash(log: "Table", condition: Condition) -> str:
@@ -134,7 +141,7 @@ def _clash(log: "Table", condition: Condition) -> str:
 def holds(log: "Table", conditions: tuple[Condition, ...]) -> "BooleanValue":
     """Whether all conditions hold, from the columns ``where_0`` … of ``log``, of which null is a missing value.
 
-    A missing value differs from every literal (``!=`` holds) and compares with none otherwise.
+    A missing number differs from every literal (``!=`` holds) and is neither more nor less.
     """
     each = [_holds(log[f"where_{number}"], condition) for number, condition in enumerate(conditions)]
     whole = each[0]

@@ -19,7 +19,9 @@ def card(metrics: dict[str, Any]) -> list[Table]:
     for name in ("step", "removed", "interactions", "users", "items"):
         steps.add_column(name, justify="left" if name == "step" else "right")
     for step in metrics["cleaning"]:
-        steps.add_row(step["step"], *(f"{step[name]:,}" for name in ("removed", "interactions", "users", "items")))
+        steps.add_row(
+            escape(step["step"]), *(f"{step[name]:,}" for name in ("removed", "interactions", "users", "items"))
+        )
     shown = Table(title="Some histories, the latest events", title_justify="left", show_lines=True)
     for name in ("user", "interactions", "latest"):
         shown.add_column(name, justify="right" if name == "interactions" else "left")
