@@ -193,14 +193,14 @@ def _own_catalogue(log: Table, data: Data) -> Table:
 
 
 def _catalogue(table: Table, row: Column | None, item: Column, parts: list[Column], category: Column | None) -> Table:
-    parts = [part.cast("string").fill_null("").strip() for part in parts]
+    parts = [_words(part) for part in parts]
     text = ibis.literal("")
     for part in parts:
         text = ibis.cases((text == "", part), (part == "", text), else_=text + ibis.literal(". ") + part)
     title = parts[0] if parts else item.cast("string")
     said = {"title": title, "text": text}
     if category is not None:
-        said["category"] = category.cast("string").fill_null("").strip()
+        said["category"] = _words(category)
     if row is None:
         rows = numbered(table.select(item=item, **said), "row")
         latest = [ibis.desc("row")]
@@ -210,6 +210,11 @@ def _catalogue(table: Table, row: Column | None, item: Column, parts: list[Colum
     rows = rows.filter(_present(rows.item))
     newest = ibis.row_number().over(ibis.window(group_by="item", order_by=latest))
     return rows.mutate(nth=newest).filter(_.nth == 0).select("item", "row", *said)
+
+
+def _words(column: Column) -> Column:
+    """Stripped text, '' where there is none."""
+    return ibis.ifelse(_present(column), column.cast("string").strip(), "")
 
 
 def _same_ids(log: Table, catalogue: Table) -> tuple[Table, Table]:

@@ -113,7 +113,8 @@ def _packing(kept: Clean, config: Config) -> Packing:
 
 def _cold_items(kept: Clean, data: Data, seed: int) -> np.ndarray:
     """bool [N]: the share of the items with interactions that is held out, drawn by the seed."""
-    sold = np.sort(engines.fetch(kept.log.select("item").distinct())["item"].to_numpy())
+    counted = kept.log.group_by("item").agg(events=ibis._.count())  # Spark keeps repeats in DISTINCT over ORDER BY
+    sold = np.sort(engines.fetch(counted)["item"].to_numpy())
     cold = np.zeros(engines.count(kept.items), bool)
     drawn = np.random.default_rng(seed).permutation(len(sold))[: round(data.holdout * len(sold))]
     cold[sold[drawn]] = True
