@@ -63,7 +63,7 @@ def _answer_users(request: Recommend, index: "Index") -> None:
     keep_compiled_programs()
     log = pipeline.read_log(request.workdir, index)
     if request.users == "all":
-        users = list(log.users)
+        users = list(pipeline.known_users(log))
     elif request.users:
         users = pipeline.read_ids(Path(request.users), pipeline.columns_of(request.workdir)["user"])
     else:

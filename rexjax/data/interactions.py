@@ -7,8 +7,16 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+import numpy as np
+
+from rexjax.data import quantiles, where
+from rexjax.data.agreement import known_items, repeated_ids
+from rexjax.data.core import k_core
 from rexjax.data.engines import count, fetch, numbered
+from rexjax.data.numbers import missing, with_numbers
 from rexjax.data.settings import Columns, Data
+from rexjax.data.steps import Steps, materialise
+from rexjax.data.times import spell_time
 from rexjax.errors import UserError, needs_extra
 
 with needs_extra("data"):
@@ -27,7 +35,7 @@ class Clean(NamedTuple):
     """Columns user int64, item int64, time, session, in the order (user, time, original position)."""
     items: Table
     """Columns item int64 (dense), item_id (raw), row (line of the items file), title, text, in the order of item; and
-    category, where --data.columns.category names one."""
+    category, where --data.columns.category names one. Items never sold are among them with --data.catalogue all."""
     users: Table
     """Columns user int64 (dense), user_id (raw)."""
     steps: list[dict[str, Any]]
@@ -36,28 +44,47 @@ class Clean(NamedTuple):
     """Column time of the same events, in no order, as the engine has stored it."""
     unused: int
     """Items of the catalogue without any interaction in the log as it was read."""
+    repeated: int
+    """Items with more than one row in the items file, of which the last one counts."""
+    cuts: tuple[float, ...]
+    """global_time: the two moments; else none."""
 
 
 def clean(log: Table, items: Table | None, data: Data) -> Clean:
-    """Applies all cleaning steps in order; each is materialised once in the engine."""
-    columns = data.columns
-    steps: list[dict[str, Any]] = []
+    """Applies all cleaning steps in order; each is materialised once in the engine.
+
+    Raises:
+        UserError: a column is missing or holds what it must not, the two files disagree, or nothing is left.
+    """
+    columns, steps = data.columns, Steps()
     with reading("log"):
-        log = _count(steps, "read", _named(log, columns, data, own_text=items is None))
+        log = _named(log, columns, data, own_text=items is None)
+        log = steps.take("read", log, "check --data.path and --data.interactions")
+    log = _kept_rows(steps, log, data)
     with reading("items file"):
-        known = _materialise("catalogue", _own_catalogue(log, data) if items is None else catalogue(items, data))
+        known = materialise("catalogue", _own_catalogue(log, data) if items is None else catalogue(items, data))
     log, known = _same_ids(log, known)
-    if steps[0]["interactions"] == 0:
-        raise UserError("the log is empty: nothing to learn from; check --data.path and --data.interactions")
     _check_times(log, columns)
-    log = _count(steps, "missing user, item or time", log.filter(*map(_present, (log.user, log.item, log.time))))
+    present = log.filter(*map(_present, (log.user, log.item, log.time)))
+    log = steps.take("missing user, item or time", present, "check --data.columns and the file")
+    if data.split == "last_session":
+        _check_sessions(log, columns)
     unused = count(known.anti_join(log, "item"))
-    log = _count(steps, "item without a row in the items file", _known_items(log, known, data))
+    repeated = None if items is None else repeated_ids(items, data)
+    log = known_items(steps, log, known, repeated, data)
     if data.min_rating:
-        log = _count(steps, f"rating below {data.min_rating:g}", log.filter(_.rating >= data.min_rating))
-    log = _count(steps, "repeated interactions", _without_repeats(log, data.repeats))
-    log = _k_core(steps, log, data)
-    return Clean(*_with_dense_ids(log, known), steps, log.select("time"), unused)
+        log = _well_rated(steps, log, data)
+    log = steps.take("repeated interactions", _without_repeats(log, data.repeats), "see --data.repeats")
+    cuts = _cuts(log, data)
+    log = k_core(steps, log, data, cuts[0] if cuts else None)
+    return Clean(
+        *_with_dense_ids(log, known, data),
+        steps=steps.rows(),
+        times=log.select("time"),
+        unused=unused,
+        repeated=0 if repeated is None else count(repeated),
+        cuts=cuts,
+    )
 
 
 @contextlib.contextmanager
@@ -98,6 +125,7 @@ def _named(log: Table, columns: Columns, data: Data, *, own_text: bool) -> Table
         named |= {f"text_{i}": log[name] for i, name in enumerate(data.text)}
     if "session" not in named:
         named["session"] = ibis.literal(0)
+    named |= where.columns_of(log, data.where)
     return numbered(log.select(**named), "position")
 
 
@@ -165,17 +193,28 @@ def _own_catalogue(log: Table, data: Data) -> Table:
 
 
 def _catalogue(table: Table, row: Column | None, item: Column, parts: list[Column], category: Column | None) -> Table:
-    parts = [part.cast("string").fill_null("").strip() for part in parts]
+    parts = [_words(part) for part in parts]
     text = ibis.literal("")
     for part in parts:
         text = ibis.cases((text == "", part), (part == "", text), else_=text + ibis.literal(". ") + part)
     title = parts[0] if parts else item.cast("string")
     said = {"title": title, "text": text}
     if category is not None:
-        said["category"] = category.cast("string").fill_null("").strip()
-    rows = numbered(table.select(item=item, **said), "row") if row is None else table.select(row=row, item=item, **said)
+        said["category"] = _words(category)
+    if row is None:
+        rows = numbered(table.select(item=item, **said), "row")
+        latest = [ibis.desc("row")]
+    else:
+        rows = table.select("time", row=row, item=item, **said)
+        latest = [_.text == "", ibis.desc(ibis.coalesce(_.time, -np.inf)), ibis.desc("row")]
     rows = rows.filter(_present(rows.item))
-    return rows.group_by("item").agg(row=_.row.min(), **{name: _[name].max() for name in said})
+    newest = ibis.row_number().over(ibis.window(group_by="item", order_by=latest))
+    return rows.mutate(nth=newest).filter(_.nth == 0).select("item", "row", *said)
+
+
+def _words(column: Column) -> Column:
+    """Stripped text, '' where there is none."""
+    return ibis.ifelse(_present(column), column.cast("string").strip(), "")
 
 
 def _same_ids(log: Table, catalogue: Table) -> tuple[Table, Table]:
@@ -185,22 +224,34 @@ def _same_ids(log: Table, catalogue: Table) -> tuple[Table, Table]:
     return log.mutate(item=_.item.cast("string")), catalogue.mutate(item=_.item.cast("string"))
 
 
-def _known_items(log: Table, catalogue: Table, data: Data) -> Table:
-    unknown = log.anti_join(catalogue, "item")
-    unused = catalogue.anti_join(log, "item")
-    if data.strict:
-        _refuse(unknown.select("item").distinct(), "in the log only, without a row in the items file")
-        _refuse(unused, "in the items file only, without any interaction")
-        if data.text:
-            _refuse(catalogue.filter(_.text == ""), "without text")
-    return log.semi_join(catalogue, "item")
+def _kept_rows(steps: Steps, log: Table, data: Data) -> Table:
+    """Those that --data.where keeps."""
+    conditions = where.parse(data.where)
+    if not conditions:
+        return log
+    for number, condition in enumerate(conditions):
+        if not isinstance(condition.value, str):
+            log = with_numbers(log, f"where_{number}", condition.column)
+    names = [f"where_{number}" for number in range(len(conditions))]
+    kept = log.filter(where.holds(log, conditions)).drop(*names)
+    return steps.take(f"not {data.where}", kept, f"check --data.where {data.where!r}")
 
 
-def _refuse(items: Table, what: str) -> None:
-    found = count(items)
-    if found:
-        example = fetch(items.order_by("item").limit(1))["item"][0].as_py()
-        raise UserError(f"{found} items are {what} (such as {example!r}): mend the files, or pass --data.no-strict")
+def _check_sessions(log: Table, columns: Columns) -> None:
+    absent = log.filter(missing(log.session))
+    rows = fetch(absent.select("position").order_by("position").limit(1)).to_pylist()
+    if rows:
+        raise UserError(
+            f"column {columns.session!r} of the log holds no session in row {rows[0]['position'] + 1} ({count(absent)} "
+            "rows have none): give each event its session, or choose another --data.split"
+        )
+
+
+def _well_rated(steps: Steps, log: Table, data: Data) -> Table:
+    log = with_numbers(log, "rating", data.columns.rating)
+    log = steps.take("missing rating", log.filter(log.rating.notnull()), "check --data.columns.rating and the file")
+    least = f"{data.min_rating:g}"
+    return steps.take(f"rating below {least}", log.filter(_.rating >= data.min_rating), "lower --data.min-rating")
 
 
 def _without_repeats(log: Table, repeats: str) -> Table:
@@ -209,55 +260,33 @@ def _without_repeats(log: Table, repeats: str) -> Table:
     return log.mutate(nth=ibis.row_number().over(window)).filter(_.nth == 0).drop("nth")
 
 
-def _k_core(steps: list[dict[str, Any]], log: Table, data: Data) -> Table:
-    """Drops rare users and items until none is left (a fixed point, as k-core is defined)."""
-    for round_ in range(1000):
-        before = steps[-1]["interactions"]
-        log = _at_least(_at_least(log, "user", data.min_user_events), "item", data.min_item_events)
-        log = _count(steps, f"{data.min_user_events}/{data.min_item_events}-core, round {round_ + 1}", log)
-        if steps[-1]["interactions"] == 0:
-            raise UserError(
-                "cleaning removed every interaction: lower --data.min-user-events, --data.min-item-events or "
-                f"--data.min-rating (read: {steps[0]['interactions']} interactions)"
-            )
-        if steps[-1]["interactions"] == before:
-            steps.pop()
-            break
-    return log
+def _cuts(log: Table, data: Data) -> tuple[float, ...]:
+    """The two moments of global_time, from all events that are left before the k-core."""
+    if data.split != "global_time":
+        return ()
+    cuts = quantiles.at_shares(log, (1 - 2 * data.holdout, 1 - data.holdout))
+    if not count(log.filter(_.time < cuts[0]).limit(1)):
+        tied = count(log.filter(_.time == cuts[0])) / count(log)
+        raise UserError(
+            f"--data.split global_time finds no event before its first cut, as {tied:.0%} of the events have the same "
+            f"time ({spell_time(cuts[0])}): name another --data.columns.time, or choose --data.split leave_one_out or "
+            "last_session"
+        )
+    return tuple(cuts)
 
 
-def _at_least(log: Table, column: str, events: int) -> Table:
-    if events <= 1:
-        return log
-    kept = log.group_by(column).agg(events=_.count()).filter(_.events >= events)
-    return log.semi_join(kept, column)
-
-
-def _materialise(name: str, table: Table) -> Table:
-    return table.get_backend().create_table(name, table, overwrite=True)
-
-
-def _count(steps: list[dict[str, Any]], step: str, log: Table) -> Table:
-    last = log.get_backend().list_tables(like="^clean_")
-    log = _materialise(f"clean_{len(steps)}_{len(last)}", log)
-    for name in last:  # one copy of the log at a time
-        log.get_backend().drop_table(name)
-    row = fetch(log.agg(interactions=_.count(), users=_.user.nunique(), items=_.item.nunique())).to_pylist()[0]
-    removed = steps[-1]["interactions"] - row["interactions"] if steps else 0
-    steps.append({"step": step, "removed": removed, **row})
-    return log
-
-
-def _with_dense_ids(log: Table, catalogue: Table) -> tuple[Table, Table, Table]:
+def _with_dense_ids(log: Table, catalogue: Table, data: Data) -> tuple[Table, Table, Table]:
     """Log, items and users with dense ids from 0: users by raw id, items by the MD5 of theirs, which tells nothing.
 
     Published logs number items by first occurrence; a model or a tie broken by id would read the future from that.
     """
     by_hash = [_.item.cast("string").hexdigest("md5"), _.item]
-    kept = catalogue.semi_join(log, "item").mutate(dense=ibis.row_number().over(ibis.window(order_by=by_hash)))
-    kept = _materialise("items", kept)
+    kept = catalogue.semi_join(log, "item")
+    if data.catalogue == "all":
+        kept = kept.union(catalogue.anti_join(log, "item").filter(_.text != ""))
+    kept = materialise("items", kept.mutate(dense=ibis.row_number().over(ibis.window(order_by=by_hash))))
     users = log.select("user").distinct().mutate(dense=ibis.row_number().over(ibis.window(order_by="user")))
-    users = _materialise("users", users)
+    users = materialise("users", users)
     log = log.join(kept.select("item", dense_item="dense"), "item").join(users.rename(dense_user="dense"), "user")
     ordered = log.select("position", "time", "session", user="dense_user", item="dense_item")
     category = ["category"] if "category" in kept.columns else []

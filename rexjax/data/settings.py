@@ -1,10 +1,12 @@
 """Settings of stage prepare: the columns of a log, its source, and how it is cleaned, split and packed."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal
 
+from rexjax.data import where as conditions
 from rexjax.data.sources import Shop, Source
-from rexjax.errors import check_range
+from rexjax.errors import check_ranges
 
 
 @dataclass(frozen=True)
@@ -49,28 +51,65 @@ class Data:
     beam: str = ""
     """Options of an Apache Beam pipeline whose workers pack the histories: --data.beam="--runner=FlinkRunner …"; needs
     rexjax[beam] and a workdir that all workers see. '': this process packs them. The artifact is the same."""
+    where: str = ""
+    """Rows of the log that are read: comparisons joined by and, such as "quantity > 0 and country = 'France'"; the
+    operators are = != < <= > >=, and a column with blanks stands in double quotes. A missing number differs from all
+    others, and is neither more nor less; missing text is ''. '': all rows."""
     min_rating: float = 0.0
-    """Interactions rated lower are dropped; 0 keeps all."""
+    """Interactions rated lower are dropped, and those without a rating; 0 keeps all."""
     min_user_events: int = 5
-    """k-core: users with fewer interactions are dropped, again and again until none is left."""
+    """k-core: users with fewer interactions are dropped, again and again until none is left. Under global_time only
+    events before the first cut count, else all events."""
     min_item_events: int = 5
-    """k-core: items with fewer interactions are dropped, likewise."""
+    """k-core: interactions of items with fewer are dropped, likewise; see --data.catalogue for the items."""
+    catalogue: Literal["all", "log"] = "all"
+    """Items that can be recommended. 'all': those of the clean log, and all others that have text, known by it alone;
+    'log': those of the clean log."""
     repeats: Literal["first", "keep"] = "first"
     """'first': a user's later interactions with the same item are dropped; 'keep': they stay."""
     split: Literal["leave_one_out", "global_time", "last_session", "cold_items"] = "leave_one_out"
     """What is held out of each history: its last two items; all behind two moments; its last two sessions; or some
     items altogether, drawn by the seed: a user's first one tests, and what came after it is dropped."""
     holdout: float = 0.1
-    """global_time: the share of all interactions behind the last cut, and as much again before it; cold_items: the
-    share of items."""
+    """global_time: the share of all interactions, before the k-core, behind the last cut, and as much again before it;
+    cold_items: the share of items with interactions."""
     targets: Literal["next_item", "next_time"] = "next_item"
     """What a history's items predict in training: the next one, or one drawn from those of the next later time (for
     logs whose baskets share a time)."""
     strict: bool = True
-    """An item without text, or an id in only one of the two files, is an error; with --data.no-strict, interactions
-    with unknown items are dropped and items without text get a zero vector, and the data card counts them."""
+    """An item without text, an item id with several rows in the items file, or one in only one of the two files (never
+    sold items are no error with --data.catalogue all) is an error; with --data.no-strict, interactions with unknown
+    items are dropped, the last of several rows counts, items without text get a zero vector, and the data card counts
+    them."""
+    user_ids: bool = True
+    """Keeps the raw user ids in users.parquet, by which `rexjax recommend` names users; --data.no-user-ids leaves these
+    personal data out."""
     length: int = 50
     """The longest history that a model sees (the latest items); also the width of a packed row."""
 
     def __post_init__(self) -> None:
-        check_range(self, "data", "a share above 0 and below 0.5", lambda value: 0 < value < 0.5, "holdout")
+        conditions.parse(self.where)
+        events = ("0 or more", _at_least_0)
+        check_ranges(
+            self,
+            "data",
+            {
+                "min_rating": ("a finite number", math.isfinite),
+                "min_user_events": events,
+                "min_item_events": events,
+                "holdout": ("a share above 0 and below 0.5", _is_holdout),
+                "length": ("1 or more", _at_least_1),
+            },
+        )
+
+
+def _at_least_0(value: float) -> bool:
+    return value >= 0
+
+
+def _at_least_1(value: float) -> bool:
+    return value >= 1
+
+
+def _is_holdout(value: float) -> bool:
+    return 0 < value < 0.5

@@ -89,7 +89,7 @@ class Experiment:
     @property
     def users(self) -> list[str]:
         """Ids of the users in the log."""
-        return list(self._log.users)
+        return list(recommend.known_users(self._log))
 
     @cached_property
     def _log(self) -> recommend.Log:
@@ -187,7 +187,9 @@ def fit(
         UserError: what a stage refuses.
     """
     config = load_config(config) if isinstance(config, str | Path) else config or Config(workdir=str(workdir))
-    settings = {name: getattr(config.data, name) for name in ("split", "length", "repeats", "targets")}
+    settings = {
+        name: getattr(config.data, name) for name in ("split", "length", "repeats", "targets", "catalogue", "user_ids")
+    }
     written = dataset.write(Path(workdir) / "frames", **(settings | {"strict": False} | data))
     config = replace(config, workdir=str(workdir), data=written)
     stages = runner.stages_of(config)

@@ -25,8 +25,8 @@ from rexjax.retrieval.index import Index
 class Log(NamedTuple):
     """Whole histories of all users, in the dense ids of the index."""
 
-    users: dict[str, int]
-    """Raw id to number."""
+    users: dict[str, int] | None
+    """Raw id to number; None where stage prepare kept no ids of users."""
     items: list[np.ndarray]
     """int32 [L'] a user, the latest last; items that were taken out of the index are not in it."""
     seen: list[np.ndarray]
@@ -64,8 +64,27 @@ def read_log(workdir: Path, index: Index) -> Log:
     each = [part[part >= 0] for part in np.split(items, log.offsets[1:-1])]
     exclude_seen = json.loads((workdir / "config.json").read_text())["evaluate"]["exclude_seen"]
     seen = [np.unique(part) if exclude_seen else part[:0] for part in each]
-    users = _texts(pq.read_table(prepare / "users.parquet").sort_by("user")["user_id"])
-    return Log({user: number for number, user in enumerate(users)}, each, seen, max(map(len, seen), default=0))
+    return Log(_user_numbers(prepare / "users.parquet"), each, seen, max(map(len, seen), default=0))
+
+
+def _user_numbers(path: Path) -> dict[str, int] | None:
+    if not path.exists():
+        return None
+    return {user: number for number, user in enumerate(_texts(pq.read_table(path).sort_by("user")["user_id"]))}
+
+
+def known_users(log: Log) -> dict[str, int]:
+    """Raw ids of the users, and their numbers.
+
+    Raises:
+        UserError: stage prepare kept no ids of users.
+    """
+    if log.users is None:
+        raise UserError(
+            "this workdir keeps no ids of users (data.user_ids is off): ask with histories, or prepare the log again "
+            "with --data.user-ids"
+        )
+    return log.users
 
 
 def recommend(
@@ -87,10 +106,11 @@ def recommend(
         only: dense ids that alone are recommended; none: all.
 
     Raises:
-        UserError: k is not from 1 to N.
+        UserError: k is not from 1 to N, or the log has no ids of users.
     """
+    known = known_users(log)
     none = np.empty(0, np.int32)
-    numbers = [log.users.get(user) for user in users]
+    numbers = [known.get(user) for user in users]
     asked = [none if number is None else log.items[number] for number in numbers]
     seen = [none if number is None else log.seen[number] for number in numbers]
     ids, scores = _answer(index, asked, seen, k, left_out, only, log.longest)

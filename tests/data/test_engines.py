@@ -75,14 +75,14 @@ def untidy(rows=1500):
         "who": [f"ü{u}" if u else None for u in user.tolist()],
         "sku": [f'a "{i}", new' if i else None for i in item.tolist()],
         "at": [int(t) if t else None for t in (rng.integers(0, 50, rows) * 1000).tolist()],
-        "stars": [s if s > 1 else None for s in stars.tolist()],
+        "stars": [None if s < 1 else float("nan") if s == 1 else s for s in stars.tolist()],
         "visit": (np.arange(rows) // 40).tolist(),
     }
     titles = [f"Thing {i},\n of {i % 7}" if i % 9 else None for i in range(60)]
     items = {
-        "sku": [f'a "{i}", new' for i in range(60)],
-        "title": titles,
-        "made by": [f" {i % 5}\t" for i in range(60)],
+        "sku": [f'a "{i}", new' for i in [*range(60), 3, 7, 7]],
+        "title": [*titles, "Zulu", "Aardvark", "Thing 7"],
+        "made by": [f" {i % 5}\t" for i in range(63)],
     }
     return pa.table(columns), pa.table(items)
 
@@ -102,10 +102,12 @@ def artifact_of(engine, folder, files, **settings):
 @pytest.mark.parametrize(
     ("ending", "settings"),
     [
-        ("csv", {"split": "leave_one_out", "columns": UNTIDY, "text": ("title", "made by"), "min_user_events": 3}),
-        ("parquet", {"split": "global_time", "columns": UNTIDY, "min_rating": 2.0, "repeats": "keep"}),
+        ("csv", {"split": "leave_one_out", "columns": UNTIDY, "text": ("title", "made by"), "min_user_events": 3,
+                 "where": "stars != 4 and who != 'ü7'"}),
+        ("parquet", {"split": "global_time", "columns": UNTIDY, "min_rating": 2.0, "repeats": "keep",
+                     "catalogue": "log"}),
         ("csv", {"split": "last_session", "columns": dataclasses.replace(UNTIDY, category="stars"), "items": "",
-                 "text": ("sku",), "min_item_events": 2}),
+                 "text": ("sku",), "min_item_events": 2, "where": "visit >= 2"}),
         ("shop", {"split": "cold_items", "source": Shop(users=300, items=80, interactions=3000)}),
     ],
 )  # fmt: skip

@@ -54,7 +54,6 @@ def run(config: Config, folder: Path, artifacts: dict[str, Artifact]) -> dict[st
             served=f"student_{config.compress.serve}",
             training=training_of(artifacts),
             card=card,
-            log=data.log,
         ),
     }
     write_json(folder / "metrics.json", found)

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+import time
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,14 @@ from rexjax.artifacts.files import file_hash
 from rexjax.artifacts.store import Artifact
 from rexjax.config.schema import Config
 from rexjax.config.stage import Stage
-from rexjax.data import card, engines, histories, interactions, quantiles
+from rexjax.data import card, engines, histories, interactions
 from rexjax.data import packing as packings
 from rexjax.data.interactions import Clean
 from rexjax.data.packing import Packing
+from rexjax.data.settings import Data
 from rexjax.errors import UserError, needs_extra
 from rexjax.pipeline import tables
-from rexjax.runtime.progress import track
+from rexjax.runtime.progress import notice, track
 
 with needs_extra("data"):
     import ibis
@@ -29,33 +31,47 @@ with needs_extra("data"):
 
 
 def run(config: Config, folder: Path, inputs: dict[str, Artifact]) -> dict[str, Any]:
-    """Writes ``histories/`` (ArrayRecord), ``items.parquet`` and ``users.parquet`` into ``folder``.
+    """Writes ``histories/`` (ArrayRecord), ``items.parquet`` and, with raw user ids, ``users.parquet`` into ``folder``.
 
     Returns:
-        The data card: users, items, interactions, density, time span, the cleaning steps, cold targets.
+        The data card (``rexjax.data.card``), with counts of items.
     """
     data, scratch = config.data, folder / "scratch"
-    if data.split == "last_session" and not data.columns.session:
-        raise UserError("--data.split last_session needs to know the session's column: pass --data.columns.session")
-    if data.min_rating and not data.columns.rating:
-        raise UserError("--data.min-rating needs to know the rating's column: pass --data.columns.rating")
+    _check_columns(data)
     try:
         with engines.opened(data.engine, scratch / "engine") as con:
             log, items = data.source.read(data, config.seed, con, scratch)
             rows = None if items is None else engines.count(items)
             kept = interactions.clean(log, items, data)
-            tables = {f"{name}.parquet": table for name, table in (("items", kept.items), ("users", kept.users))}
-            content = {name: _write_table(table, folder / name, scratch) for name, table in tables.items()}
+            written = {"items.parquet": kept.items} | ({"users.parquet": kept.users} if data.user_ids else {})
+            content = {name: _write_table(table, folder / name, scratch) for name, table in written.items()}
             _write_histories(folder, kept, config, scratch / "sorted")
             span = engines.fetch(kept.times.agg(first=ibis._.time.min(), last=ibis._.time.max())).to_pylist()[0]
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    return card.describe(histories.each(folder), kept.steps, span, data) | {
+    catalogue = pq.read_table(folder / "items.parquet", columns=["title", "text"]).to_pydict()
+    found = card.describe(
+        histories.each(folder), kept.steps, card.Span(**span, now=time.time()), data, catalogue["title"]
+    )
+    for line in found["notices"]:
+        notice(line)
+    return found | {
         "content": content | {"histories": histories.digest(histories.each(folder))},
         "items_without_interactions": kept.unused,
-        "items_without_text": pq.read_table(folder / "items.parquet", columns=["text"])["text"].to_pylist().count(""),
+        "items_without_text": catalogue["text"].count(""),
+        "items_with_several_rows": kept.repeated,
         "catalogue_rows": rows,
     }
+
+
+def _check_columns(data: Data) -> None:
+    lacking = []
+    if data.split == "last_session" and not data.columns.session:
+        lacking.append("--data.split last_session needs to know the session's column: pass --data.columns.session")
+    if data.min_rating and not data.columns.rating:
+        lacking.append("--data.min-rating needs to know the rating's column: pass --data.columns.rating")
+    if lacking:
+        raise UserError("; ".join(lacking))
 
 
 def _write_table(table: Table, path: Path, scratch: Path) -> str:
@@ -90,15 +106,19 @@ def _write_histories(folder: Path, kept: Clean, config: Config, scratch: Path) -
 
 
 def _packing(kept: Clean, config: Config) -> Packing:
-    data, items = config.data, kept.steps[-1]["items"]
-    if data.split == "global_time":
-        cuts = quantiles.at_shares(kept.times, (1 - 2 * data.holdout, 1 - data.holdout))
-        return Packing(data.split, cuts=tuple(cuts))
-    if data.split == "cold_items":
-        cold = np.zeros(items, bool)
-        cold[np.random.default_rng(config.seed).permutation(items)[: round(data.holdout * items)]] = True
-        return Packing(data.split, cold=cold)
-    return Packing(data.split)
+    data = config.data
+    cold = _cold_items(kept, data, config.seed) if data.split == "cold_items" else None
+    return Packing(data.split, kept.cuts, cold)
+
+
+def _cold_items(kept: Clean, data: Data, seed: int) -> np.ndarray:
+    """bool [N]: the share of the items with interactions that is held out, drawn by the seed."""
+    counted = kept.log.group_by("item").agg(events=ibis._.count())  # Spark keeps repeats in DISTINCT over ORDER BY
+    sold = np.sort(engines.fetch(counted)["item"].to_numpy())
+    cold = np.zeros(engines.count(kept.items), bool)
+    drawn = np.random.default_rng(seed).permutation(len(sold))[: round(data.holdout * len(sold))]
+    cold[sold[drawn]] = True
+    return cold
 
 
 def external(config: Config) -> dict[str, str]:
