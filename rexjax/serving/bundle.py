@@ -4,7 +4,6 @@ Every file is checked against its SHA-256 before it is used, and nothing is unpi
 """
 
 import functools
-import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,13 +13,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from jax import export as exports
 
-from rexjax.artifacts.files import file_hash
+from rexjax.artifacts.files import file_hash, read_json
 from rexjax.errors import UserError
 from rexjax.retrieval import files
 from rexjax.serving.comparison import Compared
 from rexjax.serving.search import Search
 
 FORMAT = 4
+BUNDLE = "bundle.json"
 PARTS = "parts-"
 """What the names of the folders with an export's files begin with; ``bundle.json`` says which one holds."""
 _MASKS = 64
@@ -55,6 +55,16 @@ class Bundle:
             UserError: it is no export, of another format, or a file is missing or altered.
         """
         about = _about(folder)
+        while True:
+            try:
+                self._read(folder, _checked(folder, about))
+                return
+            except (OSError, UserError):  # its files are gone, or damaged
+                before, about = about, _about(folder)
+                if about == before:
+                    raise
+
+    def _read(self, folder: Path, about: dict[str, Any]) -> None:
         place = folder / about["place"]
         self.folder, self.version, self.name = folder, about["index"][:12], about.get("name", "served")
         self.items, self.rows = about["items"], about["rows"]  # the rest is padding
@@ -158,14 +168,21 @@ def _program(folder: Path, name: str) -> Any:
     return jax.jit(exported.call)
 
 
+def is_bundle(about: dict[str, Any]) -> bool:
+    """Whether it is what an export wrote, of whatever format."""
+    return {"format", "place", "files"} <= about.keys()
+
+
 def _about(folder: Path) -> dict[str, Any]:
-    path = folder / "bundle.json"
-    try:
-        about = json.loads(path.read_text())
-    except (OSError, ValueError):
-        raise UserError(f"{folder} is no finished export: make one with `rexjax export WORKDIR {folder}`") from None
-    if not isinstance(about, dict) or about.get("format") != FORMAT:
-        raise UserError(f"{path} is of another format than {FORMAT}: export the workdir again")
+    about = read_json(folder / BUNDLE)
+    if not about:
+        raise UserError(f"{folder} is no finished export: make one with `rexjax export WORKDIR {folder}`")
+    if about.get("format") != FORMAT:
+        raise UserError(f"{folder / BUNDLE} is of another format than {FORMAT}: export the workdir again")
+    return about
+
+
+def _checked(folder: Path, about: dict[str, Any]) -> dict[str, Any]:
     for name, expected in about["files"].items():
         path = folder / about["place"] / name
         if not path.is_file() or file_hash(path) != expected:

@@ -4,11 +4,11 @@ The programs are StableHLO for CPU, GPU and TPU at once and take a batch of any 
 (``rexjax.serving.bundle``) needs neither Flax nor the model's code.
 """
 
-import shutil
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,11 +17,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from jax import export as exports
 
-from rexjax.artifacts import hashing, store
-from rexjax.artifacts.files import file_hash
+from rexjax.artifacts import hashing, lock, owned, paths, store
+from rexjax.artifacts.files import file_hash, read_json, write_json
+from rexjax.artifacts.store import Artifact
+from rexjax.artifacts.versions import Owner
 from rexjax.embedding.rows import take
 from rexjax.errors import UserError
-from rexjax.models.scorer import Query
+from rexjax.models.scorer import Query, Scorer
 from rexjax.models.served import flatten
 from rexjax.retrieval import files
 from rexjax.retrieval import index as indexes
@@ -29,7 +31,7 @@ from rexjax.retrieval.answer import answer
 from rexjax.retrieval.index import Index
 from rexjax.retrieval.topk import top_k
 from rexjax.serving import comparison_export
-from rexjax.serving.bundle import FORMAT, PARTS, Probe
+from rexjax.serving.bundle import BUNDLE, FORMAT, PARTS, Probe, is_bundle
 from rexjax.serving.workdir_models import model_index
 
 PLATFORMS = ("cpu", "cuda", "tpu")
@@ -53,22 +55,51 @@ def write(workdir: Path, folder: Path, compare: bool = False, model: str = "") -
         The folder's ``bundle.json``.
 
     Raises:
-        UserError: the index (or teacher or student) is not there or damaged, or ``folder`` holds something else.
+        UserError: the index (or teacher or student) is not there or damaged, ``folder`` holds something else or cannot
+            be written, or another export writes into it.
     """
-    artifact = store.read(workdir / "index")
-    if _others(folder):
+    if _holds_others(folder):
         raise UserError(f"{folder} holds something else: export into a new folder")
-    index = indexes.read(artifact.folder)
-    index = model_index(workdir, model, index) if model else index
-    compared = comparison_export.read(workdir, index) if compare else {}
-    before = {path for path in folder.glob(f"{PARTS}*") if path.is_dir()}
-    place = folder / f"{PARTS}{artifact.hash[:12]}-{time.time_ns()}"
+    source = _read(workdir, compare, model)
+    paths.check_folder(folder, "FOLDER")
+    with lock.of(folder) as owner:
+        if store.find(workdir / "index").folder != source.artifact.folder:  # what was exported meanwhile may be newer
+            source = _read(workdir, compare, model)
+        return _publish(source, folder, owner)
+
+
+class _Source(NamedTuple):
+    """What is exported."""
+
+    artifact: Artifact
+    index: Index
+    model: str
+    compared: dict[str, Scorer]
+
+
+def _read(workdir: Path, compare: bool, model: str) -> _Source:
+    def read(artifact: Artifact) -> _Source:
+        index = indexes.read(store.check_files(artifact).folder)
+        index = model_index(workdir, model, index) if model else index
+        return _Source(artifact, index, model, comparison_export.read(workdir, index) if compare else {})
+
+    return store.reading(workdir / "index", read)
+
+
+def _publish(source: _Source, folder: Path, owner: Owner) -> dict[str, Any]:
+    """Writes the parts into a folder of their own, and then ``bundle.json``, which names it."""
+    index, hash_of_index = source.index, source.artifact.hash
+    last = read_json(folder / BUNDLE).get("place")
+    place = folder / f"{PARTS}{hash_of_index[:12]}-{time.time_ns()}"
+    owned.make(place, token=owner.token)
     _write_parts(index, place)
-    about = {
+    compared = comparison_export.write(source.compared, index.length, place, PLATFORMS)
+    files = {path.name: file_hash(path) for path in sorted(place.iterdir()) if path.name != owned.STARTED}
+    about = owned.MARK | {
         "format": FORMAT,
-        "index": hashing.digest([artifact.hash, model]) if model else artifact.hash,
+        "index": hashing.digest([hash_of_index, source.model]) if source.model else hash_of_index,
         "name": index.name,
-        "compared": comparison_export.write(compared, index.length, place, PLATFORMS),
+        "compared": compared,
         "items": len(index.titles),
         "rows": rows_of(index),
         "length": index.length,
@@ -79,23 +110,41 @@ def write(workdir: Path, folder: Path, compare: bool = False, model: str = "") -
         "platforms": PLATFORMS,
         "probe": _probe(index)._asdict(),
         "place": place.name,
-        "files": {path.name: file_hash(path) for path in sorted(place.iterdir())},
+        "files": files,
     }
-    store.write_json(folder / "bundle.json", about)  # from here on, and not before, the folder holds the new one
-    for path in before:
-        shutil.rmtree(path)
+    sized = {name: [(place / name).stat().st_size, sha256] for name, sha256 in files.items()}
+    write_json(place / owned.MANIFEST, owned.MARK | {"files": sized})
+    (place / owned.STARTED).unlink()
+    owner.confirm()
+    write_json(folder / BUNDLE, about)  # from here on, and not before, the folder holds the new one
+    _remove_parts(folder, {place.name, last}, owner)
     return about
 
 
-def _others(folder: Path) -> bool:
+def _remove_parts(folder: Path, kept: set[str | None], owner: Owner) -> None:
+    """Removes parts that nobody reads any more: all but the new ones and, for slow readers, those before."""
+    for parts in folder.glob(f"{PARTS}*"):
+        if parts.name in kept:
+            continue
+        if (parts / owned.MANIFEST).exists():
+            owned.remove_finished(parts)
+        elif owner.alone:
+            owned.remove_unfinished(parts)
+
+
+def _holds_others(folder: Path) -> bool:
     """Whether ``folder`` holds what no export has written."""
-    if not folder.exists() or (folder / "bundle.json").exists():
+    if not os.path.lexists(folder):
         return False
-    return not folder.is_dir() or any(not path.name.startswith(PARTS) for path in folder.iterdir())
+    if not folder.is_dir():
+        return True
+    if os.path.lexists(folder / BUNDLE):
+        return not is_bundle(read_json(folder / BUNDLE))
+    begun = [path for path in folder.iterdir() if not path.name.startswith(f"{lock.NAME}")]
+    return any(not path.name.startswith(PARTS) or owned.is_foreign(path) for path in begun)
 
 
 def _write_parts(index: Index, place: Path) -> None:
-    place.mkdir(parents=True)
     weights = _weights(index)
     for name, run in programs(index, weights).items():
         (place / f"{name}.program").write_bytes(run.serialize())
