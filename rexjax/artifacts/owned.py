@@ -100,7 +100,7 @@ def remove_finished(folder: Path) -> None:
     for parent, _, _ in os.walk(folder, topdown=False):
         with contextlib.suppress(OSError):
             os.rmdir(parent)
-    if left := next((path for path in folder.rglob("*") if not path.is_dir()), None):
+    if left := next((path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()), None):
         notice(f"{folder} is an older version and stays, for it holds {left.name}, which rexjax did not write")
 
 
