@@ -137,7 +137,7 @@ def _take(path: Path, *, locked: bool) -> tuple[dict[str, Any], bool]:
 
 def _watch(path: Path, before: dict[str, Any]) -> None:
     """Refuses an owner that gives a sign of life within ``SILENCE``."""
-    notice(f"{path} may be held by a run on another host: watching for {SILENCE:g} s whether it lives")
+    notice(f"{path} may be held by a run, perhaps on another host: watching for {SILENCE:g} s whether it lives")
     until = time.monotonic() + SILENCE
     while time.monotonic() < until:
         time.sleep(min(1.0, SILENCE / 10))

@@ -106,9 +106,10 @@ def _refused(folder: Path, flag: str) -> Iterator[None]:
 
 def _reason(folder: Path, error: OSError) -> str:
     there = next(path for path in (folder, *folder.parents) if os.path.lexists(path) or path == path.parent)
+    if there.is_symlink() and not there.exists():
+        return f"cannot be used, for {there} is a link that leads nowhere"
     if error.errno in (errno.ENOTDIR, errno.EEXIST):
-        kind = "a link that leads nowhere" if there.is_symlink() else "a file and no folder"
-        return f"cannot be used, for {there} is {kind}"
+        return f"cannot be used, for {there} is a file and no folder"
     if error.errno in _FULL:
         return f"cannot be written, for the disk is full ({error.strerror})"
     if error.errno == errno.EROFS:
