@@ -4,9 +4,8 @@ The programs are StableHLO for CPU, GPU and TPU at once and take a batch of any 
 (``rexjax.serving.bundle``) needs neither Flax nor the model's code.
 """
 
-import os
-import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,10 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from jax import export as exports
 
-from rexjax.artifacts import hashing, lock, owned, paths, store
-from rexjax.artifacts.files import file_hash, read_json, write_json
+from rexjax.artifacts import hashing, lock, paths, store
 from rexjax.artifacts.store import Artifact
-from rexjax.artifacts.versions import Owner
 from rexjax.embedding.rows import take
 from rexjax.errors import UserError
 from rexjax.models.scorer import Query, Scorer
@@ -30,8 +27,8 @@ from rexjax.retrieval import index as indexes
 from rexjax.retrieval.answer import answer
 from rexjax.retrieval.index import Index
 from rexjax.retrieval.topk import top_k
-from rexjax.serving import comparison_export
-from rexjax.serving.bundle import BUNDLE, FORMAT, PARTS, Probe, is_bundle
+from rexjax.serving import comparison_export, parts
+from rexjax.serving.bundle import FORMAT, Probe
 from rexjax.serving.workdir_models import model_index
 
 PLATFORMS = ("cpu", "cuda", "tpu")
@@ -58,14 +55,14 @@ def write(workdir: Path, folder: Path, compare: bool = False, model: str = "") -
         UserError: the index (or teacher or student) is not there or damaged, ``folder`` holds something else or cannot
             be written, or another export writes into it.
     """
-    if _holds_others(folder):
+    paths.check_folder(folder, "FOLDER")
+    if parts.is_foreign(folder):
         raise UserError(f"{folder} holds something else: export into a new folder")
     source = _read(workdir, compare, model)
-    paths.check_folder(folder, "FOLDER")
     with lock.of(folder) as owner:
         if store.find(workdir / "index").folder != source.artifact.folder:  # what was exported meanwhile may be newer
             source = _read(workdir, compare, model)
-        return _publish(source, folder, owner)
+        return parts.publish(folder, source.artifact.hash[:12], partial(_write, source), owner)
 
 
 class _Source(NamedTuple):
@@ -86,20 +83,15 @@ def _read(workdir: Path, compare: bool, model: str) -> _Source:
     return store.reading(workdir / "index", read)
 
 
-def _publish(source: _Source, folder: Path, owner: Owner) -> dict[str, Any]:
-    """Writes the parts into a folder of their own, and then ``bundle.json``, which names it."""
-    index, hash_of_index = source.index, source.artifact.hash
-    last = read_json(folder / BUNDLE).get("place")
-    place = folder / f"{PARTS}{hash_of_index[:12]}-{time.time_ns()}"
-    owned.make(place, token=owner.token)
+def _write(source: _Source, place: Path) -> dict[str, Any]:
+    """Writes the parts into ``place``; returns what is known about them."""
+    index, of_index = source.index, source.artifact.hash
     _write_parts(index, place)
-    compared = comparison_export.write(source.compared, index.length, place, PLATFORMS)
-    files = {path.name: file_hash(path) for path in sorted(place.iterdir()) if path.name != owned.STARTED}
-    about = owned.MARK | {
+    return {
         "format": FORMAT,
-        "index": hashing.digest([hash_of_index, source.model]) if source.model else hash_of_index,
+        "index": hashing.digest([of_index, source.model]) if source.model else of_index,
         "name": index.name,
-        "compared": compared,
+        "compared": comparison_export.write(source.compared, index.length, place, PLATFORMS),
         "items": len(index.titles),
         "rows": rows_of(index),
         "length": index.length,
@@ -109,39 +101,7 @@ def _publish(source: _Source, folder: Path, owner: Owner) -> dict[str, Any]:
         "room": ROOM,
         "platforms": PLATFORMS,
         "probe": _probe(index)._asdict(),
-        "place": place.name,
-        "files": files,
     }
-    sized = {name: [(place / name).stat().st_size, sha256] for name, sha256 in files.items()}
-    write_json(place / owned.MANIFEST, owned.MARK | {"files": sized})
-    (place / owned.STARTED).unlink()
-    owner.confirm()
-    write_json(folder / BUNDLE, about)  # from here on, and not before, the folder holds the new one
-    _remove_parts(folder, {place.name, last}, owner)
-    return about
-
-
-def _remove_parts(folder: Path, kept: set[str | None], owner: Owner) -> None:
-    """Removes parts that nobody reads any more: all but the new ones and, for slow readers, those before."""
-    for parts in folder.glob(f"{PARTS}*"):
-        if parts.name in kept:
-            continue
-        if (parts / owned.MANIFEST).exists():
-            owned.remove_finished(parts)
-        elif owner.alone:
-            owned.remove_unfinished(parts)
-
-
-def _holds_others(folder: Path) -> bool:
-    """Whether ``folder`` holds what no export has written."""
-    if not os.path.lexists(folder):
-        return False
-    if not folder.is_dir():
-        return True
-    if os.path.lexists(folder / BUNDLE):
-        return not is_bundle(read_json(folder / BUNDLE))
-    begun = [path for path in folder.iterdir() if not path.name.startswith(f"{lock.NAME}")]
-    return any(not path.name.startswith(PARTS) or owned.is_foreign(path) for path in begun)
 
 
 def _write_parts(index: Index, place: Path) -> None:

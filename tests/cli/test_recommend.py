@@ -149,7 +149,7 @@ def test_excluded_items_are_answered_to_nobody(finished, tmp_path, capsys):
         (("--users", "all", "--user", "1"), "--users and --user are given: choose one"),
         (("--user", "1", "--k", "41"), "--k 41: this catalogue has 40 items"),
         (("--user", "1", "--out", "x.json"), "--out x.json: its name must end in .parquet or .csv"),
-        (("--user", "1", "--out", "no/where.csv"), "--out no/where.csv cannot be written"),
+        (("--user", "1", "--out", "no/where.csv"), "--out no/where.csv: there is no folder no"),
     ],
 )
 def test_requests_for_users_that_cannot_be_met_are_refused(finished, capsys, monkeypatch, tmp_path, flags, words):
