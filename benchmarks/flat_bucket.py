@@ -1,17 +1,16 @@
 """A bucket without folders, as a mounted one behaves, simulated in this process on a local disk.
 
 No folder can be renamed, there are no hard links and no locks, and a file's rename is a copy, put in place as one
-object, and a removal. Python's own calls are replaced; what libraries do in C++ is not.
-
-    python -m benchmarks.flat_bucket MODULE ARGUMENTS    # python -m MODULE ARGUMENTS, on such a bucket
+object, and a removal. Copies are made among the temporary files, which must lie on the same disk. Python's own calls
+are replaced; what libraries do in C++ is not.
 """
 
 import errno
 import fcntl
 import os
-import runpy
 import shutil
-import sys
+import tempfile
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -21,7 +20,7 @@ _replace = os.replace
 def _put(source: Any, target: Any, **_: Any) -> None:
     if os.path.isdir(source):
         raise OSError(errno.ENOSYS, "a bucket renames no folders", os.fspath(source))
-    copied = f"{os.fspath(target)}.{os.getpid()}.object"
+    copied = os.path.join(tempfile.gettempdir(), f"{os.getpid()}-{threading.get_ident()}.object")
     shutil.copyfile(source, copied)
     _replace(copied, target)  # the one step that a reader sees
     os.unlink(source)
@@ -43,14 +42,3 @@ def install(replace: Callable[[Any, str, Any], None] = setattr) -> None:
         replace(os, name, _refuse)
     for name in ("flock", "lockf"):
         replace(fcntl, name, _refuse)
-
-
-def main() -> None:
-    """Runs a module."""
-    install()
-    sys.argv = sys.argv[1:]
-    runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
-
-
-if __name__ == "__main__":
-    main()

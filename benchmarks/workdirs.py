@@ -3,8 +3,8 @@
     python -m benchmarks.workdirs [--quick] [--json FILE]
 
 Each round starts processes that publish versions of a tiny artifact, export it and read both; some are stopped for
-longer than a lease, and all are killed at random times. Then the folders are looked at: no reader may have seen files of
-two versions or a sound version as damaged, nothing published may be missing, and no file of the user's may be touched.
+longer than a lease, and all are killed at random times. Then the folders are looked at: no reader may have seen files
+of two versions or a sound version as damaged, nothing published may be missing, and no file of the user's be touched.
 Whole runs of stage prepare follow, two at once, of which one is killed.
 """
 
@@ -24,10 +24,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import flat_bucket, record
-from rexjax.artifacts import lock, store, versions
+from rexjax.artifacts import lock, owned, store, versions
 from rexjax.artifacts.versions import Owner
 from rexjax.errors import UserError
-from rexjax.runtime import progress
 from rexjax.serving import parts
 
 ROUNDS, WHOLE = 500, 12
@@ -144,7 +143,7 @@ def again_and_again(act: Callable[[Disk], None], disk: Disk, seed: int) -> None:
             kind = "false damaged" if "damaged" in said or "missing" in said or "not finished" in said else "refused"
             disk.note(f"{kind} {said}")
         except Exception as error:  # counted: none may come
-            disk.note(f"other errors {type(error).__name__} {error}")
+            disk.note(f"errors {type(error).__name__} {error}")
         time.sleep(rng.uniform(0, 0.01))
 
 
@@ -208,7 +207,7 @@ def races(name: str, rounds: int, seed: int) -> list[dict[str, Any]]:
     """The rows of one kind of disk."""
     rng, found = random.Random(seed), collections.Counter[str]()
     lock.BEAT, lock.SILENCE = BEAT, SILENCE
-    progress.notice = lock.notice = lambda line: None  # who watches whom is said a thousand times
+    owned.notice = lock.notice = lambda line: None  # who watches whom is said a thousand times
     with tempfile.TemporaryDirectory() as folder:
         disk = Disk(Path(folder))
         for number in range(1, rounds + 1):

@@ -6,6 +6,9 @@ import os
 from pathlib import Path
 from typing import Any
 
+TEMPORARY = ".tmp"
+"""Ending of a file that is being written; a killed process may leave one."""
+
 
 def file_hash(path: Path) -> str:
     """SHA-256 of a file, or of all files below a folder with their relative names."""
@@ -19,7 +22,7 @@ def file_hash(path: Path) -> str:
 def write_json(path: Path, value: Any) -> None:
     """Writes ``value`` whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
+    temporary = path.with_name(path.name + TEMPORARY)
     temporary.write_text(json.dumps(value, indent=1) + "\n")
     os.replace(temporary, path)
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from rexjax.artifacts.files import file_hash, read_json, write_json
+from rexjax.artifacts.files import TEMPORARY, file_hash, read_json, write_json
 from rexjax.errors import UserError
 from rexjax.runtime.progress import notice
 
@@ -17,7 +17,8 @@ MARK = {"made_by": "rexjax"}
 """In every JSON file by which a folder or file is known to be this project's."""
 STARTED, MANIFEST = "started.json", "manifest.json"
 """A folder of this project's has the first one, and a finished version the second one in its place."""
-_TEMPORARY = f"{STARTED}.tmp"
+NOTES = frozenset(name + ending for name in (STARTED, MANIFEST) for ending in ("", TEMPORARY))
+"""What is written about a folder, and not by its stage."""
 _CHEAP = 1 << 20  # bytes of a file that is hashed before it is removed; of larger ones the size must do
 
 
@@ -53,7 +54,7 @@ def is_foreign(folder: Path) -> bool:
 
 def _is_empty(folder: Path) -> bool:
     """Whether nothing lies in it but what is left where the one who made it was killed before it wrote the mark."""
-    return all(path.name == _TEMPORARY for path in folder.iterdir())
+    return all(path.name == STARTED + TEMPORARY for path in folder.iterdir())
 
 
 def refuse(foreign: Iterable[Path], folder: Path) -> None:
@@ -95,7 +96,7 @@ def remove_finished(folder: Path) -> None:
         path = folder / name
         if _is_as_written(path, folder, size, sha256):
             path.unlink(missing_ok=True)
-    for name in (STARTED, MANIFEST):
+    for name in sorted(NOTES, key=lambda name: name == MANIFEST):  # without it nobody would go on with this
         (folder / name).unlink(missing_ok=True)
     for parent, _, _ in os.walk(folder, topdown=False):
         with contextlib.suppress(OSError):

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeVar
 from rexjax.artifacts import owned, versions
 from rexjax.artifacts.files import file_hash, read_json, write_json
 from rexjax.artifacts.hashing import digest
-from rexjax.artifacts.owned import MANIFEST, MARK, STARTED
+from rexjax.artifacts.owned import MANIFEST, MARK, NOTES, STARTED
 from rexjax.artifacts.versions import NOBODY, Owner
 from rexjax.errors import UserError
 
@@ -80,7 +80,7 @@ def finish(
     Raises:
         UserError: another run owns the workdir by now; nothing is published.
     """
-    paths = sorted(p for p in folder.rglob("*") if p.is_file() and p.name not in (MANIFEST, STARTED))
+    paths = sorted(p for p in folder.rglob("*") if p.is_file() and p.name not in NOTES)
     files = {str(p.relative_to(folder)): [p.stat().st_size, file_hash(p)] for p in paths}
     plain = {name: entry[1] for name, entry in files.items() if not _counted_otherwise(name, content)}
     manifest = MARK | {

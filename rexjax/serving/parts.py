@@ -40,7 +40,7 @@ def publish(folder: Path, name: str, write: Callable[[Path], dict[str, Any]], ow
     place = folder / f"{PARTS}{name}-{time.time_ns()}"
     owned.make(place, token=owner.token)
     about = write(place)
-    hashes = {path.name: file_hash(path) for path in sorted(place.iterdir()) if path.name != owned.STARTED}
+    hashes = {path.name: file_hash(path) for path in sorted(place.iterdir()) if path.name not in owned.NOTES}
     files = {name: [(place / name).stat().st_size, sha256] for name, sha256 in hashes.items()}
     write_json(place / owned.MANIFEST, owned.MARK | {"files": files})
     (place / owned.STARTED).unlink()
