@@ -31,7 +31,7 @@ def is_ours(folder: Path) -> bool:
     """Whether ``folder`` is a real folder (no link) that was made by this project."""
     if folder.is_symlink() or not folder.is_dir():
         return False
-    return any(is_marked(read_json(folder / name)) for name in (MANIFEST, STARTED))
+    return any(is_marked(read_json(folder / name)) for name in (STARTED, MANIFEST))  # a version has one or the other
 
 
 def make(folder: Path, **about: Any) -> None:
@@ -47,9 +47,11 @@ def make(folder: Path, **about: Any) -> None:
 
 def is_foreign(folder: Path) -> bool:
     """Whether something stands in the way of ``folder``: a file, a link, or a folder that holds what is not ours."""
-    if not os.path.lexists(folder) or is_ours(folder):
+    if not os.path.lexists(folder):
         return False
-    return folder.is_symlink() or not folder.is_dir() or not _is_empty(folder)
+    if folder.is_symlink() or not folder.is_dir():
+        return True
+    return not _is_empty(folder) and not is_ours(folder)  # in this order: the mark may come meanwhile
 
 
 def _is_empty(folder: Path) -> bool:
