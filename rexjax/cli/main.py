@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rexjax.cli import arguments, items, keys, plan, recommend, run, search, serve, terminal
+from rexjax.cli import arguments, items, keys, places, plan, recommend, run, search, serve, terminal
 from rexjax.cli.fields import keys_of
 from rexjax.cli.suggest import nearest
 from rexjax.errors import UserError
@@ -141,7 +141,8 @@ def parse(argv: Sequence[str]) -> tuple[Command, Any, Any]:
     """
     name, *rest = argv
     command = _find(name, *rest)
-    request, overrides = arguments.parse(command.kind, rest, f"rexjax {name}", command.what, keys=command.keys)
+    asked, overrides = arguments.parse(command.kind, rest, f"rexjax {name}", command.what, keys=command.keys)
+    request = places.local(asked)
     return command, request, _config(request, overrides) if command.keys else None
 
 
@@ -170,10 +171,10 @@ def overview() -> str:
 
 
 def _line(name: str, command: Command) -> str:
-    places = " ".join(f"[{key.name.upper()}]" if key.default == "" else key.name.upper() for key in _places(command))
+    named = " ".join(f"[{key.name.upper()}]" if key.default == "" else key.name.upper() for key in _positional(command))
     sentence = (command.what or command.kind.__doc__ or "").partition(". ")[0].split("\n\n")[0]
-    return f"  rexjax {name:<10} {places:<15} {' '.join(sentence.split()).removesuffix('.')}"
+    return f"  rexjax {name:<10} {named:<15} {' '.join(sentence.split()).removesuffix('.')}"
 
 
-def _places(command: Command) -> list[Any]:
+def _positional(command: Command) -> list[Any]:
     return [key for key in keys_of(command.kind) if key.positional]

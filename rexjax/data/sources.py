@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rexjax.artifacts.classes import Open
+from rexjax.artifacts.paths import local_path
 from rexjax.errors import UserError
 
 if TYPE_CHECKING:
@@ -100,7 +101,9 @@ class Files(Source):
         """The log's file and, unless ``data.items`` is empty, the items' file."""
         from rexjax.data import files
 
-        return [files.find(Path(data.path), name) for name in (data.interactions, data.items) if name]
+        return [
+            files.find(local_path(data.path, "--data.path"), name) for name in (data.interactions, data.items) if name
+        ]
 
 
 @dataclass(frozen=True)

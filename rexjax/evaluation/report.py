@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rexjax.artifacts.workdirs import REPORT_MARK
 from rexjax.errors import needs_extra
 from rexjax.evaluation.pictures import draw_curves, draw_frontier, dress, frontier_points, plain
 from rexjax.evaluation.settings import SHOWN
@@ -83,6 +84,7 @@ def write_report(
     page = (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n<title>Quality and cost</title>\n'
+        f"{REPORT_MARK}\n"
         f"<style>{_STYLE}</style>\n</head>\n<body>\n" + "\n".join(parts) + "\n</body>\n</html>\n"
     )
     Path(path).write_text(page, encoding="utf-8")

@@ -14,9 +14,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import tyro
 
-from rexjax.artifacts import classes, hashing, lock, store
+from rexjax.artifacts import classes, hashing, lock, paths, store, versions
 from rexjax.artifacts.files import file_hash
 from rexjax.artifacts.store import Artifact
+from rexjax.artifacts.versions import Owner
 from rexjax.data import engines, files, interactions
 from rexjax.data.settings import Data
 from rexjax.encoders import loading, text
@@ -48,7 +49,7 @@ class Change:
 
 
 def run(change: Change, say: Callable[[str], None]) -> Artifact:
-    """Publishes the index with its changes in the place of the one before, which is whole until then.
+    """Publishes the index with its changes as a new version; readers of the one before stay with it.
 
     Raises:
         UserError: nothing is to change, a file does not fit, or new texts cannot be read.
@@ -56,12 +57,13 @@ def run(change: Change, say: Callable[[str], None]) -> Artifact:
     if not (change.put or change.remove):
         raise UserError("nothing is to change: pass --put FILE, --remove FILE or both")
     store.read(change.workdir / "index")  # before a lock is left in a folder that is no workdir
-    with lock.of(change.workdir):
-        return _change(change, say)
+    paths.check_folder(change.workdir, "WORKDIR")
+    with lock.of(change.workdir) as owner:
+        return _change(change, owner, say)
 
 
-def _change(change: Change, say: Callable[[str], None]) -> Artifact:
-    started, folder = time.monotonic(), change.workdir / "index"
+def _change(change: Change, owner: Owner, say: Callable[[str], None]) -> Artifact:
+    started, place = time.monotonic(), change.workdir / "index"
     before, prepare = (store.read(change.workdir / stage) for stage in ("index", "prepare"))
     settings = prepare.manifest["config"]["data"]
     # the source is not read again, and its class may stand in a config file that is not known here
@@ -69,32 +71,32 @@ def _change(change: Change, say: Callable[[str], None]) -> Artifact:
     numbers = _ids_are_numbers(prepare.folder)
     new = _new(change.put, data, numbers) if change.put else {"item_id": []}
     gone = _gone(change.remove, data, numbers) if change.remove else []
-    old = index_updates.read(folder)
+    old = index_updates.read(before.folder)
     known = set(old.items["item_id"])
     _check(change, known, new["item_id"], gone)
     model = text_model(change.workdir) if change.put else None
 
-    work, files = store.unfinished(folder), [path for path in (change.put, change.remove) if path]
-    store.begin(work, hashing.digest([before.hash, *map(file_hash, files)]))
-    found, text_map = index_updates.remove(old, set(gone)), index_updates.read_map(folder)
+    files = [path for path in (change.put, change.remove) if path]
+    work = versions.begin(place, hashing.digest([before.hash, *map(file_hash, files)]), owner)
+    found, text_map = index_updates.remove(old, set(gone)), index_updates.read_map(before.folder)
     if model:
         text_map, rows = _rows(model, old, text_map, new["text"], before, work / "shards", say)
         found = index_updates.put(found, new, rows)
         shutil.rmtree(work / "shards")
-    version = index_updates.write(work, found, text_map, folder)
-    store.finish(
+    version = index_updates.write(work, found, text_map, before.folder)
+    made = store.finish(
         work,
         before.manifest["key"],  # a run of the stage with the same config keeps this index
         content={},
         seconds=time.monotonic() - started,
         config=before.manifest["config"],
         metrics=before.metrics | {"items": len(found.popularity), "bytes": tree_bytes(found.served)},
+        owner=owner,
     )
-    store.publish(folder)
     replaced = sum(item in known for item in new["item_id"])
     counts = f"{len(new['item_id']) - replaced} items added, {replaced} replaced, {_removed(gone, known)}"
-    say(f"{folder}: {counts}; {len(found.popularity)} items, version {version}")
-    return store.read(folder)
+    say(f"{place}: {counts}; {len(found.popularity)} items, version {version}")
+    return made
 
 
 def _check(change: Change, known: set[str], new: list[str], gone: list[str]) -> None:

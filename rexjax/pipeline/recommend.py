@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +15,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from rexjax.artifacts import store
+from rexjax.artifacts.store import Artifact
 from rexjax.data import histories
 from rexjax.errors import UserError
 from rexjax.models.scorer import Query, Scorer
@@ -46,7 +48,11 @@ class Recommendations(NamedTuple):
 
 def read_index(workdir: Path) -> Index:
     """The index of a finished workdir, checked."""
-    return indices.read(store.read(workdir / "index").folder)
+    return store.reading(workdir / "index", _read_index)
+
+
+def _read_index(artifact: Artifact) -> Index:
+    return indices.read(store.check_files(artifact).folder)
 
 
 def read_log(workdir: Path, index: Index) -> Log:
@@ -56,7 +62,11 @@ def read_log(workdir: Path, index: Index) -> Log:
         workdir: what `rexjax run` left.
         index: its index.
     """
-    prepare = store.read(workdir / "prepare").folder
+    return store.reading(workdir / "prepare", partial(_read_log, workdir, index))
+
+
+def _read_log(workdir: Path, index: Index, artifact: Artifact) -> Log:
+    prepare = store.check_files(artifact).folder
     log = histories.read(prepare)
     raw = _texts(pq.read_table(prepare / "items.parquet", columns=["item_id"])["item_id"])
     number_of = np.asarray([index.rows.get(item, -1) for item in raw], np.int32)

@@ -14,7 +14,8 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from rexjax.artifacts.classes import as_dict, from_dict
-from rexjax.artifacts.store import CONFIG_FILES, write_json
+from rexjax.artifacts.files import write_json
+from rexjax.artifacts.store import config_files
 from rexjax.embedding.rows import count
 from rexjax.errors import UserError
 from rexjax.families.base import Model, need_vectors
@@ -123,7 +124,7 @@ def read_model(folder: Path, about: dict[str, Any]) -> Model:
     """The family in ``index.json``."""
     if "model" not in about:
         raise UserError(f"{folder} was made by another version of rexjax: run the pipeline again")
-    return from_dict(Model, about["model"], folder.parent / CONFIG_FILES)
+    return from_dict(Model, about["model"], config_files(folder))
 
 
 def recommend(index: Index, history: list[int], k: int) -> list[Recommendation]:

@@ -92,7 +92,7 @@ UNTIDY = Columns(user="who", item="sku", time="at", rating="stars", session="vis
 
 def artifact_of(engine, folder, files, **settings):
     data = Data(**{"engine": engine, "path": str(files), "strict": False, "source": Files()} | settings)
-    store.begin(folder, "key")
+    folder.mkdir(parents=True, exist_ok=True)
     metrics = prepare.run(Config(workdir="", seed=3, data=data), folder, {})
     content = metrics.pop("content")
     return metrics, store.finish(folder, "key", content=content, seconds=0, config={}, metrics=metrics)

@@ -55,7 +55,7 @@ KINDS = {
 
 def prepared(folder, data):
     """Metrics and artifact of stage prepare with these settings."""
-    store.begin(folder, "key")
+    folder.mkdir(parents=True, exist_ok=True)
     metrics = prepare.run(Config(workdir="", data=data), folder, {})
     content = metrics.pop("content")
     return metrics, store.finish(folder, "key", content=content, seconds=0, config={}, metrics=metrics)

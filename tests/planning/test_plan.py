@@ -6,6 +6,7 @@ import sys
 import pytest
 from rich.console import Console
 
+from rexjax.artifacts import store, versions
 from rexjax.cli import main as cli
 from rexjax.cli import terminal
 from rexjax.config import Data, Files
@@ -47,10 +48,8 @@ def main(*arguments):
 
 
 def write_prepared(config, metrics):
-    folder = plan.Path(config.workdir) / "prepare"
-    folder.mkdir(parents=True)
-    manifest = {"key": "k", "hash": "h", "files": {}, "metrics": metrics}
-    (folder / "manifest.json").write_text(json.dumps(manifest))
+    folder = versions.begin(plan.Path(config.workdir) / "prepare", "k")
+    store.finish(folder, "k", content={}, seconds=0, config={}, metrics=metrics)
 
 
 def test_sizes_come_from_the_flag_then_the_workdir_then_the_shop(tiny):

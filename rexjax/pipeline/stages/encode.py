@@ -1,6 +1,5 @@
 """Stage 2, encode: item text becomes vectors, reduced to a small width."""
 
-import shutil
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import numpy as np
 from jax.sharding import Mesh
 
+from rexjax.artifacts import owned
 from rexjax.artifacts.files import file_hash
 from rexjax.artifacts.store import Artifact
 from rexjax.config.schema import Config
@@ -55,7 +55,7 @@ def run(config: Config, folder: Path, artifacts: dict[str, Artifact]) -> dict[st
             "items_alike": _alike(raw),
         }
     np.save(folder / "vectors.npy", np.concatenate(reduced, 1))
-    shutil.rmtree(_shards(folder), ignore_errors=True)
+    owned.remove_unfinished(_shards(folder.parent))
     return {"reduction": settings.reduction, "cleaned": cleaned, "items": len(items["text"]), "parts": metrics}
 
 
@@ -65,8 +65,13 @@ def _alike(raw: np.ndarray) -> int:
     return sum(count for count in Counter(row.tobytes() for row in rows).values() if count > 1)
 
 
-def fill(config: Config, folder: Path, artifacts: dict[str, Artifact]) -> int:
+def fill(config: Config, place: Path, artifacts: dict[str, Artifact]) -> int:
     """A worker's part of ``run``: encodes texts beside other workers until all shards are there; how many texts.
+
+    Args:
+        config: the experiment.
+        place: of the stage's artifact.
+        artifacts: that of stage prepare.
 
     Raises:
         UserError: the config takes its vectors from a file, or has no text.
@@ -74,13 +79,16 @@ def fill(config: Config, folder: Path, artifacts: dict[str, Artifact]) -> int:
     if config.encode.vectors or not config.data.text:
         raise UserError("there is nothing to encode: the config has --encode.vectors, or no --data.text")
     texts, _ = clean_texts(inputs.titles(artifacts["prepare"])["text"])
-    text.fill(_model(config), _prefixed(config, texts), _shards(folder), mesh=_mesh(config))
+    owned.make(place)
+    shards = _shards(place)
+    owned.make(shards)
+    text.fill(_model(config), _prefixed(config, texts), shards, mesh=_mesh(config))
     return len(texts)
 
 
-def _shards(folder: Path) -> Path:
-    """Beside the stage's folder, which is emptied when a run begins: each shard says itself what it was made from."""
-    return folder.with_name(f"{folder.name}-shards")
+def _shards(place: Path) -> Path:
+    """Beside the versions, so that it outlives unfinished ones: each shard says itself what it was made from."""
+    return place / "shards"
 
 
 def _model(config: Config) -> TextModel:
@@ -98,7 +106,9 @@ def _text(
     if config.encode.vectors:
         return _precomputed(Path(config.encode.vectors), items["row"], artifacts["prepare"])
     model, texts = _model(config), _prefixed(config, items["text"])
-    vectors = text.encode_texts(model, texts, _shards(folder), mesh=_mesh(config))
+    shards = _shards(folder.parent)
+    owned.make(shards)
+    vectors = text.encode_texts(model, texts, shards, mesh=_mesh(config))
     return vectors, text.provenance(model, texts)
 
 

@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from rexjax.artifacts.files import write_json
 from rexjax.artifacts.hashing import digest
-from rexjax.artifacts.store import Artifact, write_json
+from rexjax.artifacts.store import Artifact
 from rexjax.config.schema import Config
 from rexjax.config.stage import Stage
 from rexjax.evaluation import significance, verdict

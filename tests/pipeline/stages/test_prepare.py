@@ -34,7 +34,7 @@ def run(tmp_path, log=LOG, catalogue=ITEMS, ending="csv", **settings):
         elif table is not None:
             pq.write_table(table, files / f"{name}.parquet")
     data = dataclasses.replace(OPEN, **{"path": str(files)} | settings)
-    store.begin(folder, "key")
+    folder.mkdir(parents=True, exist_ok=True)
     metrics = prepare.run(Config(workdir=str(tmp_path / "workdir"), data=data), folder, {})
     content = metrics.pop("content")
     return metrics, store.finish(folder, "key", content=content, seconds=0, config={}, metrics=metrics)
