@@ -79,7 +79,7 @@ def _machine() -> tuple[str, str]:
     """Names of what runs this process, and of the space in which its number counts."""
     host = socket.gethostname()
     try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
         return f"{host} {boot}", os.readlink("/proc/self/ns/pid")
     except OSError:  # not Linux
         return host, host
