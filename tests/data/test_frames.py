@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.csv
-import pyarrow.interchange
 import pyarrow.parquet as pq
 import pytest
 

@@ -5,7 +5,6 @@ import io
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute
-import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 
