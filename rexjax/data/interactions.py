@@ -7,17 +7,15 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from rexjax.data import ids, lists, times
 from rexjax.data.engines import count, fetch, numbered
 from rexjax.data.settings import Columns, Data
 from rexjax.errors import UserError, needs_extra
 
 with needs_extra("data"):
     import ibis
-    import ibis.expr.datatypes as dt
     from ibis import _
     from ibis.expr.types import Column, Table
-
-_EPOCH = ibis.timestamp("1970-01-01", timezone="UTC")
 
 
 class Clean(NamedTuple):
@@ -36,6 +34,8 @@ class Clean(NamedTuple):
     """Column time of the same events, in no order, as the engine has stored it."""
     unused: int
     """Items of the catalogue without any interaction in the log as it was read."""
+    time_form: str
+    """What times of the log are written in: a unit (s, ms, us, ns), a format, or a type."""
 
 
 def clean(log: Table, items: Table | None, data: Data) -> Clean:
@@ -46,18 +46,23 @@ def clean(log: Table, items: Table | None, data: Data) -> Clean:
         log = _count(steps, "read", _named(log, columns, data, own_text=items is None))
     with reading("items file"):
         known = _materialise("catalogue", _own_catalogue(log, data) if items is None else catalogue(items, data))
-    log, known = _same_ids(log, known)
+    ids.refuse_look_alikes(log.select(id="user"), columns.user)
+    ids.refuse_look_alikes(log.select(id="item").union(known.select(id="item")), columns.item)
     if steps[0]["interactions"] == 0:
         raise UserError("the log is empty: nothing to learn from; check --data.path and --data.interactions")
-    _check_times(log, columns)
-    log = _count(steps, "missing user, item or time", log.filter(*map(_present, (log.user, log.item, log.time))))
+    log, time_form = times.with_seconds(log, columns)
+    log = _count(
+        steps,
+        "missing user, item or time",
+        log.filter(_.user.notnull(), _.item.notnull(), _.time.notnull()).drop("raw_time"),
+    )
     unused = count(known.anti_join(log, "item"))
     log = _count(steps, "item without a row in the items file", _known_items(log, known, data))
     if data.min_rating:
         log = _count(steps, f"rating below {data.min_rating:g}", log.filter(_.rating >= data.min_rating))
     log = _count(steps, "repeated interactions", _without_repeats(log, data.repeats))
     log = _k_core(steps, log, data)
-    return Clean(*_with_dense_ids(log, known), steps, log.select("time"), unused)
+    return Clean(*_with_dense_ids(log, known), steps, log.select("time"), unused, time_form)
 
 
 @contextlib.contextmanager
@@ -73,21 +78,26 @@ def reading(what: str) -> Iterator[None]:
 
 
 def _named(log: Table, columns: Columns, data: Data, *, own_text: bool) -> Table:
-    wanted = {"user": columns.user, "item": columns.item, "time": columns.time}
+    wanted = {"user": columns.user, "item": columns.item, "raw_time": columns.time}
     if data.min_rating:
         wanted["rating"] = columns.rating
     if data.split == "last_session":
         wanted["session"] = columns.session
     if own_text and columns.category:
         wanted["category"] = columns.category
+    if columns.explode and not columns.time:
+        del wanted["raw_time"]
     for key, name in wanted.items():
         if name not in log.columns:
             raise UserError(
                 f"the log has no column {name!r} (it has {', '.join(log.columns)}): say which one it is with "
-                f"--data.columns.{key}"
+                f"--data.columns.{key.removeprefix('raw_')}"
             )
+    if columns.explode:
+        log = lists.explode(log, columns)
+        wanted["raw_time"] = columns.time or lists.PLACE
     named = {key: log[name] for key, name in wanted.items()}
-    named["raw_time"], named["time"] = named["time"], to_seconds(named["time"])
+    named |= {key: ids.to_text(log, wanted[key], "log") for key in ("user", "item")}
     if own_text:
         missing = [name for name in data.text if name not in log.columns]
         if missing:
@@ -98,47 +108,9 @@ def _named(log: Table, columns: Columns, data: Data, *, own_text: bool) -> Table
         named |= {f"text_{i}": log[name] for i, name in enumerate(data.text)}
     if "session" not in named:
         named["session"] = ibis.literal(0)
+    if columns.explode:
+        return log.select(**named, position=log[lists.POSITION])
     return numbered(log.select(**named), "position")
-
-
-def _present(column: Column) -> Column:
-    """Engines differ in whether NaN is a missing value; it is one here."""
-    there = column.notnull()
-    return there & ~column.isnan() if column.type().is_floating() else there
-
-
-def to_seconds(column: Column) -> Column:
-    """Seconds since 1970 in UTC, float64, the same on every engine.
-
-    Args:
-      column: numbers (seconds already), dates, timestamps with or without a zone, or text that holds either.
-
-    Returns:
-      The column as an expression. Text that is no time becomes null.
-    """
-    kind = column.type()
-    if isinstance(kind, dt.Integer | dt.Floating | dt.Decimal):
-        return column.cast("float64")
-    moment = dt.Timestamp("UTC")
-    if isinstance(kind, dt.String):
-        return ibis.coalesce(column.try_cast("float64"), _since_epoch(column.try_cast(moment)))
-    return _since_epoch(column.cast("timestamp").cast(moment))
-
-
-def _since_epoch(moment: Column) -> Column:
-    """Seconds, float64; ``epoch_seconds`` keeps the fraction of a second on some engines only."""
-    return moment.delta(_EPOCH, unit="microsecond") / 1e6
-
-
-def _check_times(log: Table, columns: Columns) -> None:
-    said = log.select("position", "time", raw=log.raw_time.cast("string"))  # as text, NaN is there on every engine
-    broken = said.filter(_.raw.notnull(), _.time.isnull() | _.time.isnan() | _.time.isinf())
-    rows = fetch(broken.select("position", "raw").order_by("position").limit(1)).to_pylist()
-    if rows:
-        raise UserError(
-            f"column {columns.time!r} of the log holds {rows[0]['raw']!r} in row {rows[0]['position'] + 1}, which is "
-            "no time: write seconds since 1970 or ISO 8601, such as 2026-01-31 12:00:00"
-        )
 
 
 def catalogue(items: Table, data: Data) -> Table:
@@ -155,7 +127,9 @@ def catalogue(items: Table, data: Data) -> Table:
         if name not in items.columns:
             raise UserError(f"{data.items} has no column {name!r} (it has {', '.join(items.columns)}): see {flag}")
     category = items[columns.category] if columns.category else None
-    return _catalogue(items, None, items[columns.item], [items[name] for name in data.text], category)
+    return _catalogue(
+        items, None, ids.to_text(items, columns.item, "items file"), [items[name] for name in data.text], category
+    )
 
 
 def _own_catalogue(log: Table, data: Data) -> Table:
@@ -169,20 +143,13 @@ def _catalogue(table: Table, row: Column | None, item: Column, parts: list[Colum
     text = ibis.literal("")
     for part in parts:
         text = ibis.cases((text == "", part), (part == "", text), else_=text + ibis.literal(". ") + part)
-    title = parts[0] if parts else item.cast("string")
+    title = parts[0] if parts else item
     said = {"title": title, "text": text}
     if category is not None:
         said["category"] = category.cast("string").fill_null("").strip()
     rows = numbered(table.select(item=item, **said), "row") if row is None else table.select(row=row, item=item, **said)
-    rows = rows.filter(_present(rows.item))
+    rows = rows.filter(rows.item.notnull())
     return rows.group_by("item").agg(row=_.row.min(), **{name: _[name].max() for name in said})
-
-
-def _same_ids(log: Table, catalogue: Table) -> tuple[Table, Table]:
-    """A file of numbers and one of strings: both are compared as strings."""
-    if log.item.type().is_string() == catalogue.item.type().is_string():
-        return log, catalogue
-    return log.mutate(item=_.item.cast("string")), catalogue.mutate(item=_.item.cast("string"))
 
 
 def _known_items(log: Table, catalogue: Table, data: Data) -> Table:
@@ -251,12 +218,17 @@ def _count(steps: list[dict[str, Any]], step: str, log: Table) -> Table:
 def _with_dense_ids(log: Table, catalogue: Table) -> tuple[Table, Table, Table]:
     """Log, items and users with dense ids from 0: users by raw id, items by the MD5 of theirs, which tells nothing.
 
+    Shorter ids of users come first, so that whole numbers are in the order of their size.
     Published logs number items by first occurrence; a model or a tie broken by id would read the future from that.
     """
-    by_hash = [_.item.cast("string").hexdigest("md5"), _.item]
+    by_hash = [_.item.hexdigest("md5"), _.item]
     kept = catalogue.semi_join(log, "item").mutate(dense=ibis.row_number().over(ibis.window(order_by=by_hash)))
     kept = _materialise("items", kept)
-    users = log.select("user").distinct().mutate(dense=ibis.row_number().over(ibis.window(order_by="user")))
+    users = (
+        log.select("user")
+        .distinct()
+        .mutate(dense=ibis.row_number().over(ibis.window(order_by=[_.user.length(), _.user])))
+    )
     users = _materialise("users", users)
     log = log.join(kept.select("item", dense_item="dense"), "item").join(users.rename(dense_user="dense"), "user")
     ordered = log.select("position", "time", "session", user="dense_user", item="dense_item")

@@ -19,6 +19,7 @@ from rexjax.data import card, engines, histories, interactions, quantiles
 from rexjax.data import packing as packings
 from rexjax.data.interactions import Clean
 from rexjax.data.packing import Packing
+from rexjax.data.sources import Opened
 from rexjax.errors import UserError, needs_extra
 from rexjax.pipeline import tables
 from rexjax.runtime.progress import track
@@ -41,9 +42,9 @@ def run(config: Config, folder: Path, inputs: dict[str, Artifact]) -> dict[str, 
         raise UserError("--data.min-rating needs to know the rating's column: pass --data.columns.rating")
     try:
         with engines.opened(data.engine, scratch / "engine") as con:
-            log, items = data.source.read(data, config.seed, con, scratch)
-            rows = None if items is None else engines.count(items)
-            kept = interactions.clean(log, items, data)
+            opened = Opened(*data.source.read(data, config.seed, con, scratch))
+            rows = None if opened.items is None else engines.count(opened.items)
+            kept = interactions.clean(opened.log, opened.items, data)
             tables = {f"{name}.parquet": table for name, table in (("items", kept.items), ("users", kept.users))}
             content = {name: _write_table(table, folder / name, scratch) for name, table in tables.items()}
             _write_histories(folder, kept, config, scratch / "sorted")
@@ -55,6 +56,8 @@ def run(config: Config, folder: Path, inputs: dict[str, Artifact]) -> dict[str, 
         "items_without_interactions": kept.unused,
         "items_without_text": pq.read_table(folder / "items.parquet", columns=["text"])["text"].to_pylist().count(""),
         "catalogue_rows": rows,
+        "time_form": kept.time_form,
+        "files": list(opened.files),
     }
 
 
@@ -102,8 +105,12 @@ def _packing(kept: Clean, config: Config) -> Packing:
 
 
 def external(config: Config) -> dict[str, str]:
-    """Hashes of the files that the source reads."""
-    return {path.name: file_hash(path) for path in config.data.source.external_files(config.data)}
+    """Hashes of the files that the source reads, by their names below --data.path."""
+    folder = Path(config.data.path)
+    paths = config.data.source.external_files(config.data)
+    return {
+        str(path.relative_to(folder) if path.is_relative_to(folder) else path.name): file_hash(path) for path in paths
+    }
 
 
 def show(metrics: dict[str, Any], config: Config) -> list[Any]:
