@@ -144,7 +144,7 @@ def _refuse_data(text: PlainText, rows: list[list[str]], wanted: Wanted) -> None
     columns = zip(first, zip(*below, strict=True), strict=True)
     if any(_VALUE.fullmatch(cell.strip()) and _are_values(under) for cell, under in columns):
         shown = ", ".join(repr(cell) for cell in first[:4]) + (", …" if len(first) > 4 else "")
-        names = " ".join((*wanted.names, "…")) if len(first) > len(wanted.names) else " ".join(wanted.names)
+        names = " ".join(name for name in wanted.names if not _VALUE.fullmatch(name)) or "user_id item_id timestamp"
         raise UserError(
             f"{text.source} seems to have no header, as its first line holds {shown} and looks like those below it: "
             f"name its {len(first)} columns in their order, such as {wanted.flag}.names {names}, or pass "
@@ -183,7 +183,7 @@ def _decimal(rows: list[list[str]], columns: list[int]) -> str:
     for column in columns:
         cells = [row[column].strip() for row in rows if len(row) > column and row[column].strip()]
         commas = [cell for cell in cells if "," in cell]
-        if commas and all(_NUMBER.fullmatch(cell) for cell in cells) and not any("." in cell for cell in cells):
-            if any(len(cell.split(",")[1]) != 3 for cell in commas):
-                return ","
+        numbers = all(_NUMBER.fullmatch(cell) and "." not in cell for cell in cells)
+        if numbers and any(len(cell.split(",")[1]) != 3 for cell in commas):
+            return ","
     return "."

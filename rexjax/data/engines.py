@@ -157,7 +157,9 @@ def numbered(table: Table, name: str) -> Table:
     piece = {"_file": input_file_name(), "_block": input_file_block_start()}
     # Stored, since places within a piece are only good for the one pass over the files that gave them; under a name by
     # which cleaning drops what it has copied.
-    rows = con.create_table(f"clean_rows_{name}", table.mutate(**piece, _place=monotonically_increasing_id()))
+    rows = con.create_table(
+        f"clean_rows_{uuid.uuid4().hex}", table.mutate(**piece, _place=monotonically_increasing_id())
+    )
     pieces = rows.group_by(*piece).agg(_first=_._place.min(), _rows=_.count())
     before = _._rows.cumsum(order_by=["_file", "_block"]) - _._rows
     pieces = pieces.mutate(_shift=before - _._first).select(*piece, "_shift")

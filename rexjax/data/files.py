@@ -72,7 +72,7 @@ def _parts(folder: Path) -> list[Path]:
     """All parts below a folder; names that begin with _ or . are not data, as Spark and Hive have it."""
     if (folder / "_delta_log").is_dir() or (folder / "metadata").is_dir() and (folder / "data").is_dir():
         raise UserError(
-            f"{folder} is a table of Delta Lake or Iceberg, whose files include removed rows: export it as plain Parquet"
+            f"{folder} is a table of Delta Lake or Iceberg, which keeps the files of removed rows: export it as Parquet"
         )
     below = (path for path in folder.rglob("*") if path.is_file() and _ending(path))
     files = [path for path in below if not any(part[0] in "_." for part in path.relative_to(folder).parts)]

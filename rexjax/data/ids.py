@@ -12,7 +12,8 @@ with needs_extra("data"):
     from ibis import _
     from ibis.expr.types import Column, Table
 
-_EXACT = 2**53  # the first whole number that float64 cannot tell from its neighbour
+# the first whole number that a type cannot tell from its neighbour
+_EXACT = {dt.Float16: 2**11, dt.Float32: 2**24, dt.Float64: 2**53}
 _BLANK = "[ \t\n\r\v\f\u00a0\u2000-\u200b\u3000\ufeff]"
 
 
@@ -67,6 +68,22 @@ def refuse_look_alikes(ids: Table, what: str) -> None:
             f"column {what!r} holds {pair[0]['first']!r} and {pair[0]['last']!r}, which differ in blanks alone: strip "
             "the ids in the log and in the items file, or give one another id"
         )
+
+
+def refuse_strangers(log: Table, items: Table) -> None:
+    """Refuses a log none of whose items is in the items file, with an example of both spellings.
+
+    Args:
+        log: one column, ``id``, of strings.
+        items: likewise.
+    """
+    if count(log.semi_join(items, "id").limit(1)) or not count(log.limit(1)) or not count(items.limit(1)):
+        return
+    ours, theirs = (fetch(ids.agg(id=ids.id.min()))["id"][0].as_py() for ids in (log, items))
+    raise UserError(
+        f"no item of the log is in the items file: the log has {ours!r}, the items file {theirs!r}, and ids are compared "
+        "as they are written: write them alike, or check --data.columns.item and --data.items"
+    )
 
 
 class _Spelling(NamedTuple):
@@ -125,7 +142,7 @@ def _whole_float(column: Column) -> Column:
 
 
 def _is_inexact(column: Column) -> Column:
-    return ~column.isnan() & ((column != column.floor()) | (column.abs() >= _EXACT))
+    return ~column.isnan() & ((column % 1 != 0) | (column.abs() >= _EXACT[type(column.type())]))
 
 
 _SPELLINGS = (
@@ -143,5 +160,5 @@ def _refuse_first(table: Table, fails: Callable[[Column], Column], what: str) ->
     if found:
         raise UserError(
             f"{what} holds {found[0]['value']!r} in row {found[0]['row_of_id'] + 1}, which is no id (bytes must be "
-            "UTF-8, numbers whole, and floats below 2^53): write all ids as text"
+            "UTF-8, numbers whole, and floats below 2^53, or 2^24 where they are of 32 bits): write all ids as text"
         )

@@ -98,6 +98,8 @@ def _named(log: Table, columns: Columns, data: Data, *, own_text: bool) -> Table
         wanted["raw_time"] = columns.time or lists.PLACE
     named = {key: log[name] for key, name in wanted.items()}
     named |= {key: ids.to_text(log, wanted[key], "log") for key in ("user", "item")}
+    if "rating" in named and named["rating"].type().is_string():  # CSV is read as text
+        named["rating"] = named["rating"].strip().try_cast("float64")
     if own_text:
         missing = [name for name in data.text if name not in log.columns]
         if missing:
@@ -153,6 +155,7 @@ def _catalogue(table: Table, row: Column | None, item: Column, parts: list[Colum
 
 
 def _known_items(log: Table, catalogue: Table, data: Data) -> Table:
+    ids.refuse_strangers(log.select(id="item"), catalogue.select(id="item"))
     unknown = log.anti_join(catalogue, "item")
     unused = catalogue.anti_join(log, "item")
     if data.strict:

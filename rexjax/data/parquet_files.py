@@ -28,7 +28,11 @@ def read(con: Any, paths: Sequence[Path], root: Path | None = None) -> tuple[Tab
     schemas = {path: _schema(path) for path in paths}
     _refuse_differing(schemas, root)
     partitioned = root is not None and bool(_partitions(paths[0], root))
-    table = _open(con, paths, root, partitioned)
+    try:
+        table = _open(con, paths, root, partitioned)
+    except Exception as error:  # DuckDB, Spark and BigQuery raise their own kinds
+        reason = " ".join(str(error).split()[:30])
+        raise UserError(f"{root or paths[0]} cannot be read by the engine ({reason}): write it otherwise") from error
     return table, [{"rows": pq.read_metadata(path).num_rows} for path in paths]
 
 

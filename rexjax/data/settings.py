@@ -16,16 +16,16 @@ class Columns:
     item: str = "item_id"
     """What; the same name is looked for in the items file."""
     time: str = "timestamp"
-    """When: numbers since 1970 (see time_unit), dates, timestamps, or text in ISO 8601 (see time_format). '': the log has
-    none; only with explode."""
+    """When: numbers (see time_unit), dates, timestamps, or text in ISO 8601 (see time_format). '', with explode alone:
+    the log has none."""
     time_format: str = ""
     """What times look like where they are text of another form, as Python's strptime reads it: %d/%m/%Y %H:%M."""
     time_unit: Literal["auto", "s", "ms", "us", "ns"] = "auto"
     """The unit of times that are numbers; all become seconds. auto: s, ms, us or ns, whichever puts them between 1973
     and 5138; numbers below 100 million count as seconds. The data card shows it."""
     explode: str = ""
-    """What stands between the items where one row holds a user's whole list, such as ' ' or '|'; 'list' where the column
-    itself is a list (Parquet, JSON lines). The list's order is that of time, unless the time column holds lists too."""
+    """What stands between the items where one row holds a user's whole list, such as ' ' or '|'; 'list' where the
+    column itself is a list (Parquet, JSON lines). Without a time column, an item's place in its list is its time."""
     rating: str = ""
     """Stars, where there are any; needed by --data.min-rating."""
     session: str = ""
@@ -50,7 +50,7 @@ class Csv:
     header: bool | None = None
     """Whether the first line names the columns. None: it does, and is refused where it looks like data."""
     names: tuple[str, ...] = ()
-    """The columns' names, for a file whose first line does not name them. Without, they are called 1, 2, 3 and so on."""
+    """The columns' names, for a file whose first line does not name them. Without, they are 1, 2, 3 and so on."""
 
     def __post_init__(self) -> None:
         problems = []
@@ -100,7 +100,8 @@ class Data:
     csv: Csv = field(default_factory=Csv)
     """How the CSV file of the log is written."""
     items_csv: Csv = field(default_factory=Csv)
-    """How the CSV file of the items is written; encoding, delimiter, quote and decimal follow data.csv where left open."""
+    """How the CSV file of the items is written; encoding, delimiter, quote and decimal are those of data.csv where left
+    open."""
     columns: Columns = field(default_factory=Columns)
     """What the columns are called."""
     text: tuple[str, ...] = ("title",)

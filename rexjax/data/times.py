@@ -19,12 +19,14 @@ with needs_extra("data"):
 _EPOCH = ibis.timestamp("1970-01-01", timezone="UTC")
 _PER_SECOND = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
 _SMALLEST = 1e8  # seconds: 1973; the same number of the next smaller unit is in January 1970
-_NUMBER = r"^\s*[+-]?([0-9]+([.][0-9]*)?|[.][0-9]+)([eE][+-]?[0-9]+)?\s*$"
+# No backslash: engines differ in what one means within a string.
+_GAP = "[ \t\r\n]*"
+_NUMBER = f"^{_GAP}[+-]?([0-9]+([.][0-9]*)?|[.][0-9]+)([eE][+-]?[0-9]+)?{_GAP}$"
 _CLOCK = r"([01]?[0-9]|2[0-3]):[0-5][0-9]"
 _PLAIN = rf"^[0-9]{{4}}-[0-9]{{1,2}}-[0-9]{{1,2}}([ T]{_CLOCK}:[0-5][0-9]([.][0-9]+)?(Z|[+-][0-9]{{2}}:[0-9]{{2}})?)?$"
 _ISO = (
-    rf"^\s*[0-9]{{4}}[-/][0-9]{{1,2}}[-/][0-9]{{1,2}}([ T]{_CLOCK}(:[0-5][0-9]([.,][0-9]+)?)?"
-    r"(\s*(Z|UTC|[+-][0-9]{2}(:?[0-9]{2})?))?)?\s*$"
+    rf"^{_GAP}([0-9]{{4}}[-/][0-9]{{1,2}}[-/][0-9]{{1,2}})([ T]{_CLOCK})?(:[0-5][0-9]([.,][0-9]+)?)?"
+    rf"{_GAP}(Z|UTC|[+-][0-9]{{2}}(:?[0-9]{{2}})?)?{_GAP}$"
 )
 _DATE_IN_DIGITS = (
     "^(19|20)[0-9]{2}(0[1-9]|1[0-2])(0[1-9]|[12][0-9]|3[01])(([01][0-9]|2[0-3])([0-5][0-9]([0-5][0-9])?)?)?$"
@@ -48,6 +50,7 @@ _CLOCKS = (
     ", %I:%M:%S %p",
 )
 _OTHERS = ("%a, %d %b %Y %H:%M:%S %Z", "%a %b %d %H:%M:%S %Y", "%d/%b/%Y:%H:%M:%S %z", "%Y-%m-%dT%H:%M:%S.%f %Z")
+_NO_TIME = "is no time: write seconds since 1970 or ISO 8601, such as 2026-01-31 12:00:00"
 _FORMATS = (*(day + clock for day in _DAYS for clock in _CLOCKS), *_OTHERS)
 
 
@@ -177,23 +180,19 @@ def _of_text(log: Table, columns: Columns) -> tuple[Table, str]:
 
 def _canonical(text: Column) -> Column:
     """The one spelling of ISO 8601 that all engines read, such as 2026-01-31 12:00:00+02:00."""
-    text = text.replace("/", "-").replace(",", ".").replace("UTC", "Z")
-    text = text.re_replace(r"\s+(Z|[+-][0-9]{2}(:?[0-9]{2})?)$", r"\1")
-    text = text.re_replace(r"([ T][0-9]{1,2}:[0-9]{2})(Z|[+-][0-9:]+)?$", r"\1:00\2")
-    return text.re_replace(r"(:[0-9]{2}[0-9.]*)([+-][0-9]{2})([0-9]{2})$", r"\1\2:\3")
+    day, clock, second, zone = (text.re_extract(_ISO, group) for group in (1, 2, 4, 6))
+    second = (second == "").ifelse(":00", second.replace(",", "."))
+    return (clock == "").ifelse(day, day + clock + second + zone.replace("UTC", "Z")).replace("/", "-")
 
 
 def _refuse_first(log: Table, columns: Columns, broken: Column) -> None:
     rows = fetch(log.filter(broken).select("position", raw=log.raw_time.cast("string")).order_by("position").limit(1))
     if rows.num_rows:
-        raise UserError(_no_time(columns, rows["raw"][0].as_py(), rows["position"][0].as_py()))
+        raise UserError(_said(columns, rows["raw"][0].as_py(), rows["position"][0].as_py(), _NO_TIME))
 
 
-def _no_time(columns: Columns, raw: str, position: int) -> str:
-    return (
-        f"column {columns.time!r} of the log holds {raw!r} in row {position + 1}, which is no time: write seconds since "
-        "1970 or ISO 8601, such as 2026-01-31 12:00:00"
-    )
+def _said(columns: Columns, raw: Any, position: int, what: str) -> str:
+    return f"column {columns.time!r} of the log holds {raw!r} in row {position + 1}, which {what}"
 
 
 def _refuse_text(log: Table, columns: Columns, position: int) -> None:
@@ -201,15 +200,13 @@ def _refuse_text(log: Table, columns: Columns, position: int) -> None:
     raw = _raw(log, position)
     others = log.filter(_.raw_time.notnull() & ~_.raw_time.re_search(_ISO) & ~_.raw_time.re_search(_NUMBER))
     texts = fetch(others.select("raw_time").distinct().order_by("raw_time").limit(1000))["raw_time"].to_pylist()
-    fits = formats_of(texts)
+    fits = formats_of([raw, *texts])
     if not fits:
-        raise UserError(_no_time(columns, raw, position))
+        raise UserError(_said(columns, raw, position, _NO_TIME))
     readings = " or ".join(dict.fromkeys(str(_try(raw, form)) for form in fits))
     flags = " or ".join(f"--data.columns.time-format {form!r}" for form in fits)
-    raise UserError(
-        f"column {columns.time!r} of the log holds {raw!r} in row {position + 1}, which {'may be' if len(fits) > 1 else 'is'} "
-        f"{readings}, but not in ISO 8601: pass {flags}"
-    )
+    may = "may be" if len(fits) > 1 else "is"
+    raise UserError(_said(columns, raw, position, f"{may} {readings}, but not in ISO 8601: pass {flags}"))
 
 
 def formats_of(texts: Sequence[str]) -> list[str]:
@@ -244,10 +241,8 @@ def _parsed(log: Table, columns: Columns) -> Table:
     if broken:
         rows = log.filter(_.raw_time.cast("string").isin(broken[:1000])).select("position", "raw_time")
         first = fetch(rows.order_by("position").limit(1)).to_pylist()[0]
-        raise UserError(
-            f"column {columns.time!r} of the log holds {str(first['raw_time'])!r} in row {first['position'] + 1}, which "
-            f"is not of --data.columns.time-format {columns.time_format!r}: mend one of the two"
-        )
+        form = f"is not of --data.columns.time-format {columns.time_format!r}: mend one of the two"
+        raise UserError(_said(columns, str(first["raw_time"]), first["position"], form))
     moments = pa.table({"text": texts, "time": pa.array(seconds, pa.float64())})
     known = log.get_backend().create_table("moments_of_texts", moments, overwrite=True)
     return log.left_join(known, log.raw_time.cast("string") == known.text).drop("text")

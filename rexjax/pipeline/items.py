@@ -200,9 +200,12 @@ def _catalogue(path: Path, data: Data) -> dict[str, Any]:
     columns = data.columns
     wanted = Wanted((columns.item, *filter(None, (*data.text, columns.category))), flag="--data.items-csv")
     root, csv = path if path.is_dir() else None, data.csv.of_items(data.items_csv)
-    with tempfile.TemporaryDirectory() as scratch, engines.opened("duckdb", Path(scratch) / "engine") as con:
-        with interactions.reading(f"file {path}"):
-            parts = files.find(path.parent, path.name, "the file")
-            table, _ = files.read(con, parts, csv, wanted, Path(scratch) / "files", root)
-            rows = interactions.catalogue(table, replace(data, items=str(path))).order_by("row")
-            return con.to_pyarrow(rows.rename(item_id="item").drop("row")).to_pydict()
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        engines.opened("duckdb", Path(scratch) / "engine") as con,
+        interactions.reading(f"file {path}"),
+    ):
+        parts = files.find(path.parent, path.name, "the file")
+        table, _ = files.read(con, parts, csv, wanted, Path(scratch) / "files", root)
+        rows = interactions.catalogue(table, replace(data, items=str(path))).order_by("row")
+        return con.to_pyarrow(rows.rename(item_id="item").drop("row")).to_pydict()
