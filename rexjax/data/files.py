@@ -69,12 +69,12 @@ def _matching(folder: Path, name: str, flag: str) -> list[Path]:
 
 
 def _parts(folder: Path) -> list[Path]:
-    """All parts below a folder; names that begin with _ or . are not data, as Spark and Hive have it."""
+    """All parts below a folder; names that begin with _ or . are not data, as in Spark, nor is a readme."""
     if (folder / "_delta_log").is_dir() or (folder / "metadata").is_dir() and (folder / "data").is_dir():
         raise UserError(
             f"{folder} is a table of Delta Lake or Iceberg, which keeps the files of removed rows: export it as Parquet"
         )
-    below = (path for path in folder.rglob("*") if path.is_file() and _ending(path))
+    below = (path for path in folder.rglob("*") if path.is_file() and _ending(path) and path.suffix != ".txt")
     files = [path for path in below if not any(part[0] in "_." for part in path.relative_to(folder).parts)]
     if not files:
         raise UserError(f"the folder {folder} cannot be read as a table: it holds no part that ends in {_spelt()}")

@@ -81,8 +81,8 @@ def refuse_strangers(log: Table, items: Table) -> None:
         return
     ours, theirs = (fetch(ids.agg(id=ids.id.min()))["id"][0].as_py() for ids in (log, items))
     raise UserError(
-        f"no item of the log is in the items file: the log has {ours!r}, the items file {theirs!r}, and ids are compared "
-        "as they are written: write them alike, or check --data.columns.item and --data.items"
+        f"no item of the log is in the items file: the log has {ours!r}, the items file {theirs!r}, and they are "
+        "compared as they are written: write them alike, or check --data.columns.item and --data.items"
     )
 
 

@@ -18,6 +18,7 @@ with needs_extra("data"):
 
 _EPOCH = ibis.timestamp("1970-01-01", timezone="UTC")
 _PER_SECOND = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
+_LARGEST = 1e300  # infinity is larger, on every engine
 _SMALLEST = 1e8  # seconds: 1973; the same number of the next smaller unit is in January 1970
 # No backslash: engines differ in what one means within a string.
 _GAP = "[ \t\r\n]*"
@@ -100,7 +101,9 @@ def _since_epoch(moment: Column) -> Column:
 
 def _of_numbers(log: Table, columns: Columns) -> tuple[Table, str]:
     """``log`` whose column time holds numbers of one unit."""
-    _refuse_first(log, columns, log.time.isnan() | log.time.isinf() | (log.raw_time.notnull() & log.time.isnull()))
+    _refuse_first(
+        log, columns, log.time.isnan() | (log.time.abs() > _LARGEST) | (log.raw_time.notnull() & log.time.isnull())
+    )
     unit = columns.time_unit if columns.time_unit != "auto" else _unit(log, columns)
     return log.mutate(time=log.time / _PER_SECOND[unit]), unit
 
