@@ -101,18 +101,22 @@ def _parse(
 def _quotings(quote: str, sample: str) -> list[tuple[str, str]]:
     if quote == "none":
         return [("", "")]
-    doubled = [(quote or '"', quote or '"')]
-    if (quote or '"') not in sample:
-        return doubled
-    return [*doubled, (quote or '"', "\\"), *([] if quote else [("", "")])]
+    sign = quote or '"'
+    escaped = [(sign, "\\")] if f"\\{sign}" in sample else []
+    return [(sign, sign), *escaped, *([] if quote or sign not in sample else [("", "")])]
 
 
 def _fitness(rows: list[list[str]], wanted: Sequence[str], quote: str) -> tuple[int, int, int]:
     """Wanted names in the first row; whether all rows have equally many cells; whether these are more than one."""
-    if not quote and any(len(cell) > 1 and cell[0] == cell[-1] == '"' for row in rows for cell in row):
-        return (-1, -1, -1)  # they are quoted, and one line is broken
+    if not quote and any(_is_quoted(cell) for row in rows for cell in row):
+        return (-1, -1, -1)  # cells are quoted, and one line is broken
     here = {cell.strip() for cell in rows[0]}
     return sum(name in here for name in wanted), int(len({len(row) for row in rows}) == 1), int(len(rows[0]) > 1)
+
+
+def _is_quoted(cell: str) -> bool:
+    """Whether it begins with a quote that spans all of it, or that is never closed."""
+    return cell.startswith('"') and (cell.count('"') % 2 == 1 or (len(cell) > 1 and cell.endswith('"')))
 
 
 def _rows(sample: str, delimiter: str, quote: str, escape: str, whole: bool) -> list[list[str]]:

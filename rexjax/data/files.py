@@ -44,7 +44,11 @@ def find(folder: Path, name: str, flag: str) -> list[Path]:
         return [folder / name]
     if any(sign in name for sign in "*?["):
         return _matching(folder, name, flag)
-    there = [path for path in [folder / name, *(folder / (name + ending) for ending in ENDINGS)] if path.exists()]
+    endings = ("", *ENDINGS)
+    there = [
+        path for path in folder.iterdir() if path.name.startswith(name) and path.name[len(name) :].lower() in endings
+    ]
+    there.sort(key=lambda path: endings.index(path.name[len(name) :].lower()))
     if len(there) > 1:
         raise UserError(
             f"{' and '.join(map(str, there))} may both be meant: pass {flag} {there[0].name} or {there[1].name}, or "
@@ -82,7 +86,7 @@ def _parts(folder: Path) -> list[Path]:
 
 
 def _alike(files: list[Path], what: str) -> list[Path]:
-    kinds = {(_ending(path) == ".parquet", _ending(path) in _TEXTS): path for path in reversed(files)}
+    kinds = {_ending(path) == ".parquet": path for path in reversed(files)}
     if len(kinds) > 1:
         shown = " and ".join(str(path) for path in sorted(kinds.values()))
         raise UserError(f"the {what} are of more than one kind, such as {shown}: keep one kind")
@@ -114,7 +118,7 @@ def read(
     Raises:
         UserError: a file cannot be read, or has other columns than the first.
     """
-    if _ending(paths[0]) in _TEXTS:
+    if _ending(paths[0]) != ".parquet":
         table, about = _read_texts(con, paths, csv, wanted, scratch)
     else:
         table, about = parquet_files.read(con, paths, root)
@@ -144,7 +148,7 @@ def _union(
     duck: Any, paths: Sequence[Path], csv: Csv, wanted: Wanted, scratch: Path
 ) -> tuple[Table, list[dict[str, Any]]]:
     filled = [path for path in paths if path.stat().st_size] or paths  # Spark writes parts without a row as no bytes
-    read = [_TEXTS[_ending(path)](duck, path, csv, wanted, scratch) for path in filled]
+    read = [_TEXTS.get(_ending(path), csv_files.read)(duck, path, csv, wanted, scratch) for path in filled]
     first = read[0][0]
     for path, (table, _) in zip(filled, read, strict=True):
         if table.schema() != first.schema():

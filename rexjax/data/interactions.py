@@ -88,6 +88,10 @@ def _named(log: Table, columns: Columns, data: Data, *, own_text: bool) -> Table
     if columns.explode and not columns.time:
         del wanted["raw_time"]
     for key, name in wanted.items():
+        if not name:
+            raise UserError(
+                "the log needs a time: name its column with --data.columns.time, or pass --data.columns.explode"
+            )
         if name not in log.columns:
             raise UserError(
                 f"the log has no column {name!r} (it has {', '.join(log.columns)}): say which one it is with "

@@ -21,6 +21,13 @@ _CHUNK = 1 << 22
 _PACKED = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
 # an encrypted archive is a RuntimeError
 _UNREADABLE = (OSError, EOFError, RuntimeError, zlib.error, zipfile.BadZipFile, pa.ArrowException)
+_NO_TEXT = {
+    b"PK\x03\x04": "an Excel workbook or a zip archive",
+    b"PAR1": "Parquet",
+    b"\x1f\x8b": "packed by gzip",
+    b"\x28\xb5\x2f\xfd": "packed by zstd",
+    b"BZh": "packed by bzip2",
+}
 _MARKS = {
     codecs.BOM_UTF8: "utf-8-sig",
     codecs.BOM_UTF32_LE: "utf-32",  # before UTF-16, whose mark it begins with
@@ -98,6 +105,9 @@ def _bytes(source: Path) -> Iterator[IO[bytes]]:
 def _marked(source: Path) -> str:
     with _bytes(source) as file:
         head = file.read(SAMPLE_BYTES)
+    for magic, what in _NO_TEXT.items():
+        if head.startswith(magic):
+            raise UserError(f"{source} is no text, but {what}: write it as CSV, or give it the ending of what it is")
     for mark, encoding in _MARKS.items():
         if head.startswith(mark):
             return encoding
@@ -134,13 +144,15 @@ def _decode(
 ) -> str:
     try:
         text = decoder.decode(chunk, final=not chunk)
-    except UnicodeDecodeError as error:
+    except UnicodeDecodeError as error:  # else a UnicodeError, as where UTF-16 has no byte order mark
         line = lines + error.object.count(b"\n", 0, error.start) + 1
         found = " ".join(f"0x{byte:02x}" for byte in error.object[error.start : error.end])
         raise UserError(
             f"{source} is not of the encoding {encoding}, as line {line} holds the byte {found}: save it as UTF-8, or "
             f"pass {flag}.encoding latin-1, cp1252, gb18030 or whatever it was written in"
         ) from error
+    except UnicodeError as error:
+        raise UserError(f"{source} is not of the encoding {encoding} ({error}): mend {flag}.encoding") from error
     at = text.find("\0")
     if at >= 0:
         raise UserError(
