@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from rexjax.data import ids
 from rexjax.data.engines import count, fetch
-from rexjax.data.numbers import missing
 from rexjax.data.settings import Data
 from rexjax.data.steps import Steps, materialise
 from rexjax.errors import UserError, needs_extra
@@ -15,8 +15,8 @@ with needs_extra("data"):
 
 def repeated_ids(items: Table, data: Data) -> Table:
     """Ids with more than one row in the items file: columns item and rows, stored in the engine."""
-    ids = items.select(item=items[data.columns.item])
-    counted = ids.filter(~missing(ids.item)).group_by("item").agg(rows=_.count())
+    named = items.select(item=ids.to_text(items, data.columns.item, "items file"))
+    counted = named.filter(_.item.notnull()).group_by("item").agg(rows=_.count())
     return materialise("repeated", counted.filter(_.rows > 1))
 
 

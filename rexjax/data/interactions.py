@@ -9,23 +9,20 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rexjax.data import quantiles, where
+from rexjax.data import ids, lists, quantiles, times, where
 from rexjax.data.agreement import known_items, repeated_ids
 from rexjax.data.core import k_core
 from rexjax.data.engines import count, fetch, numbered
 from rexjax.data.numbers import missing, with_numbers
 from rexjax.data.settings import Columns, Data
 from rexjax.data.steps import Steps, materialise
-from rexjax.data.times import spell_time
+from rexjax.data.time_facts import spell_time
 from rexjax.errors import UserError, needs_extra
 
 with needs_extra("data"):
     import ibis
-    import ibis.expr.datatypes as dt
     from ibis import _
     from ibis.expr.types import Column, Table
-
-_EPOCH = ibis.timestamp("1970-01-01", timezone="UTC")
 
 
 class Clean(NamedTuple):
@@ -48,6 +45,8 @@ class Clean(NamedTuple):
     """Items with more than one row in the items file, of which the last one counts."""
     cuts: tuple[float, ...]
     """global_time: the two moments; else none."""
+    time_form: str
+    """What times of the log are written in: a unit (s, ms, us, ns), a format, or a type."""
 
 
 def clean(log: Table, items: Table | None, data: Data) -> Clean:
@@ -61,11 +60,13 @@ def clean(log: Table, items: Table | None, data: Data) -> Clean:
         log = _named(log, columns, data, own_text=items is None)
         log = steps.take("read", log, "check --data.path and --data.interactions")
     log = _kept_rows(steps, log, data)
+    with reading("log"):
+        log, time_form = times.with_seconds(log, columns)
     with reading("items file"):
         known = materialise("catalogue", _own_catalogue(log, data) if items is None else catalogue(items, data))
-    log, known = _same_ids(log, known)
-    _check_times(log, columns)
-    present = log.filter(*map(_present, (log.user, log.item, log.time)))
+    ids.refuse_look_alikes(log.select(id="user"), columns.user)
+    ids.refuse_look_alikes(log.select(id="item").union(known.select(id="item")), columns.item)
+    present = log.filter(_.user.notnull(), _.item.notnull(), _.time.notnull()).drop("raw_time")
     log = steps.take("missing user, item or time", present, "check --data.columns and the file")
     if data.split == "last_session":
         _check_sessions(log, columns)
@@ -84,6 +85,7 @@ def clean(log: Table, items: Table | None, data: Data) -> Clean:
         unused=unused,
         repeated=0 if repeated is None else count(repeated),
         cuts=cuts,
+        time_form=time_form,
     )
 
 
@@ -100,73 +102,44 @@ def reading(what: str) -> Iterator[None]:
 
 
 def _named(log: Table, columns: Columns, data: Data, *, own_text: bool) -> Table:
-    wanted = {"user": columns.user, "item": columns.item, "time": columns.time}
+    wanted = {"user": columns.user, "item": columns.item, "raw_time": columns.time}
     if data.min_rating:
         wanted["rating"] = columns.rating
     if data.split == "last_session":
         wanted["session"] = columns.session
     if own_text and columns.category:
         wanted["category"] = columns.category
+    if columns.explode and not columns.time:
+        del wanted["raw_time"]
     for key, name in wanted.items():
+        if not name:
+            raise UserError(
+                "the log needs a time: name its column with --data.columns.time, or pass --data.columns.explode"
+            )
         if name not in log.columns:
             raise UserError(
                 f"the log has no column {name!r} (it has {', '.join(log.columns)}): say which one it is with "
-                f"--data.columns.{key}"
+                f"--data.columns.{key.removeprefix('raw_')}"
             )
+    if columns.explode:
+        log = lists.explode(log, columns)
+        wanted["raw_time"] = columns.time or lists.PLACE
     named = {key: log[name] for key, name in wanted.items()}
-    named["raw_time"], named["time"] = named["time"], to_seconds(named["time"])
+    named |= {key: ids.to_text(log, wanted[key], "log") for key in ("user", "item")}
     if own_text:
-        missing = [name for name in data.text if name not in log.columns]
-        if missing:
+        lacking = [name for name in data.text if name not in log.columns]
+        if lacking:
             raise UserError(
-                f"there is no items file, and the log has no text column {', '.join(map(repr, missing))} "
+                f"there is no items file, and the log has no text column {', '.join(map(repr, lacking))} "
                 f"(it has {', '.join(log.columns)}): see --data.items and --data.text"
             )
         named |= {f"text_{i}": log[name] for i, name in enumerate(data.text)}
     if "session" not in named:
         named["session"] = ibis.literal(0)
     named |= where.columns_of(log, data.where)
+    if columns.explode:
+        return log.select(**named, position=log[lists.POSITION])
     return numbered(log.select(**named), "position")
-
-
-def _present(column: Column) -> Column:
-    """Engines differ in whether NaN is a missing value; it is one here."""
-    there = column.notnull()
-    return there & ~column.isnan() if column.type().is_floating() else there
-
-
-def to_seconds(column: Column) -> Column:
-    """Seconds since 1970 in UTC, float64, the same on every engine.
-
-    Args:
-      column: numbers (seconds already), dates, timestamps with or without a zone, or text that holds either.
-
-    Returns:
-      The column as an expression. Text that is no time becomes null.
-    """
-    kind = column.type()
-    if isinstance(kind, dt.Integer | dt.Floating | dt.Decimal):
-        return column.cast("float64")
-    moment = dt.Timestamp("UTC")
-    if isinstance(kind, dt.String):
-        return ibis.coalesce(column.try_cast("float64"), _since_epoch(column.try_cast(moment)))
-    return _since_epoch(column.cast("timestamp").cast(moment))
-
-
-def _since_epoch(moment: Column) -> Column:
-    """Seconds, float64; ``epoch_seconds`` keeps the fraction of a second on some engines only."""
-    return moment.delta(_EPOCH, unit="microsecond") / 1e6
-
-
-def _check_times(log: Table, columns: Columns) -> None:
-    said = log.select("position", "time", raw=log.raw_time.cast("string"))  # as text, NaN is there on every engine
-    broken = said.filter(_.raw.notnull(), _.time.isnull() | _.time.isnan() | _.time.isinf())
-    rows = fetch(broken.select("position", "raw").order_by("position").limit(1)).to_pylist()
-    if rows:
-        raise UserError(
-            f"column {columns.time!r} of the log holds {rows[0]['raw']!r} in row {rows[0]['position'] + 1}, which is "
-            "no time: write seconds since 1970 or ISO 8601, such as 2026-01-31 12:00:00"
-        )
 
 
 def catalogue(items: Table, data: Data) -> Table:
@@ -183,7 +156,9 @@ def catalogue(items: Table, data: Data) -> Table:
         if name not in items.columns:
             raise UserError(f"{data.items} has no column {name!r} (it has {', '.join(items.columns)}): see {flag}")
     category = items[columns.category] if columns.category else None
-    return _catalogue(items, None, items[columns.item], [items[name] for name in data.text], category)
+    return _catalogue(
+        items, None, ids.to_text(items, columns.item, "items file"), [items[name] for name in data.text], category
+    )
 
 
 def _own_catalogue(log: Table, data: Data) -> Table:
@@ -197,7 +172,7 @@ def _catalogue(table: Table, row: Column | None, item: Column, parts: list[Colum
     text = ibis.literal("")
     for part in parts:
         text = ibis.cases((text == "", part), (part == "", text), else_=text + ibis.literal(". ") + part)
-    title = parts[0] if parts else item.cast("string")
+    title = parts[0] if parts else item
     said = {"title": title, "text": text}
     if category is not None:
         said["category"] = _words(category)
@@ -207,21 +182,14 @@ def _catalogue(table: Table, row: Column | None, item: Column, parts: list[Colum
     else:
         rows = table.select("time", row=row, item=item, **said)
         latest = [_.text == "", ibis.desc(ibis.coalesce(_.time, -np.inf)), ibis.desc("row")]
-    rows = rows.filter(_present(rows.item))
+    rows = rows.filter(rows.item.notnull())
     newest = ibis.row_number().over(ibis.window(group_by="item", order_by=latest))
     return rows.mutate(nth=newest).filter(_.nth == 0).select("item", "row", *said)
 
 
 def _words(column: Column) -> Column:
     """Stripped text, '' where there is none."""
-    return ibis.ifelse(_present(column), column.cast("string").strip(), "")
-
-
-def _same_ids(log: Table, catalogue: Table) -> tuple[Table, Table]:
-    """A file of numbers and one of strings: both are compared as strings."""
-    if log.item.type().is_string() == catalogue.item.type().is_string():
-        return log, catalogue
-    return log.mutate(item=_.item.cast("string")), catalogue.mutate(item=_.item.cast("string"))
+    return ibis.ifelse(missing(column), "", column.cast("string").strip())
 
 
 def _kept_rows(steps: Steps, log: Table, data: Data) -> Table:
@@ -278,15 +246,16 @@ def _cuts(log: Table, data: Data) -> tuple[float, ...]:
 def _with_dense_ids(log: Table, catalogue: Table, data: Data) -> tuple[Table, Table, Table]:
     """Log, items and users with dense ids from 0: users by raw id, items by the MD5 of theirs, which tells nothing.
 
+    Shorter ids of users come first, so that whole numbers are in the order of their size.
     Published logs number items by first occurrence; a model or a tie broken by id would read the future from that.
     """
-    by_hash = [_.item.cast("string").hexdigest("md5"), _.item]
+    by_hash = [_.item.hexdigest("md5"), _.item]
     kept = catalogue.semi_join(log, "item")
     if data.catalogue == "all":
         kept = kept.union(catalogue.anti_join(log, "item").filter(_.text != ""))
     kept = materialise("items", kept.mutate(dense=ibis.row_number().over(ibis.window(order_by=by_hash))))
-    users = log.select("user").distinct().mutate(dense=ibis.row_number().over(ibis.window(order_by="user")))
-    users = materialise("users", users)
+    by_size = ibis.window(order_by=[_.user.length(), _.user])
+    users = materialise("users", log.select("user").distinct().mutate(dense=ibis.row_number().over(by_size)))
     log = log.join(kept.select("item", dense_item="dense"), "item").join(users.rename(dense_user="dense"), "user")
     ordered = log.select("position", "time", "session", user="dense_user", item="dense_item")
     category = ["category"] if "category" in kept.columns else []

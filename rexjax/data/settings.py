@@ -1,12 +1,12 @@
 """Settings of stage prepare: the columns of a log, its source, and how it is cleaned, split and packed."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from rexjax.data import where as conditions
 from rexjax.data.sources import Shop, Source
-from rexjax.errors import check_ranges
+from rexjax.errors import UserError, check_ranges
 
 
 @dataclass(frozen=True)
@@ -18,13 +18,71 @@ class Columns:
     item: str = "item_id"
     """What; the same name is looked for in the items file."""
     time: str = "timestamp"
-    """When: integer or float seconds (any monotonous unit will do), dates, or text that DuckDB reads as a timestamp."""
+    """When: numbers (see time_unit), dates, timestamps, or text in ISO 8601 (see time_format). '', with explode alone:
+    the log has none."""
+    time_format: str = ""
+    """What times look like where they are text of another form, as Python's strptime reads it: %d/%m/%Y %H:%M."""
+    time_unit: Literal["auto", "s", "ms", "us", "ns"] = "auto"
+    """The unit of times that are numbers; all become seconds. auto: s, ms, us or ns, whichever puts them between 1973
+    and 5138; numbers below 100 million count as seconds. The data card shows it."""
+    explode: str = ""
+    """What stands between the items where one row holds a user's whole list, such as ' ' or '|'; 'list' where the
+    column itself is a list (Parquet, JSON lines). Without a time column, an item's place in its list is its time."""
     rating: str = ""
     """Stars, where there are any; needed by --data.min-rating."""
     session: str = ""
     """Invoice or visit; needed by --data.split last_session."""
     category: str = ""
     """The items' kind, in the items file; answers can be kept to some."""
+
+
+@dataclass(frozen=True)
+class Csv:
+    """How CSV files are written. What is '' or None is found in the first megabyte; the data card shows it."""
+
+    delimiter: str = ""
+    """What stands between cells: ',', a tab (\\t), ';', '|', '::' or another text of up to four signs."""
+    encoding: str = ""
+    """The text's encoding, as Python names it: utf-8, latin-1, cp1252, utf-16, gb18030. '': UTF-8, or what a byte order
+    mark says. It holds for JSON lines too."""
+    quote: str = ""
+    """The sign around cells that hold a delimiter or a line break: '"' or another; 'none': there is none."""
+    decimal: str = ""
+    """The sign before decimals in times and ratings: '.' or ','."""
+    header: bool | None = None
+    """Whether the first line names the columns. None: it does, and is refused where it looks like data."""
+    names: tuple[str, ...] = ()
+    """The columns' names, for a file whose first line does not name them. Without, they are 1, 2, 3 and so on."""
+
+    def __post_init__(self) -> None:
+        problems = []
+        delimiter = self.delimiter.replace("\\t", "\t")
+        if len(delimiter) > 4 or "\n" in delimiter or (delimiter and delimiter == self.quote):
+            problems.append(f"delimiter={self.delimiter!r} (up to four signs, and not the quote)")
+        if self.quote != "none" and len(self.quote.encode()) > 1:
+            problems.append(f"quote={self.quote!r} (one ASCII sign, or 'none')")
+        if self.decimal not in ("", ".", ","):
+            problems.append(f"decimal={self.decimal!r} ('.' or ',')")
+        if self.encoding and not _is_encoding(self.encoding):
+            problems.append(f"encoding={self.encoding!r} (one that Python knows, such as utf-8, latin-1 or utf-16)")
+        if len({name.casefold() for name in self.names}) < len(self.names):
+            problems.append(f"names={self.names} (each name once, in either case)")
+        if problems:
+            raise UserError(f"data.csv has {' and '.join(problems)}: mend it")
+        object.__setattr__(self, "delimiter", delimiter)
+
+    def of_items(self, items: "Csv") -> "Csv":
+        """``items`` with what it leaves open as it is here; header and names belong to one file alone."""
+        shared = ("delimiter", "encoding", "quote", "decimal")
+        return replace(items, **{name: getattr(items, name) or getattr(self, name) for name in shared})
+
+
+def _is_encoding(name: str) -> bool:
+    try:
+        "".encode(name)
+    except LookupError:  # also where Python knows it and it is no text's, such as base64
+        return False
+    return True
 
 
 @dataclass(frozen=True)
@@ -37,9 +95,15 @@ class Data:
     path: str = ""
     """Folder of Files(), or the data_dir of Tfds()."""
     interactions: str = "interactions"
-    """The log's file in the folder: a name, with or without its ending, or a folder of Parquet parts."""
+    """The log in the folder: a file's name, with or without its ending; several files, as interactions-*.csv; or a
+    folder of parts, Hive partitions included."""
     items: str = "items"
-    """The items' file in the folder; '' when the log itself carries the text columns."""
+    """The items in the folder, likewise; '' when the log itself carries the text columns."""
+    csv: Csv = field(default_factory=Csv)
+    """How the CSV file of the log is written."""
+    items_csv: Csv = field(default_factory=Csv)
+    """How the CSV file of the items is written; encoding, delimiter, quote and decimal are those of data.csv where left
+    open."""
     columns: Columns = field(default_factory=Columns)
     """What the columns are called."""
     text: tuple[str, ...] = ("title",)

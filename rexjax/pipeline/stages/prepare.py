@@ -21,6 +21,7 @@ from rexjax.data import packing as packings
 from rexjax.data.interactions import Clean
 from rexjax.data.packing import Packing
 from rexjax.data.settings import Data
+from rexjax.data.sources import Opened
 from rexjax.errors import UserError, needs_extra
 from rexjax.pipeline import tables
 from rexjax.runtime.progress import notice, track
@@ -40,9 +41,9 @@ def run(config: Config, folder: Path, inputs: dict[str, Artifact]) -> dict[str, 
     _check_columns(data)
     try:
         with engines.opened(data.engine, scratch / "engine") as con:
-            log, items = data.source.read(data, config.seed, con, scratch)
-            rows = None if items is None else engines.count(items)
-            kept = interactions.clean(log, items, data)
+            opened = Opened(*data.source.read(data, config.seed, con, scratch))
+            rows = None if opened.items is None else engines.count(opened.items)
+            kept = interactions.clean(opened.log, opened.items, data)
             written = {"items.parquet": kept.items} | ({"users.parquet": kept.users} if data.user_ids else {})
             content = {name: _write_table(table, folder / name, scratch) for name, table in written.items()}
             _write_histories(folder, kept, config, scratch / "sorted")
@@ -61,6 +62,8 @@ def run(config: Config, folder: Path, inputs: dict[str, Artifact]) -> dict[str, 
         "items_without_text": catalogue["text"].count(""),
         "items_with_several_rows": kept.repeated,
         "catalogue_rows": rows,
+        "time_form": kept.time_form,
+        "files": list(opened.files),
     }
 
 
@@ -122,8 +125,12 @@ def _cold_items(kept: Clean, data: Data, seed: int) -> np.ndarray:
 
 
 def external(config: Config) -> dict[str, str]:
-    """Hashes of the files that the source reads."""
-    return {path.name: file_hash(path) for path in config.data.source.external_files(config.data)}
+    """Hashes of the files that the source reads, by their names below --data.path."""
+    folder = Path(config.data.path)
+    paths = config.data.source.external_files(config.data)
+    return {
+        str(path.relative_to(folder) if path.is_relative_to(folder) else path.name): file_hash(path) for path in paths
+    }
 
 
 def show(metrics: dict[str, Any], config: Config) -> list[Any]:
