@@ -381,7 +381,7 @@ def test_a_log_that_carries_its_titles_keeps_those_of_rare_items():
 def test_under_global_time_the_core_looks_at_nothing_behind_the_cut(seed, catalogue):
     rng = np.random.default_rng(seed)
     pairs = sorted(
-        {(int(u), int(i)) for u, i in zip(rng.integers(30, size=400), rng.integers(25, size=400), strict=True)}
+        {(str(u), str(i)) for u, i in zip(rng.integers(30, size=400), rng.integers(25, size=400), strict=True)}
     )
     log = [(u, i, int(t)) for (u, i), t in zip(pairs, rng.permutation(len(pairs)), strict=True)]
     found, con = run(log, split="global_time", min_user_events=4, min_item_events=5, holdout=0.2, catalogue=catalogue)
