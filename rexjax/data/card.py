@@ -7,7 +7,7 @@ import numpy as np
 
 from rexjax.data.histories import Histories
 from rexjax.data.settings import Data
-from rexjax.data.times import TimeTally, are_dates, spell_time
+from rexjax.data.time_facts import TimeTally, are_dates, spell_time
 from rexjax.errors import UserError
 
 _SHOWN_USERS = 3

@@ -16,7 +16,7 @@ from rexjax.data.engines import count, fetch, numbered
 from rexjax.data.numbers import missing, with_numbers
 from rexjax.data.settings import Columns, Data
 from rexjax.data.steps import Steps, materialise
-from rexjax.data.times import spell_time
+from rexjax.data.time_facts import spell_time
 from rexjax.errors import UserError, needs_extra
 
 with needs_extra("data"):

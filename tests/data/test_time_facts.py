@@ -3,7 +3,7 @@ import re
 import numpy as np
 import pytest
 
-from rexjax.data import times
+from rexjax.data import time_facts
 from rexjax.data.histories import Histories
 
 DAY = 86_400
@@ -14,7 +14,7 @@ START = 1_704_067_200.0
 def tally(users, now=START + 1000 * DAY):
     """Of users with these times, in two records."""
     every = [time for own in users for time in own]
-    found = times.TimeTally(min(every), max(every), now)
+    found = time_facts.TimeTally(min(every), max(every), now)
     for part in (users[:1], users[1:]):
         if part:
             offsets = np.cumsum([0, *map(len, part)])
@@ -33,7 +33,7 @@ def tally(users, now=START + 1000 * DAY):
     ],
 )
 def test_a_moment_is_spelt_as_a_date_where_it_is_one(time, expected):
-    assert times.spell_time(time) == expected
+    assert time_facts.spell_time(time) == expected
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def test_a_moment_is_spelt_as_a_date_where_it_is_one(time, expected):
     [(START, START + 1, True), (-1e8, START, True), (0, 5000, False), (START, 1.7e12, False), (-1e12, START, False)],
 )
 def test_a_log_is_of_dates_where_it_ends_in_our_time(first, last, expected):
-    assert times.are_dates(first, last) is expected
+    assert time_facts.are_dates(first, last) is expected
 
 
 @pytest.mark.parametrize(
