@@ -61,10 +61,10 @@ def clean(log: Table, items: Table | None, data: Data) -> Clean:
         log = _named(log, columns, data, own_text=items is None)
         log = steps.take("read", log, "check --data.path and --data.interactions")
     log = _kept_rows(steps, log, data)
+    _check_times(log, columns)
     with reading("items file"):
         known = materialise("catalogue", _own_catalogue(log, data) if items is None else catalogue(items, data))
     log, known = _same_ids(log, known)
-    _check_times(log, columns)
     present = log.filter(*map(_present, (log.user, log.item, log.time)))
     log = steps.take("missing user, item or time", present, "check --data.columns and the file")
     if data.split == "last_session":
