@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import flat_bucket, record
-from rexjax.artifacts import lock, owned, store, versions
+from rexjax.artifacts import lock, store, versions
 from rexjax.artifacts.versions import Owner
 from rexjax.errors import UserError
 from rexjax.serving import parts
@@ -200,7 +200,6 @@ def races(name: str, rounds: int, seed: int) -> list[dict[str, Any]]:
     """The rows of one kind of disk."""
     rng, found = random.Random(seed), collections.Counter[str]()
     lock.BEAT, lock.SILENCE = BEAT, SILENCE
-    owned.notice = lock.notice = lambda line: None  # who watches whom is said a thousand times
     with tempfile.TemporaryDirectory() as folder:
         disk = Disk(Path(folder))
         for number in range(1, rounds + 1):

@@ -89,9 +89,9 @@ def check_file(path: Path, flag: str) -> None:
 
 def _try_to_write(folder: Path) -> None:
     """A file of one block: less would fit where nothing else does."""
-    with tempfile.NamedTemporaryFile(dir=folder, prefix=".rexjax-", suffix=".tmp") as file:
+    # without a buffer, which would be written once more as the file is closed
+    with tempfile.NamedTemporaryFile(dir=folder, prefix=".rexjax-", suffix=".tmp", buffering=0) as file:
         file.write(bytes(4096))
-        file.flush()
         os.fsync(file.fileno())
 
 

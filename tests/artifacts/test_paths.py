@@ -72,12 +72,12 @@ def test_a_file_in_the_way_is_named(tmp_path):
         (errno.EIO, "cannot be made in"),
     ],
 )
-@pytest.mark.parametrize("call", ["mkdir", "open"])
+@pytest.mark.parametrize("call", ["mkdir", "open", "fsync"])
 def test_each_reason_has_its_words_and_nothing_is_left(tmp_path, monkeypatch, number, words, call):
     real = getattr(os, call)
 
     def fails(path, *args, **kwargs):
-        if str(path).endswith("/b") or ".rexjax-" in str(path):
+        if call == "fsync" or str(path).endswith("/b") or ".rexjax-" in str(path):
             raise OSError(number, os.strerror(number), str(path))
         return real(path, *args, **kwargs)
 
