@@ -5,6 +5,7 @@ import importlib.util
 import os
 import shutil
 import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -21,3 +22,18 @@ def libtpu():
     """Tests that compile for TPUs ask for this."""
     if importlib.util.find_spec("libtpu") is None:
         pytest.skip("needs the TPU compiler: pip install 'rexjax[plan]'")
+
+
+def pytest_addoption(parser):
+    parser.addoption("--slow", action="store_true", help="also the tests that slow.txt lists")
+
+
+def pytest_collection_modifyitems(config, items):
+    """Leaves out the tests of slow.txt, unless they are named on the command line or --slow asks for them."""
+    if config.getoption("--slow") or any("::" in argument for argument in config.args):
+        return
+    lines = Path(__file__).with_name("slow.txt").read_text(encoding="utf-8").splitlines()
+    slow = tuple(line for line in lines if not line.startswith("#"))
+    left_out = [item for item in items if item.nodeid.startswith(slow)]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if not item.nodeid.startswith(slow)]
