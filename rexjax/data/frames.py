@@ -81,7 +81,7 @@ class Dataset:
             UserError: a frame is of no such kind, lacks columns (all of them are named), or a time is not of
                 ``time_format``.
         """
-        columns = Columns(user, item, time, "", time_unit, explode, rating, session, category)
+        columns = Columns(user, item, time, rating, session, category, time_unit=time_unit, explode=explode)
         words = _names(text, ("title",) if items is not None else ())
         about_items, about_events = [*words, category], [user, item, time, rating, session]
         wanted = {"log": about_events} if items is not None else {"log": [*about_events, *about_items]}
