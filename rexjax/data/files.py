@@ -1,6 +1,5 @@
 """Tables in files: which files a name stands for, and the reader that opens each kind."""
 
-import fnmatch
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -66,9 +65,8 @@ def _spelt() -> str:
 def _matching(folder: Path, name: str, flag: str) -> list[Path]:
     files = sorted((path for path in folder.glob(name) if path.is_file()), key=str)
     if not files:
-        near = sorted(path.name for path in folder.iterdir() if fnmatch.fnmatch(path.name, name.split(".")[0] + "*"))
-        shown = f" (there is {', '.join(near[:5])})" if near else ""
-        raise UserError(f"no file {name} in {folder}{shown}: mend {flag}")
+        there = ", ".join(sorted(path.name for path in folder.iterdir())[:5])
+        raise UserError(f"no file {name} in {folder} (there is {there}): mend {flag}")
     return _alike(files, f"files {name} of {folder}")
 
 

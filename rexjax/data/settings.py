@@ -20,6 +20,12 @@ class Columns:
     time: str = "timestamp"
     """When: numbers (see time_unit), dates, timestamps, or text in ISO 8601 (see time_format). '', with explode alone:
     the log has none."""
+    rating: str = ""
+    """Stars, where there are any; needed by --data.min-rating."""
+    session: str = ""
+    """Invoice or visit; needed by --data.split last_session."""
+    category: str = ""
+    """The items' kind, in the items file; answers can be kept to some."""
     time_format: str = ""
     """What times look like where they are text of another form, as Python's strptime reads it: %d/%m/%Y %H:%M."""
     time_unit: Literal["auto", "s", "ms", "us", "ns"] = "auto"
@@ -28,12 +34,6 @@ class Columns:
     explode: str = ""
     """What stands between the items where one row holds a user's whole list, such as ' ' or '|'; 'list' where the
     column itself is a list (Parquet, JSON lines). Without a time column, an item's place in its list is its time."""
-    rating: str = ""
-    """Stars, where there are any; needed by --data.min-rating."""
-    session: str = ""
-    """Invoice or visit; needed by --data.split last_session."""
-    category: str = ""
-    """The items' kind, in the items file; answers can be kept to some."""
 
 
 @dataclass(frozen=True)
