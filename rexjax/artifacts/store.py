@@ -44,9 +44,12 @@ class Artifact(NamedTuple):
         return self.manifest["hash"]
 
 
-def stage_key(stage: str, config: Any, inputs: dict[str, Artifact], external: dict[str, str]) -> str:
-    """The identity of a stage's result: its config, the content of its input artifacts and of the files it reads."""
-    parts = {"format": FORMAT, "stage": stage, "config": config, "external": external}
+def stage_key(
+    stage: str, config: Any, inputs: dict[str, Artifact], external: dict[str, str], versions: dict[str, str]
+) -> str:
+    """The identity of a stage's result: its config, the content of its input artifacts and of the files it reads, and
+    the versions of the packages that compute it."""
+    parts = {"format": FORMAT, "stage": stage, "config": config, "external": external, "versions": versions}
     return digest(parts | {"inputs": {name: artifact.hash for name, artifact in inputs.items()}})
 
 
@@ -179,10 +182,10 @@ def check_files(artifact: Artifact) -> Artifact:
     return artifact
 
 
-def packages() -> dict[str, str]:
-    """Versions of the packages on which results depend."""
+def packages(names: tuple[str, ...] = _PACKAGES) -> dict[str, str]:
+    """Versions of installed packages; by default of those on which results depend."""
     found = {}
-    for name in _PACKAGES:
+    for name in names:
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:

@@ -122,7 +122,8 @@ def _run_stage(
     say: Callable[[str], None],
 ) -> Outcome:
     part = {key: _at(config, key) for key in stage.keys}
-    key = store.stage_key(stage.name, part, inputs, stage.external(config))
+    made_with = store.packages(("rexjax", *stage.packages))
+    key = store.stage_key(stage.name, part, inputs, stage.external(config), made_with)
     with processes.in_turn(f"look for {stage.name}"):
         finished = _finished(place, key, say)
     if finished:

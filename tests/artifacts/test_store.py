@@ -119,12 +119,13 @@ def artifact(folder, hash_):
     return store.Artifact(folder, {"hash": hash_})
 
 
-def test_a_key_follows_stage_config_inputs_and_outside_files(tmp_path):
+def test_a_key_follows_stage_config_inputs_outside_files_and_versions(tmp_path):
     base = {
         "stage": "encode",
         "config": {"width": 8},
         "inputs": {"prepare": artifact(tmp_path, "h")},
         "external": {"v": "1"},
+        "versions": {"jax": "0.10.0"},
     }
     changes = [
         {"stage": "teacher"},
@@ -132,6 +133,7 @@ def test_a_key_follows_stage_config_inputs_and_outside_files(tmp_path):
         {"inputs": {"prepare": artifact(tmp_path, "other")}},
         {"external": {"v": "2"}},
         {"external": {}},
+        {"versions": {"jax": "0.10.1"}},
     ]
     keys = [store.stage_key(**base), *(store.stage_key(**base | change) for change in changes)]
     assert len(set(keys)) == len(keys)

@@ -194,6 +194,7 @@ STAGE = Stage(
     run=run,
     needs=("prepare",),
     keys=("encode",),
+    packages=("jax", "jaxlib", "flax", "tokenizers", "scipy", "numpy"),
     what="item text to vectors, by a pretrained language model",
     external=external,
     show=show,

@@ -156,6 +156,7 @@ STAGE = Stage(
         "compress.serve",
         "evaluate",
     ),
+    packages=("jax", "jaxlib", "numpy"),
     what="one evaluator for all models: quality, cost, report, verdict",
     show=show,
 )

@@ -142,6 +142,7 @@ STAGE = Stage(
     name="prepare",
     run=run,
     keys=("seed", "data"),
+    packages=("duckdb", "ibis-framework", "numpy"),
     what="read, clean, split and pack the log",
     external=external,
     show=show,
