@@ -1,5 +1,6 @@
 """Times of a log as seconds since 1970: numbers of any unit, dates, timestamps, and text of a form that is said."""
 
+import re
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from typing import Any
@@ -101,29 +102,28 @@ def _since_epoch(moment: Column) -> Column:
 
 def _of_numbers(log: Table, columns: Columns) -> tuple[Table, str]:
     """``log`` whose column time holds numbers of one unit."""
-    _refuse_first(
-        log, columns, log.time.isnan() | (log.time.abs() > _LARGEST) | (log.raw_time.notnull() & log.time.isnull())
-    )
-    unit = columns.time_unit if columns.time_unit != "auto" else _unit(log, columns)
+    size = log.time.abs()
+    broken = log.time.isnan() | (size > _LARGEST) | (log.raw_time.notnull() & log.time.isnull())
+    powers = [(size < _SMALLEST * 1000**power, power) for power in range(5)]
+    group = ibis.cases((log.time.isnull() & log.raw_time.isnull(), 0), (broken, -1), *powers, else_=5)
+    found = log.group_by(power=group).agg(row=_.position.min(), least=_.time.min(), most=_.time.max())
+    groups = {row.pop("power"): row for row in fetch(found).to_pylist()}
+    if -1 in groups:
+        _refuse_first(log, columns, broken)
+    unit = columns.time_unit if columns.time_unit != "auto" else _unit(log, columns, groups)
     return log.mutate(time=log.time / _PER_SECOND[unit]), unit
 
 
-def _unit(log: Table, columns: Columns) -> str:
-    """The unit that puts all large numbers between 1973 and 5138."""
-    size = log.time.abs()
-    steps = [(size < _SMALLEST * 1000**power, power) for power in range(1, 5)]
-    group = ibis.cases((log.time.isnull() | (size < _SMALLEST), 0), *((test, power) for test, power in steps), else_=5)
-    found = log.group_by(power=group).agg(row=_.position.min(), least=_.time.min(), most=_.time.max(), rows=_.count())
-    groups = {row.pop("power"): row for row in fetch(found).to_pylist()}
+def _unit(log: Table, columns: Columns, groups: dict[int, dict[str, Any]]) -> str:
+    """The unit that puts all large numbers between 1973 and 5138.
+
+    ``groups`` are the numbers by the power of 1000 that they stand below 1973 with: row, least and most of each.
+    """
     _refuse_digits(log, columns, [row for row in groups.values() if row["least"] is not None])
     large = sorted(power for power in groups if power)
     if 5 in large or len(large) > 1:
-        first = min(large, key=lambda power: groups[power]["row"])
-        other = next((power for power in large if power != first), first)
-        shown = " and ".join(
-            f"{_raw(log, groups[power]['row'])!r} in row {groups[power]['row'] + 1}"
-            for power in dict.fromkeys((first, other))
-        )
+        rows = sorted(groups[power]["row"] for power in large)[:2]
+        shown = " and ".join(f"{_raw(log, row)!r} in row {row + 1}" for row in rows)
         raise UserError(
             f"column {columns.time!r} of the log holds {shown}, which are of no one unit between 1973 and 5138: write "
             "all times in one unit, or say it with --data.columns.time-unit"
@@ -134,7 +134,7 @@ def _unit(log: Table, columns: Columns) -> str:
 def _refuse_digits(log: Table, columns: Columns, groups: Sequence[dict[str, Any]]) -> None:
     """Refuses 20230125, which is a date or a number of seconds."""
     ends = [number for group in groups for number in (group["least"], group["most"])]
-    if not ends or not all(float(number).is_integer() and len(str(int(number))) in _DIGITS for number in ends):
+    if not ends or not all(number.is_integer() and re.fullmatch(_DATE_IN_DIGITS, str(int(number))) for number in ends):
         return
     digits = log.time.cast("int64").cast("string")
     if fetch(log.filter(_.time.notnull()).agg(all=digits.re_search(_DATE_IN_DIGITS).all()))["all"][0].as_py():

@@ -194,12 +194,12 @@ def test_files_of_all_kinds(workdir, ending):
     assert known["new"] == ("w3 w4", "rugs") and known["s2"] == ("w5", "") and not {"s4", "s6"} & known.keys()
 
 
-def test_ids_that_are_numbers_are_compared_as_numbers(tmp_path, monkeypatch):
+def test_ids_that_are_numbers_are_compared_as_they_are_written(tmp_path, monkeypatch):
     monkeypatch.setattr(items.loading, "load_model", lambda folder: MODEL)
     workdir = made(tmp_path, list(range(N)))
-    said = change(workdir, ["007,w1,", "0,w2,", "0100,w3,", "x1,w4,"], remove=["03"])
-    assert "2 items added, 2 replaced, 1 removed" in said[-1]
-    assert ids(workdir)[-2:] == ["100", "x1"] and "3" not in ids(workdir)
+    said = change(workdir, ["007,w1,", "0,w2,", "0100,w3,", "x1,w4,"], remove=["3"])
+    assert "3 items added, 1 replaced, 1 removed" in said[-1]
+    assert ids(workdir)[-3:] == ["007", "0100", "x1"] and "3" not in ids(workdir)
 
 
 def test_ids_that_look_like_numbers_among_others_stay_as_they_are(workdir):
@@ -302,8 +302,8 @@ def test_what_cannot_be_changed_is_refused(workdir, put, remove, words):
         ),
         ("put.csv", "id,name,kind\na,w1,\n", "has no column 'sku' .*: see --data.columns.item"),
         ("put.csv", "sku,name\na,w1\n", "has no column 'kind' .*: see --data.columns.category"),
-        ("put.parquet", "no parquet", "put.parquet cannot be read as a table"),
-        ("nowhere.csv", None, "nowhere.csv cannot be read as a table"),
+        ("put.parquet", "no parquet", "put.parquet cannot be read as Parquet"),
+        ("nowhere.csv", None, "no file nowhere.csv in "),
         ("remove.csv", "id\na\n", "remove.csv has no column 'sku'"),
         ("remove", None, "remove cannot be read as a list of ids"),
         ("remove", b"\xff\xfe", "remove cannot be read as a list of ids"),
