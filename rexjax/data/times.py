@@ -103,15 +103,20 @@ def _since_epoch(moment: Column) -> Column:
 def _of_numbers(log: Table, columns: Columns) -> tuple[Table, str]:
     """``log`` whose column time holds numbers of one unit."""
     size = log.time.abs()
-    broken = log.time.isnan() | (size > _LARGEST) | (log.raw_time.notnull() & log.time.isnull())
+    unread = log.time.isnull() & _is_written(log.raw_time)
+    broken = unread | log.time.isnan() | (size > _LARGEST)
     powers = [(size < _SMALLEST * 1000**power, power) for power in range(5)]
-    group = ibis.cases((log.time.isnull() & log.raw_time.isnull(), 0), (broken, -1), *powers, else_=5)
+    group = ibis.cases((broken, -1), (log.time.isnull(), 0), *powers, else_=5)
     found = log.group_by(power=group).agg(row=_.position.min(), least=_.time.min(), most=_.time.max())
     groups = {row.pop("power"): row for row in fetch(found).to_pylist()}
     if -1 in groups:
         _refuse_first(log, columns, broken)
     unit = columns.time_unit if columns.time_unit != "auto" else _unit(log, columns, groups)
     return log.mutate(time=log.time / _PER_SECOND[unit]), unit
+
+
+def _is_written(raw: Column) -> Column:
+    return raw.strip() != "" if raw.type().is_string() else raw.notnull()
 
 
 def _unit(log: Table, columns: Columns, groups: dict[int, dict[str, Any]]) -> str:
@@ -156,11 +161,12 @@ def _raw(log: Table, position: int) -> Any:
 def _of_text(log: Table, columns: Columns) -> tuple[Table, str]:
     """``log`` whose times are all numbers or all in ISO 8601."""
     raw = log.raw_time
-    form = ibis.cases(
-        (raw.isnull() | (raw.strip() == ""), "none"),
+    form = ibis.cases(  # the most frequent ones first
+        (raw.isnull(), "none"),
         (raw.re_search(_NUMBER), "number"),
         (raw.re_search(_PLAIN), "plain"),
         (raw.re_search(_ISO), "iso"),
+        (raw.strip() == "", "none"),
         else_="other",
     )
     found = fetch(log.group_by(form=form).agg(row=_.position.min())).to_pylist()
@@ -172,12 +178,11 @@ def _of_text(log: Table, columns: Columns) -> tuple[Table, str]:
         raise UserError(
             f"column {columns.time!r} of the log holds {shown}, a number and a date: write all times in one form"
         )
-    blank = raw.strip().nullif("")
     if "number" in first:
-        return _of_numbers(log.mutate(raw_time=blank, time=blank.cast("float64")), columns)
-    text = _canonical(blank) if "iso" in first else blank
-    log = log.mutate(raw_time=blank, time=_since_epoch(text.try_cast(dt.Timestamp("UTC"))))
-    _refuse_first(log, columns, log.raw_time.notnull() & log.time.isnull())
+        return _of_numbers(log.mutate(time=raw.try_cast("float64")), columns)
+    text = _canonical(raw) if "iso" in first else raw
+    log = log.mutate(time=_since_epoch(text.try_cast(dt.Timestamp("UTC"))))
+    _refuse_first(log, columns, log.time.isnull() & _is_written(raw))
     return log, "ISO 8601" if first else "none"
 
 
@@ -201,7 +206,7 @@ def _said(columns: Columns, raw: Any, position: int, what: str) -> str:
 def _refuse_text(log: Table, columns: Columns, position: int) -> None:
     """Refuses times of another form, with the formats that fit up to a thousand of them and what each makes of one."""
     raw = _raw(log, position)
-    others = log.filter(_.raw_time.notnull() & ~_.raw_time.re_search(_ISO) & ~_.raw_time.re_search(_NUMBER))
+    others = log.filter((_.raw_time.strip() != "") & ~_.raw_time.re_search(_ISO) & ~_.raw_time.re_search(_NUMBER))
     texts = fetch(others.select("raw_time").distinct().order_by("raw_time").limit(1000))["raw_time"].to_pylist()
     fits = formats_of([raw, *texts])
     if not fits:

@@ -182,7 +182,7 @@ def test_times_are_the_same_seconds_on_either_engine(spark, duckdb, tmp_path):
     for kind, moments in TIMES.items():
         write(pa.table({"at": moments}), tmp_path / f"{kind}.parquet")
         duckdb_seconds, spark_seconds = (seconds_of(con, tmp_path / f"{kind}.parquet") for con in (duckdb, spark))
-        assert str(duckdb_seconds) == str(spark_seconds), kind
+        assert str(duckdb_seconds) == str(spark_seconds).replace("Infinity", "inf"), kind
     for kind in ("text", "rare text"):
         seconds = seconds_of(duckdb, tmp_path / f"{kind}.parquet")
         np.testing.assert_array_equal(np.subtract(seconds[:4], seconds[0]), [0, 43200.75, 43200, 36000])
