@@ -81,5 +81,5 @@ def _spell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
     if isinstance(value, list):
-        return "\n".join(map(escape, value))
-    return f"{value:,}" if isinstance(value, int) else str(value)
+        return "\n".join(map(_spell, value))
+    return f"{value:,}" if isinstance(value, int) else escape(str(value))

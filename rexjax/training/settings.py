@@ -62,8 +62,7 @@ class Training:
 
     def __post_init__(self) -> None:
         check_least(self, "training", 1, "validate_every", "validate_users", "patience")
-        check_least(self, "training", 0, "epochs", "batch", "warmup", "weight_decay")
-        check_range(self, "training", "more than 0", lambda value: value > 0, "learning_rate")
+        check_least(self, "training", 0, "epochs", "batch", "learning_rate", "warmup", "weight_decay")
         check_least(self, "training", -1, "decay_steps")
 
 

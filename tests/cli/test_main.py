@@ -216,7 +216,7 @@ BAD = [
     ({"items": None}, "no file items in "),
     ({"heads": ("user,item_id,timestamp", HEADS[1])}, "the log has no column 'user_id'"),
     ({"heads": (HEADS[0], "item_id,name")}, "items has no column 'title'"),
-    ({"heads": ("", HEADS[1])}, "the log has no column 'user_id'"),
+    ({"heads": ("", HEADS[1])}, "interactions.csv is empty: write a line with the columns' names"),
     ({"log": []}, "the log is empty"),
     ({"log": [*GOOD, "u1,i5,soon"]}, "column 'timestamp' of the log holds 'soon' in row 25, which is no time"),
     ({"log": [*GOOD * 1000, "u1,i5,soon"]}, "soon"),

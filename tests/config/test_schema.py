@@ -129,7 +129,7 @@ def test_training_refuses_what_cannot_be_counted(name):
     "kind, change, words",
     [
         (Training, {"decay_steps": -2}, "set decay_steps to -1 or more"),
-        (Training, {"learning_rate": -0.1}, "set learning_rate to more than 0"),
+        (Training, {"learning_rate": -0.1}, "set learning_rate to 0 or more"),
         (Training, {"epochs": -1}, "set epochs to 0 or more"),
         (Training, {"batch": -1}, "set batch to 0 or more"),
         (Transformer, {"heads": 0}, "set heads to 1 or more"),

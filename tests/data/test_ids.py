@@ -65,8 +65,3 @@ def test_ids_that_differ_in_blanks_alone_are_refused(known, pair):
 
 def test_blanks_around_ids_that_nothing_else_resembles_are_kept():
     ids.refuse_look_alikes(ibis.memtable({"id": [" a", "b", None]}), "who")
-
-
-def test_a_log_of_other_spellings_than_the_items_file_is_refused_with_both():
-    with pytest.raises(UserError, match="the log has '3.0', the items file '3'"):
-        ids.refuse_strangers(ibis.memtable({"id": ["3.0"]}), ibis.memtable({"id": ["3"]}))

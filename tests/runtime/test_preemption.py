@@ -1,6 +1,6 @@
 import os
-import pty
 import signal
+import subprocess
 import sys
 
 import pytest
@@ -76,11 +76,17 @@ with preemption.watched():
 """
 
 
+TERMINAL = """
+import os, pty, sys
+process, terminal = pty.fork()
+if not process:
+    os.execv(sys.executable, [sys.executable, "-c", sys.argv[1]])
+while b"ready" not in os.read(terminal, 100):
+    pass
+os.close(terminal)  # the kernel hangs up
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]))
+"""
+
+
 def test_a_terminal_that_is_gone_hears_nothing_and_breaks_nothing():
-    process, terminal = pty.fork()
-    if not process:
-        os.execv(sys.executable, [sys.executable, "-c", TALKER])
-    while b"ready" not in os.read(terminal, 100):
-        pass
-    os.close(terminal)  # the kernel hangs up
-    assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 75
+    assert subprocess.run([sys.executable, "-c", TERMINAL, TALKER], timeout=60).returncode == 75
