@@ -34,6 +34,8 @@ def pytest_collection_modifyitems(config, items):
         return
     lines = Path(__file__).with_name("slow.txt").read_text(encoding="utf-8").splitlines()
     slow = tuple(line for line in lines if not line.startswith("#"))
-    left_out = [item for item in items if item.nodeid.startswith(slow)]
+    kept, left_out = [], []
+    for item in items:
+        (left_out if item.nodeid.startswith(slow) else kept).append(item)
+    items[:] = kept
     config.hook.pytest_deselected(items=left_out)
-    items[:] = [item for item in items if not item.nodeid.startswith(slow)]
