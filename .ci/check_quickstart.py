@@ -4,7 +4,7 @@ import json
 import sys
 from pathlib import Path
 
-result = json.loads(Path(sys.argv[1]).read_text())
+result = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
 models = result["models"]
 ndcg = {name: model["quality"]["test"]["ndcg@10"] for name, model in models.items()}
 intervals = {row["name"]: row for row in result["comparisons"]}

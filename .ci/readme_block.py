@@ -4,5 +4,5 @@ import re
 import sys
 from pathlib import Path
 
-blocks = re.findall(r"```(?:bash|sh|shell|console)\n(.*?)```", Path(sys.argv[1]).read_text(), re.S)
+blocks = re.findall(r"```(?:bash|sh|shell|console)\n(.*?)```", Path(sys.argv[1]).read_text(encoding="utf-8"), re.S)
 print(blocks[int(sys.argv[2]) - 1])

@@ -54,7 +54,9 @@ def measure(rows: int) -> dict[str, float]:
     mesh = make_mesh(1, 1)
     save_policy.SECONDS = float("inf")  # a checkpoint of the table, written beside the steps, would be timed with them
     with tempfile.TemporaryDirectory() as folder:
-        prepare.run(Config(workdir="", data=Data(source=shop, strict=False, length=LENGTH)), Path(folder), {})
+        prepare.run(
+            Config(workdir="", data=Data(source=shop, strict=False, length=LENGTH, catalogue="log")), Path(folder), {}
+        )
         log = histories.read(Path(folder))
         place = np.random.default_rng(0).permutation(rows)[: log.items.max() + 1].astype(np.int32)
         log = log._replace(items=place[log.items])

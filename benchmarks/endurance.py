@@ -201,7 +201,7 @@ class Run:
         while not end.wait(every):
             for name in ("first", "second"):
                 with contextlib.suppress(OSError, TypeError):  # it is being killed
-                    status = Path(f"/proc/{self.servers[name].pid}/status").read_text()
+                    status = Path(f"/proc/{self.servers[name].pid}/status").read_text(encoding="utf-8")
                     kilobytes = int(re.search(r"VmRSS:\s+(\d+)", status)[1])
                     series = self.memory.setdefault(f"{name}, process {self.servers[name].pid}", [])
                     series.append((time.monotonic(), kilobytes / 1024))

@@ -7,7 +7,6 @@ A tiny shop, so that a run is short; two processes of four emulated CPU devices.
 """
 
 import argparse
-import json
 import random
 import shutil
 import signal
@@ -76,7 +75,9 @@ class Shop:
 
 def manifest(folder: Path, stage: str) -> dict[str, Any]:
     """Of a finished stage."""
-    return json.loads((folder / "workdir" / stage / "manifest.json").read_text())
+    from rexjax.artifacts import store
+
+    return store.find(folder / "workdir" / stage).manifest
 
 
 def result(folder: Path) -> tuple[str, Any]:
@@ -243,10 +244,14 @@ DAMAGES: dict[str, Callable[[Path], None]] = {
 
 def damage(shop: Shop, quick: bool) -> list[dict[str, Any]]:
     """Each file of the newest checkpoint is damaged, one at a time; for one of them the run is resumed as well."""
+    from rexjax.artifacts import versions
     from rexjax.training import checksums
 
     saved, rows = _saved(shop), []
-    place = Path("workdir", "unfinished", "teacher", "checkpoints", "teacher")
+    work = versions.unfinished(saved / "workdir" / "teacher")
+    if work is None:
+        raise RuntimeError("a run that was asked to stop left no work")
+    place = work.relative_to(saved) / "checkpoints" / "teacher"
     newest = place / max((path.name for path in (saved / place).iterdir() if path.name.isdigit()), key=int)
     names = sorted(path.relative_to(saved / newest) for path in (saved / newest).rglob("*") if path.is_file())
     full = [name for name in names if (saved / newest / name).stat().st_size]

@@ -18,7 +18,13 @@ def get_config():
     few = Training(epochs=4, batch=8, warmup=5, validate_users=200, patience=9)
     return Config(
         workdir="nowhere",
-        data=Data(source=Shop(users=300, items=60, interactions=4000), length=16, strict=False, min_item_events=1),
+        data=Data(
+            source=Shop(users=300, items=60, interactions=4000),
+            length=16,
+            strict=False,
+            min_item_events=1,
+            catalogue="log",
+        ),
         encode=Encode(width=8),
         teacher=Transformer(width=16, layers=1, training=few),
         student=Student(model=Pooled(width=8, profiles=2, hidden=8, training=few), top_k=10),

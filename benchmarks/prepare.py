@@ -48,7 +48,7 @@ def measure(interactions: int) -> dict[str, Any]:
     from rexjax.pipeline.stages import prepare
 
     shop = Shop(users=interactions // 20, items=max(1000, interactions // 1000), interactions=interactions)
-    config = Config(workdir="", data=Data(source=shop, strict=False))
+    config = Config(workdir="", data=Data(source=shop, strict=False, catalogue="log"))
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
         card = prepare.run(config, Path(folder), {})

@@ -11,7 +11,6 @@ counts once. The others' targets are ranked beside the rows put in as well, whic
 """
 
 import argparse
-import json
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import record
-from rexjax.artifacts import classes, store
+from rexjax.artifacts import classes, store, workdirs
 from rexjax.config import Config, Model, Popularity, TextCosine
 from rexjax.encoders import text
 from rexjax.evaluation import ranking, significance
@@ -55,7 +54,8 @@ def main() -> None:
 def measure(workdir: Path) -> list[dict[str, Any]]:
     """A row for each way of ranking the targets that were put in, and for the others' targets."""
     data = inputs.training_data(_config(workdir), {"prepare": store.read(workdir / "prepare")})
-    contents, found = index_updates.read(workdir / "index"), index.read(workdir / "index")
+    folder = store.read(workdir / "index").folder
+    contents, found = index_updates.read(folder), index.read(folder)
     with tempfile.TemporaryDirectory() as shards:
         model = items.text_model(workdir)
         vectors = text.encode_texts(model, contents.items["text"], Path(shards), mesh=None)
@@ -87,8 +87,7 @@ def measure(workdir: Path) -> list[dict[str, Any]]:
 
 def _config(workdir: Path) -> Config:
     """What the workdir was made with."""
-    values = json.loads((workdir / "config.json").read_text()) | {"workdir": str(workdir)}
-    del values["format"]
+    values = workdirs.read_config(workdir) | {"workdir": str(workdir)}
     return classes.from_dict(Config, values, workdir / store.CONFIG_FILES)
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import record
+from rexjax.artifacts import store
 
 RUNS = {
     "quickstart": ["configs/quickstart.py"],
@@ -43,12 +44,14 @@ def main() -> None:
         print(markdown(name, result))
     if flags.json:
         rows += [row for row in record.rows(flags.json) if row["dataset"] not in flags.runs]
-        Path(flags.json).write_text(json.dumps({"rows": rows}, indent=1) + "\n")
+        Path(flags.json).write_text(json.dumps({"rows": rows}, indent=1) + "\n", encoding="utf-8")
 
 
 def collect(dataset: str, command: str, workdir: Path, result: dict[str, Any], commit: str) -> list[dict[str, Any]]:
     """One row per model and metric."""
-    manifests = [json.loads(path.read_text()) for path in sorted(workdir.glob("*/manifest.json"))]
+    manifests = [
+        store.find(place).manifest for place in sorted({path.parents[1] for path in workdir.glob("*/v*/manifest.json")})
+    ]
     commit = subprocess.run(["git", "rev-parse", commit], capture_output=True, text=True, check=True).stdout.strip()
     fixed = {
         "dataset": dataset,

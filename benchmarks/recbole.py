@@ -81,6 +81,7 @@ def _prepare(name: str, data: str, work: Path) -> None:
     """The log as rexjax packs it, and the same for RecBole."""
     import numpy as np
 
+    from rexjax.artifacts import store
     from rexjax.data import histories
     from rexjax.pipeline import runner
 
@@ -96,7 +97,7 @@ def _prepare(name: str, data: str, work: Path) -> None:
     else:
         config = _config(name, work, data)
     runner.run(config, ("prepare", "encode"), update=True, say=lambda line: None)
-    log = histories.read(work / "prepare")
+    log = histories.read(store.find(work / "prepare").folder)
     users = np.repeat(np.arange(log.users), np.diff(log.offsets))
     (work / "log").mkdir()
     with (work / "log" / "log.inter").open("w") as file:

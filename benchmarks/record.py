@@ -21,7 +21,9 @@ def write(path: str, rows: list[dict[str, Any]], packages: tuple[str, ...], **mo
     if path:
         versions = {name: metadata.version(name) for name in packages if has(name)}
         machine = {"machine": f"{platform.machine()}, 2 cores", "python": platform.python_version()}
-        Path(path).write_text(json.dumps(machine | {"versions": versions} | more | {"rows": rows}, indent=1) + "\n")
+        Path(path).write_text(
+            json.dumps(machine | {"versions": versions} | more | {"rows": rows}, indent=1) + "\n", encoding="utf-8"
+        )
 
 
 def row(case: str, unit: str, ours: Any, **more: Any) -> dict[str, Any]:
@@ -31,7 +33,7 @@ def row(case: str, unit: str, ours: Any, **more: Any) -> dict[str, Any]:
 
 def rows(path: str) -> list[dict[str, Any]]:
     """The rows that ``write`` left in ``path``; none where there is no such file."""
-    return json.loads(Path(path).read_text())["rows"] if path and Path(path).exists() else []
+    return json.loads(Path(path).read_text(encoding="utf-8"))["rows"] if path and Path(path).exists() else []
 
 
 def has(package: str) -> bool:

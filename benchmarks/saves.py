@@ -28,7 +28,7 @@ def main() -> None:
 
     training = Training(epochs=EPOCHS, batch=BATCH, warmup=100, patience=EPOCHS)
     shop = Shop(users=USERS, items=ITEMS, interactions=INTERACTIONS)
-    data = Data(source=shop, strict=False, length=LENGTH, min_item_events=1)
+    data = Data(source=shop, strict=False, length=LENGTH, min_item_events=1, catalogue="log")
     config = Config("", data=data, teacher=Transformer(width=WIDTH, loss="sampled_softmax", training=training))
     waited, sizes, epochs = [], [0], {True: [], False: []}
     save = checkpoint.Run.save

@@ -85,7 +85,7 @@ def export_bundle(work: Path, seed: int = 0, items: int = ITEMS) -> None:
     import pyarrow.parquet as pq
     from flax import linen as nn
 
-    from rexjax.artifacts import store
+    from rexjax.artifacts import store, versions
     from rexjax.compression import quantize
     from rexjax.config import Pooled
     from rexjax.models import recommender
@@ -94,8 +94,7 @@ def export_bundle(work: Path, seed: int = 0, items: int = ITEMS) -> None:
     from rexjax.serving import export
 
     model = Pooled(width=WIDTH, profiles=PROFILES, hidden=HIDDEN)
-    student, folder = model.recommender(LENGTH), work / "run" / "index"
-    folder.mkdir(parents=True)
+    student, folder = model.recommender(LENGTH), versions.begin(work / "run" / "index", "benchmark")
     params = nn.unbox(student.init(jax.random.key(2 * seed), 0))
     params["rows"] = jax.random.normal(jax.random.key(2 * seed + 1), (items, WIDTH))
     served = recommender.serve(student, params, np.zeros((items, 0), np.float32), items)

@@ -142,7 +142,7 @@ def get_config():
 import json
 from pathlib import Path
 
-plan = json.loads(Path("plan.json").read_text()) if Path("plan.json").exists() else None
+plan = json.loads(Path("plan.json").read_text(encoding="utf-8")) if Path("plan.json").exists() else None
 if plan:
     figure, axes = plt.subplots(figsize=(8, 2.6), dpi=80, layout="constrained")
     kinds = {

@@ -28,6 +28,7 @@ def get_config() -> Config:
             columns=Columns(time="day_since_first"),
             text=("title", "keywords"),
             strict=False,
+            catalogue="log",
             length=50,
         ),
         encode=Encode(width=384, tfidf_width=768, reduction="none"),

@@ -29,6 +29,7 @@ def get_config() -> Config:
             source=Files(),
             text=("title", "genres"),
             strict=False,  # 177 of the movies were never rated
+            catalogue="log",
             length=200,
         ),
         encode=Encode(width=64),

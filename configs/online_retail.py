@@ -39,6 +39,7 @@ def get_config() -> Config:
             columns=Columns(session="invoice"),
             split="last_session",
             targets="next_time",
+            catalogue="log",
             length=100,
         ),
         encode=Encode(width=64),

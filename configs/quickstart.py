@@ -19,6 +19,7 @@ def get_config() -> Config:
             columns=Columns(category="category"),
             length=32,
             strict=False,
+            catalogue="log",
         ),
         encode=Encode(width=64),
         teacher=Transformer(width=64, dropout=0.3, training=training),

@@ -1,6 +1,10 @@
 # Sourced by the scripts here: sentences for what was typed wrong, and where rexjax is.
 # shellcheck shell=bash
 
+# Of new buckets: folders that can be renamed as a whole, as Orbax and TFDS do within a workdir.
+# shellcheck disable=SC2034
+BUCKET_KIND="--enable-hierarchical-namespace --uniform-bucket-level-access"
+
 # fail CODE SENTENCE
 fail() {
   echo "$(basename "$0"): $2" >&2

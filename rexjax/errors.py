@@ -31,11 +31,26 @@ def needs_extra(extra: str) -> Iterator[None]:
 
 
 def check_range(part: Any, what: str, needed: str, fits: Callable[[Any], bool], *names: str) -> None:
-    """Raises UserError for the first of these attributes of ``part`` that is a number and does not fit."""
-    for name in names:
-        value = getattr(part, name)
-        if isinstance(value, int | float) and not fits(value):
-            raise UserError(f"{what} has {name}={value}: set {name} to {needed}")
+    """Raises UserError for those of these attributes of ``part`` that are numbers and do not fit."""
+    check_ranges(part, what, dict.fromkeys(names, (needed, fits)))
+
+
+def check_ranges(part: Any, what: str, ranges: dict[str, tuple[str, Callable[[Any], bool]]]) -> None:
+    """Raises UserError for all attributes of ``part`` that are numbers out of their range.
+
+    Args:
+        part: a dataclass of settings.
+        what: its name.
+        ranges: by attribute, the range in words and whether a number is in it.
+    """
+    wrong = {name: value for name in ranges if _is_number(value := getattr(part, name)) and not ranges[name][1](value)}
+    if wrong:
+        said = ", ".join(f"{name}={value}" for name, value in wrong.items())
+        raise UserError(f"{what} has {said}: " + ", ".join(f"set {name} to {ranges[name][0]}" for name in wrong))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float)
 
 
 def check_least(part: Any, what: str, least: int, *names: str) -> None:

@@ -51,7 +51,7 @@ find_rexjax
 python -c "import rexjax" 2>/dev/null || fail 2 "python on PATH has no rexjax: activate the environment that has it"
 manifests=$("${make[@]}") || exit
 plan
-"${look[@]}" >/dev/null || fail 2 "no bucket gs://$BUCKET, or none that you may see (above)"
+"${look[@]}" >/dev/null || fail 2 "no bucket gs://$BUCKET, or none that you may see (above): gcloud storage buckets create gs://$BUCKET $BUCKET_KIND"
 said=$(kubectl apply -f - <<<"$manifests" 2>&1) || case $said in
   *'no matches for kind "JobSet"'*) fail 2 "the cluster has no JobSet controller: https://jobset.sigs.k8s.io/docs/installation" ;;
   *[Ff]orbidden*) fail 2 "no permission: ${said##*Error from server }" ;;

@@ -178,7 +178,7 @@ def container(request: Request) -> dict[str, Any]:
 
 def volumes(request: Request) -> list[dict[str, Any]]:
     """All machines see one workdir, in the bucket, as a folder."""
-    mount = {"bucketName": request.bucket, "mountOptions": "implicit-dirs"}
+    mount = {"bucketName": request.bucket, "mountOptions": "implicit-dirs,metadata-cache:ttl-secs:0"}
     return [
         {"name": "bucket", "csi": {"driver": "gcsfuse.csi.storage.gke.io", "volumeAttributes": mount}},
         {"name": "config", "configMap": {"name": f"{request.name}-config"}},

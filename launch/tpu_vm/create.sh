@@ -27,7 +27,7 @@ machine() {
 
 check_bucket() {
   call gcloud storage buckets describe "gs://$BUCKET" --project="$PROJECT" --format='value(name)' && return
-  if told 'not found|404'; then fail 2 "no bucket gs://$BUCKET: gcloud storage buckets create gs://$BUCKET --location=${ZONE%-*}"; fi
+  if told 'not found|404'; then fail 2 "no bucket gs://$BUCKET: gcloud storage buckets create gs://$BUCKET --location=${ZONE%-*} $BUCKET_KIND"; fi
   explain
 }
 

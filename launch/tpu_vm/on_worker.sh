@@ -24,7 +24,7 @@ mount_bucket() {
     sudo apt-get update -qq && sudo apt-get install -y -qq gcsfuse
   fi
   mkdir -p bucket
-  gcsfuse --implicit-dirs "$1" bucket
+  gcsfuse --implicit-dirs --metadata-cache-ttl-secs=0 "$1" bucket # what other workers publish is seen at once
 }
 
 running() { [ -f "$pid" ] && kill -0 "$(cat "$pid")" 2>/dev/null; }

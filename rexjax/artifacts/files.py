@@ -1,7 +1,13 @@
-"""Hashes of files."""
+"""Files: their hashes, and JSON that is written whole or not at all."""
 
 import hashlib
+import json
+import os
 from pathlib import Path
+from typing import Any
+
+TEMPORARY = ".tmp"
+"""Ending of a file that is being written; a killed process may leave one."""
 
 
 def file_hash(path: Path) -> str:
@@ -11,3 +17,20 @@ def file_hash(path: Path) -> str:
         return hashlib.sha256("".join(f"{p.relative_to(path)}:{file_hash(p)}\n" for p in names).encode()).hexdigest()
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes ``value`` whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + TEMPORARY)
+    temporary.write_text(json.dumps(value, indent=1) + "\n")
+    os.replace(temporary, path)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The JSON object in ``path``; {} where there is none that can be read."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}

@@ -1,144 +1,150 @@
 """One run in a workdir: a second one is refused, and told by whom.
 
-The lock is a file that names its owner, held open and locked: the kernel lets it go when the owner ends, however it
-ends. File systems that several machines share may not tell one machine of another's locks. There the owner shows that
-it lives by touching the file, and whoever finds the file of another host watches it for a while.
+The kernel's lock on the folder is let go when the owner ends, however it ends. File systems that several machines share
+may not tell one machine of another's locks, and buckets have none. There the lease counts (``rexjax.artifacts.lease``):
+the owner writes it anew every few seconds, and whoever finds the lease of another machine watches it for a while. An
+owner that slept for longer finds a greater token, and publishes nothing.
 """
 
 import contextlib
-import datetime
 import fcntl
-import json
 import os
-import shlex
-import socket
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from rexjax.artifacts import lease as leases
+from rexjax.artifacts.versions import NOBODY, Owner
 from rexjax.errors import UserError
 from rexjax.runtime import processes
 from rexjax.runtime.progress import notice
 
-NAME = "lock.json"
+NAME = leases.NAME
 BEAT = 5.0
-"""Seconds between two touches."""
+"""Seconds between two signs of life."""
 SILENCE = 30.0
-"""An owner on another host that has not touched its file for so long is dead."""
+"""An owner of whom nothing else is known and that has given no sign of life for so long is dead."""
 
-_held: set[Path] = set()
+_held: dict[Path, Owner] = {}
 """What this process holds already: a sweep runs stages of its own."""
 
 
 @contextlib.contextmanager
-def of(workdir: Path) -> Iterator[None]:
+def of(workdir: Path) -> Iterator[Owner]:
     """Holds ``workdir`` for this run; the first of several processes holds it for all.
 
     Raises:
-        UserError: another run holds it; its owner and age are named.
+        UserError: another run holds it; its owner and age are named. Or its lock is nothing that this project made.
     """
     path = workdir.absolute() / NAME
     if path in _held:
-        yield
+        yield _held[path]
         return
-    release, refusal = None, None
+    held, refusal = None, None
     with processes.in_turn("lock"):  # a collective would not wait for as long as the first one may have to watch
         if processes.first():
             try:
-                release = _take(path)
+                held = _Lock(path)
             except UserError as error:
                 refusal = error
     if not processes.everywhere(refusal is None):
         raise refusal or UserError(f"{workdir} is in use by another run: the first process says by which")
-    _held.add(path)
+    _held[path] = held.owner if held else NOBODY
     try:
-        yield
+        yield _held[path]
     finally:
-        _held.remove(path)
-        if release:
-            release()
+        del _held[path]
+        if held:
+            held.release()
 
 
-def _take(path: Path) -> Callable[[], None]:
-    """Takes the lock; what is returned lets it go."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    while True:
-        file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+class _Lock:
+    """The lock of a folder, taken when it is made."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._ended = path, threading.Event()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = os.open(path.parent, os.O_RDONLY)
         try:
-            _refuse_if_alive(file, path)
-            if path.exists() and os.path.samestat(os.fstat(file), path.stat()):
-                return _own(file, path)
+            locked = _lock_folder(self._file, path)
+            self._lease, alone = _take(path, locked=locked)
         except BaseException:
-            os.close(file)
+            os.close(self._file)
             raise
-        os.close(file)  # its owner removed it meanwhile
+        self.owner = Owner(self._lease["token"], alone, self.confirm)
+        self._thread = threading.Thread(target=self._beat, daemon=True)
+        self._thread.start()
+
+    def _beat(self) -> None:
+        while not self._ended.wait(BEAT):
+            with contextlib.suppress(OSError, UserError):  # confirm will say it, if it lasts
+                if leases.read(self._path).get("token", 0) <= self._lease["token"]:
+                    leases.write(self._path, self._lease)
+
+    def confirm(self) -> None:
+        """Raises UserError where another run has taken the folder."""
+        lease = leases.read(self._path)
+        if lease.get("token", 0) > self._lease["token"]:
+            raise UserError(
+                f"{self._path.parent} was taken over by {leases.describe(lease)} while this run gave no sign of "
+                f"life for {SILENCE:g} s: nothing of this run is published, and the same command goes on once "
+                "that run has ended"
+            )
+        if lease.get("token") != self._lease["token"]:
+            leases.write(self._path, self._lease)
+
+    def release(self) -> None:
+        """Lets the folder go."""
+        self._ended.set()
+        self._thread.join()
+        with contextlib.suppress(OSError, UserError):
+            if leases.read(self._path).get("token") == self._lease["token"]:
+                leases.write(self._path, self._lease | {"released": True})
+        os.close(self._file)
 
 
-def _refuse_if_alive(file: int, path: Path) -> None:
+def _lock_folder(file: int, path: Path) -> bool:
+    """Whether this file system has locks, and this process has this one now."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        known = True
     except BlockingIOError:
-        raise UserError(_refusal(path)) from None
+        raise UserError(_refusal(path, leases.read(path))) from None
     except OSError:  # no locks in this file system
-        known = False
-    owner = _owner(path)
-    if owner and not (known and owner.get("host") == socket.gethostname()) and not _silent(path):
-        raise UserError(_refusal(path))
-
-
-def _own(file: int, path: Path) -> Callable[[], None]:
-    command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
-    owner = {"host": socket.gethostname(), "pid": os.getpid(), "command": command, "since": time.time()}
-    os.truncate(file, 0)
-    os.pwrite(file, json.dumps(owner).encode(), 0)
-    ended = threading.Event()
-
-    def beat() -> None:
-        while not ended.wait(BEAT):
-            os.utime(file)
-
-    thread = threading.Thread(target=beat, daemon=True)
-    thread.start()
-
-    def release() -> None:
-        ended.set()
-        thread.join()
-        path.unlink(missing_ok=True)
-        os.close(file)
-
-    return release
-
-
-def _silent(path: Path) -> bool:
-    """Whether the owner, of whom the kernel knows nothing, gives no sign of life."""
-    notice(f"{path} was left on another host: watching for {SILENCE:g} s whether its owner lives")
-    before, until = _touched(path), time.monotonic() + SILENCE
-    while time.monotonic() < until:
-        time.sleep(min(1.0, SILENCE / 10))
-        if _touched(path) != before:
-            return False
+        return False
     return True
 
 
-def _touched(path: Path) -> int:
-    return path.stat().st_mtime_ns if path.exists() else 0
+def _take(path: Path, *, locked: bool) -> tuple[dict[str, Any], bool]:
+    """Takes the lease; and whether the owner before is known to have ended."""
+    before = leases.read(path)
+    alone = leases.has_ended(before, locked=locked)
+    if not alone:
+        _watch(path, before)
+    token = before.get("token", 0) + 1
+    while not leases.claim(path, token):
+        _watch(path, before)  # another takes it now, or died when it did
+        token += 1
+    if (now := leases.read(path)).get("token", 0) != before.get("token", 0):
+        leases.drop_claims(path, token)
+        raise UserError(_refusal(path, now))
+    lease = leases.new(token)
+    leases.write(path, lease)
+    leases.drop_claims(path, token)
+    return lease, alone
 
 
-def _owner(path: Path) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError):
-        return {}
+def _watch(path: Path, before: dict[str, Any]) -> None:
+    """Refuses an owner that gives a sign of life within ``SILENCE``."""
+    notice(f"{path} may be held by a run, perhaps on another host: watching for {SILENCE:g} s whether it lives")
+    until = time.monotonic() + SILENCE
+    while time.monotonic() < until:
+        time.sleep(min(1.0, SILENCE / 10))
+        if (now := leases.read(path)) != before:
+            raise UserError(_refusal(path, now))
 
 
-def _refusal(path: Path) -> str:
-    owner = _owner(path)
-    by = "another run"
-    if owner:
-        age = datetime.timedelta(seconds=round(time.time() - owner["since"]))
-        by = f"{owner['command']!r} (process {owner['pid']} on {owner['host']}, for {age} now)"
-    return f"{path.parent} is in use by {by}: wait for it, stop it, or choose another --workdir"
+def _refusal(path: Path, lease: dict[str, Any]) -> str:
+    owner = leases.describe(lease)
+    return f"{path.parent} is in use by {owner}: wait for it, stop it, or choose another folder (--workdir)"

@@ -1,18 +1,20 @@
 """The entry point of the command line: finds the command, and turns what ends it into an exit code and one sentence."""
 
 import contextlib
+import os
 import sys
 import traceback
+import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rexjax.cli import arguments, items, keys, plan, recommend, run, search, serve, terminal
+from rexjax.cli import arguments, items, keys, places, plan, recommend, run, search, serve, terminal
 from rexjax.cli.fields import keys_of
 from rexjax.cli.suggest import nearest
 from rexjax.errors import UserError
-from rexjax.runtime.platform import skip_absent_tpu
+from rexjax.runtime import platform
 
 
 class Command(NamedTuple):
@@ -56,11 +58,29 @@ def stage_commands() -> dict[str, Command]:
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point of ``rexjax``; exits 0 when done, 1 when a plan does not fit, 2 on a user's mistake, 75 when it was
     asked to stop and has saved."""
-    skip_absent_tpu()
+    _settle()
     try:
         _dispatch(list(sys.argv[1:] if argv is None else argv))
     except BaseException as error:
         _leave(error)
+
+
+def _settle() -> None:
+    """Makes the process's surroundings such that neither a flag of JAX, nor a character, nor a warning ends the run."""
+    platform.skip_absent_tpu()
+    platform.set_flags(os.environ)
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError):  # a stream of a notebook or a test
+            stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+    if any(option.startswith("error") for option in sys.warnoptions):
+        _warn_as_usual()  # PYTHONWARNINGS=error speaks to those who write the packages used here
+
+
+def _warn_as_usual() -> None:
+    """Python's own choice of warnings."""
+    warnings.simplefilter("default")
+    for kind in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):
+        warnings.simplefilter("ignore", kind)
 
 
 def _leave(error: BaseException) -> None:
@@ -121,7 +141,8 @@ def parse(argv: Sequence[str]) -> tuple[Command, Any, Any]:
     """
     name, *rest = argv
     command = _find(name, *rest)
-    request, overrides = arguments.parse(command.kind, rest, f"rexjax {name}", command.what, keys=command.keys)
+    asked, overrides = arguments.parse(command.kind, rest, f"rexjax {name}", command.what, keys=command.keys)
+    request = places.local(asked)
     return command, request, _config(request, overrides) if command.keys else None
 
 
@@ -150,10 +171,10 @@ def overview() -> str:
 
 
 def _line(name: str, command: Command) -> str:
-    places = " ".join(f"[{key.name.upper()}]" if key.default == "" else key.name.upper() for key in _places(command))
+    named = " ".join(f"[{key.name.upper()}]" if key.default == "" else key.name.upper() for key in _positional(command))
     sentence = (command.what or command.kind.__doc__ or "").partition(". ")[0].split("\n\n")[0]
-    return f"  rexjax {name:<10} {places:<15} {' '.join(sentence.split()).removesuffix('.')}"
+    return f"  rexjax {name:<10} {named:<15} {' '.join(sentence.split()).removesuffix('.')}"
 
 
-def _places(command: Command) -> list[Any]:
+def _positional(command: Command) -> list[Any]:
     return [key for key in keys_of(command.kind) if key.positional]

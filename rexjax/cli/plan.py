@@ -30,12 +30,14 @@ class Plan:
 
 def plan(request: Plan, config: "Config") -> None:
     """``rexjax plan``."""
-    from rexjax.artifacts import store
+    from rexjax.artifacts import files, paths
     from rexjax.planning import plan as plans
     from rexjax.planning import report, topology
 
     if not request.topology:
         raise UserError("a plan needs a topology: pass --topology, such as --topology v5p:2x2x1")
+    if request.json:
+        paths.check_file(request.json, "--json")
     made = plans.make(config, topology.parse(request.topology, request.slices), request.items)
     for table in report.tables(made):
         terminal.out.print(table)
@@ -43,7 +45,7 @@ def plan(request: Plan, config: "Config") -> None:
         terminal.say_whole(line)
     if request.json:
         try:
-            store.write_json(request.json, made)
+            files.write_json(request.json, made)
         except OSError as error:
             raise UserError(f"--json {request.json} cannot be written ({error.strerror}): the plan is above") from error
     if not made["fits"]:

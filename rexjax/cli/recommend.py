@@ -8,6 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 from tyro.conf import UseAppendAction
 
+from rexjax.artifacts.paths import check_file
 from rexjax.cli import terminal
 from rexjax.cli.places import File, Workdir
 from rexjax.errors import UserError
@@ -49,6 +50,8 @@ def recommend(request: Recommend) -> None:
         raise UserError(f"--out {request.out}: its name must end in .parquet or .csv")
     from rexjax.pipeline import recommend as pipeline
 
+    if request.out:
+        check_file(request.out, "--out")
     index = pipeline.read_index(request.workdir)
     if asked and asked != ["history"]:
         _answer_users(request, index)
@@ -63,7 +66,7 @@ def _answer_users(request: Recommend, index: "Index") -> None:
     keep_compiled_programs()
     log = pipeline.read_log(request.workdir, index)
     if request.users == "all":
-        users = list(log.users)
+        users = list(pipeline.known_users(log))
     elif request.users:
         users = pipeline.read_ids(Path(request.users), pipeline.columns_of(request.workdir)["user"])
     else:

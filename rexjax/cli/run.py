@@ -78,15 +78,15 @@ def compress(request: Compress, config: "Config") -> None:
 
 
 def _run(command: str, names: tuple[str, ...], request: Run, config: "Config") -> None:
-    from rexjax.artifacts import classes, store
+    from rexjax.artifacts import classes, store, workdirs
     from rexjax.pipeline import runner
     from rexjax.runtime import processes
     from rexjax.runtime.compile_cache import keep_compiled_programs
     from rexjax.training import profile
 
     keep_compiled_programs()
-    alike = {"command": command, "update": request.update, "config": classes.as_dict(config)} | store.versions()
-    folder = Path(config.workdir) / "profile" if request.profile else None
+    alike = {"command": command, "update": request.update, "config": classes.as_dict(config)} | store.packages()
+    folder = workdirs.folder_of(config.workdir) / "profile" if request.profile else None
     with processes.together(alike), profile.into(folder) as traces:
         say = terminal.say if processes.first() else _say_nothing
         outcomes = runner.run(config, names, update=request.update, say=say)
@@ -107,16 +107,17 @@ def _print_outcome(outcome: "Outcome", config: "Config") -> None:
     for part in stage.show(outcome.artifact.metrics, config):
         terminal.out.print(part, highlight=False)
     if outcome.stage == "evaluate":
-        _publish(Path(config.workdir), outcome.artifact, config)
+        _publish(outcome.artifact, config)
 
 
-def _publish(workdir: Path, artifact: Any, config: "Config") -> None:
+def _publish(artifact: Any, config: "Config") -> None:
     """Copies metrics and report to the top of the workdir."""
-    from rexjax.artifacts import hashing, store
+    from rexjax.artifacts import files, hashing, workdirs
 
-    store.write_json(workdir / "metrics.json", {"config_hash": hashing.digest(config)} | artifact.metrics)
-    shutil.copy(artifact.folder / "report.html", workdir / "report.html")
-    terminal.say(f"report: {workdir / 'report.html'}    figures: {workdir / 'metrics.json'}")
+    workdir = workdirs.folder_of(config.workdir)
+    files.write_json(workdir / workdirs.METRICS, {"config_hash": hashing.digest(config)} | artifact.metrics)
+    shutil.copy(artifact.folder / "report.html", workdir / workdirs.REPORT)
+    terminal.say(f"report: {workdir / workdirs.REPORT}    figures: {workdir / workdirs.METRICS}")
 
 
 def _print_profiles(traces: list[Path], *, wanted: bool) -> None:

@@ -28,6 +28,7 @@ class Sweep:
 
 def sweep(request: Sweep, config: "Config") -> None:
     """``rexjax sweep``."""
+    from rexjax.artifacts import workdirs
     from rexjax.pipeline import sweep as sweeps
     from rexjax.runtime.compile_cache import keep_compiled_programs
 
@@ -39,7 +40,7 @@ def sweep(request: Sweep, config: "Config") -> None:
     for number, trial in enumerate(trials, 1):
         table.add_row(str(number), trial.change, f"{trial.ndcg:.4f}", f"{trial.seconds:.0f}", "*" if trial.kept else "")
     terminal.out.print(table)
-    folder = f"{config.workdir}/sweep/{request.of}"
+    folder = workdirs.folder_of(config.workdir) / "sweep" / request.of
     terminal.out.print(f"best {request.of}: {folder}/best.json    picture: {folder}/sweep.png")
 
 

@@ -3,7 +3,7 @@
 from rexjax.compression.settings import Compress
 from rexjax.config.schema import Config, Mesh, load
 from rexjax.config.stage import Stage
-from rexjax.data.settings import Columns, Data
+from rexjax.data.settings import Columns, Csv, Data
 from rexjax.data.sources import Files, Frames, Shop, Source, Tfds
 from rexjax.distillation.settings import Student
 from rexjax.encoders.settings import Encode
@@ -24,6 +24,7 @@ __all__ = [
     "Columns",
     "Compress",
     "Config",
+    "Csv",
     "Data",
     "Encode",
     "Evaluate",

@@ -12,7 +12,7 @@ import tyro
 from rexjax.artifacts.classes import run_file
 from rexjax.compression.settings import Compress
 from rexjax.config.stage import Stage
-from rexjax.config.values import check
+from rexjax.config.values import normal
 from rexjax.data.settings import Data
 from rexjax.distillation.settings import Student
 from rexjax.encoders.settings import Encode
@@ -34,6 +34,10 @@ class Mesh:
     """Devices along the batch; 0 takes all that are left."""
     model: int = 1
     """Devices along heads and MLP."""
+
+    def __post_init__(self) -> None:
+        check_least(self, "mesh", 0, "data")
+        check_least(self, "mesh", 1, "model")
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,7 @@ class Config:
     """A Weights & Biases project to log to besides TensorBoard and JSONL; needs rexjax[wandb]."""
 
     def __post_init__(self) -> None:
-        check_least(self, "config", 0, "save_every")
+        check_least(self, "config", 0, "seed", "save_every")
 
 
 def load(path: str | Path) -> Config:
@@ -99,5 +103,4 @@ def load(path: str | Path) -> Config:
         raise UserError(f"{path} cannot be read as a config: {error}") from error
     if not isinstance(config, Config):
         raise UserError(f"{path}: get_config() returned {type(config).__name__}, not rexjax.config.Config")
-    check(config)
-    return config
+    return normal(config)

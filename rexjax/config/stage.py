@@ -27,6 +27,8 @@ class Stage(Open):
     """Stages whose artifacts it reads."""
     keys: tuple[str, ...] = ()
     """Parts of the config that its result depends on, dotted."""
+    packages: tuple[str, ...] = ()
+    """Distributions whose versions, beside rexjax's, decide its result: another version makes it again."""
     what: str = ""
     """For --help."""
     external: Callable[..., dict[str, str]] = _nothing

@@ -2,33 +2,90 @@
 
 import dataclasses
 import inspect
+import math
 import typing
-from collections.abc import Callable
-from typing import Any, Literal
+from collections.abc import Callable, Iterator
+from pathlib import PurePath
+from typing import Any, Literal, TypeVar
+
+import numpy as np
 
 from rexjax.artifacts.classes import Open
 from rexjax.errors import UserError
 
+T = TypeVar("T")
 
-def check(config: Any, prefix: str = "") -> None:
-    """Compares each value in a dataclass with its annotation; UserError names the first key that does not fit."""
+_BEYOND = 2**31
+"""Of whole numbers: JAX counts in int32."""
+
+
+def normal(config: T) -> T:
+    """The same settings in plain Python: paths as text, NumPy's numbers as numbers, lists as tuples.
+
+    Raises:
+        UserError: a value does not fit its key (``check``).
+    """
+    plain = _plain(config)
+    check(plain)
+    return plain
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        changed = {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return dataclasses.replace(value, **changed)
+    if isinstance(value, list | tuple):
+        return tuple(map(_plain, value))
+    if isinstance(value, PurePath):
+        return str(value)
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def check(config: Any) -> None:
+    """Compares each value in a dataclass with its annotation.
+
+    Raises:
+        UserError: values do not fit; every key among them is named.
+    """
+    if found := list(_mistakes(config, "")):
+        raise UserError("; ".join(found))
+
+
+def _mistakes(config: Any, prefix: str) -> Iterator[str]:
     hints = typing.get_type_hints(type(config))
     for f in dataclasses.fields(config):
         value, hint, name = getattr(config, f.name), hints[f.name], prefix + f.name
         if dataclasses.is_dataclass(hint):
-            if not isinstance(value, hint) and issubclass(hint, Open):
-                raise UserError(f"config key {name} is {value!r}, which is no {hint.__name__}: {_advise(value, hint)}")
-            if not isinstance(value, hint):
-                raise UserError(f"config key {name} must be a {hint.__name__}, not {value!r}")
-            check(value, name + ".")
+            yield from _part_mistakes(value, hint, name)
         elif isinstance(value, tuple) and _of_dataclasses(hint):
             for number, part in enumerate(value):
-                if not isinstance(part, typing.get_args(hint)[0]):
-                    needed = typing.get_args(hint)[0].__name__
-                    raise UserError(f"config key {name}.{number} must be a {needed}, not {part!r}")
-                check(part, f"{name}.{number}.")
+                yield from _part_mistakes(part, typing.get_args(hint)[0], f"{name}.{number}")
         elif not _fits(value, hint):
-            raise UserError(f"config key {name} is {value!r}, which is not {_spell(hint)}")
+            yield f"config key {name} is {value!r}, which is not {_spell(hint)}"
+        else:
+            yield from _absurd(value, name)
+
+
+def _part_mistakes(value: Any, hint: Any, name: str) -> Iterator[str]:
+    if isinstance(value, hint):
+        yield from _mistakes(value, f"{name}.")
+    elif issubclass(hint, Open) and _concrete(hint):
+        yield f"config key {name} is {value!r}, which is no {hint.__name__}: {_advise(value, hint)}"
+    else:
+        yield f"config key {name} must be a {hint.__name__}, not {value!r}"
+
+
+def _absurd(value: Any, name: str) -> Iterator[str]:
+    """What no key may be, whatever it means; what one of them needs is checked where it is declared."""
+    if isinstance(value, float) and not math.isfinite(value):
+        yield f"config key {name} is {value}: set it to a finite number"
+    elif isinstance(value, int) and abs(value) >= _BEYOND:
+        yield f"config key {name} is {value}: set it below {_BEYOND}"
+    elif isinstance(value, str) and any(ord(letter) < 32 for letter in value):
+        yield f"config key {name} is {value!r}, which holds a control character: write r'…' for a path with \\"
+    elif isinstance(value, tuple):
+        for part in value:
+            yield from _absurd(part, name)
 
 
 def _of_dataclasses(hint: Any) -> bool:

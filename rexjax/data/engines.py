@@ -25,7 +25,7 @@ with needs_extra("data"):
     import ibis
     import ibis.expr.datatypes as dt
     from ibis import _
-    from ibis.expr.types import Column, Table
+    from ibis.expr.types import Table
 
 BATCH_ROWS = 1_000_000
 _SPARK = re.compile(r"pyspark$|local(\[.*\])?$|yarn$|spark://|k8s://")
@@ -127,43 +127,6 @@ def _first_line(error: Exception) -> str:
     return lines[0] if lines else type(error).__name__
 
 
-# --- files ----------------------------------------------------------------------------------------------------------
-
-
-def read_csv(con: Any, path: Path, **csv: Any) -> Table:
-    """A CSV file as a table: its dialect and types are those that DuckDB sees in it, whatever the engine.
-
-    Spark's own guess would read all of the file once more, and differ. Its workers fail on a value that does not fit.
-    Dates stay text, which cleaning turns into times on every engine alike.
-    """
-    if con.name != "pyspark":
-        return con.read_csv(str(path), **csv)
-    duck = ibis.duckdb.connect()
-    kinds = duck.read_csv(str(path)).schema()
-    dialect = "SELECT Delimiter, Quote, Escape, HasHeader FROM sniff_csv(?)"
-    delimiter, quote, escape, header = duck.con.execute(dialect, [str(path)]).fetchone()
-    duck.disconnect()
-    texts = ", ".join(f"`{name.replace('`', '``')}` STRING" for name in kinds)
-    table = con.read_csv(
-        str(path),
-        schema=texts,
-        inferSchema=False,
-        header=header,
-        sep=delimiter,
-        quote=quote if len(quote) == 1 else '"',
-        escape=escape if len(escape) == 1 else '"',
-        multiLine=True,  # a title may hold a line break
-        mode="FAILFAST",
-    )
-    cells = {name: table[name].nullif("") for name in kinds}
-    return table.select(**{name: _typed(cell, kinds[name]) for name, cell in cells.items()})
-
-
-def _typed(cell: Column, kind: dt.DataType) -> Column:
-    """DuckDB overlooks blanks around a number; Spark does not."""
-    return cell.strip().cast(kind) if kind.is_numeric() or kind.is_boolean() else cell
-
-
 # --- the order of rows, and the way out -----------------------------------------------------------------------------
 
 
@@ -194,7 +157,9 @@ def numbered(table: Table, name: str) -> Table:
     piece = {"_file": input_file_name(), "_block": input_file_block_start()}
     # Stored, since places within a piece are only good for the one pass over the files that gave them; under a name by
     # which cleaning drops what it has copied.
-    rows = con.create_table(f"clean_rows_{name}", table.mutate(**piece, _place=monotonically_increasing_id()))
+    rows = con.create_table(
+        f"clean_rows_{uuid.uuid4().hex}", table.mutate(**piece, _place=monotonically_increasing_id())
+    )
     pieces = rows.group_by(*piece).agg(_first=_._place.min(), _rows=_.count())
     before = _._rows.cumsum(order_by=["_file", "_block"]) - _._rows
     pieces = pieces.mutate(_shift=before - _._first).select(*piece, "_shift")

@@ -6,15 +6,16 @@ older than that, by the data frame interchange protocol (``__dataframe__``).
 
 import dataclasses
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.interchange
 import pyarrow.parquet as pq
 
 from rexjax.artifacts.files import file_hash
+from rexjax.data import times
 from rexjax.data.settings import Columns, Data
 from rexjax.data.sources import Frames
 from rexjax.errors import UserError
@@ -49,6 +50,8 @@ class Dataset:
         rating: str = "",
         session: str = "",
         time_format: str = "",
+        time_unit: Literal["auto", "s", "ms", "us", "ns"] = "auto",
+        explode: str = "",
     ) -> "Dataset":
         """Takes data frames of pandas, polars, Arrow or any other library that speaks one of Arrow's protocols.
 
@@ -57,7 +60,7 @@ class Dataset:
                 drops and counts it. NaN among another frame's times is an error there. A pandas index is no column
                 (see ``reset_index``).
             items: a row per item; None where there is none, or where the log carries the text.
-            user: the log's column of user ids: integers or strings.
+            user: the log's column of user ids, which become text (see ``rexjax.data.ids.to_text``).
             item: the column of item ids, in both frames.
             time: the log's column of times: datetimes (UTC where they name no zone), dates, numbers that grow with
                 time, or text in ISO 8601.
@@ -68,6 +71,8 @@ class Dataset:
             session: the log's column of sessions; "": there is none.
             time_format: what ``time`` looks like where it is text of another form, as ``datetime.strptime`` reads it,
                 such as "%d.%m.%Y %H:%M".
+            time_unit: the unit of times that are numbers; "auto": see ``rexjax.config.Columns``.
+            explode: what stands between the items of a row that holds a user's whole list; "list" for lists.
 
         Returns:
             The dataset, with the named columns alone.
@@ -76,7 +81,7 @@ class Dataset:
             UserError: a frame is of no such kind, lacks columns (all of them are named), or a time is not of
                 ``time_format``.
         """
-        columns = Columns(user=user, item=item, time=time, rating=rating, session=session, category=category)
+        columns = Columns(user, item, time, rating, session, category, time_unit=time_unit, explode=explode)
         words = _names(text, ("title",) if items is not None else ())
         about_items, about_events = [*words, category], [user, item, time, rating, session]
         wanted = {"log": about_events} if items is not None else {"log": [*about_events, *about_items]}
@@ -165,12 +170,11 @@ def _parse_times(log: pa.Table, name: str, time_format: str) -> pa.Table:
 
 def _moment(text: str, name: str, time_format: str) -> datetime:
     try:
-        moment = datetime.strptime(text, time_format)
+        return times.parse(text, time_format).replace(tzinfo=None)
     except ValueError as error:
         raise UserError(
             f"column {name!r} of the log holds {text!r}, which is not of time_format={time_format!r}"
         ) from error
-    return moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
 
 
 def _write(table: pa.Table, folder: Path, kind: str) -> str:

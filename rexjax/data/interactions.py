@@ -7,17 +7,22 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+import numpy as np
+
+from rexjax.data import ids, lists, quantiles, times, where
+from rexjax.data.agreement import known_items, repeated_ids
+from rexjax.data.core import k_core
 from rexjax.data.engines import count, fetch, numbered
+from rexjax.data.numbers import missing, with_numbers
 from rexjax.data.settings import Columns, Data
+from rexjax.data.steps import Steps, materialise
+from rexjax.data.time_facts import spell_time
 from rexjax.errors import UserError, needs_extra
 
 with needs_extra("data"):
     import ibis
-    import ibis.expr.datatypes as dt
     from ibis import _
     from ibis.expr.types import Column, Table
-
-_EPOCH = ibis.timestamp("1970-01-01", timezone="UTC")
 
 
 class Clean(NamedTuple):
@@ -27,7 +32,7 @@ class Clean(NamedTuple):
     """Columns user int64, item int64, time, session, in the order (user, time, original position)."""
     items: Table
     """Columns item int64 (dense), item_id (raw), row (line of the items file), title, text, in the order of item; and
-    category, where --data.columns.category names one."""
+    category, where --data.columns.category names one. Items never sold are among them with --data.catalogue all."""
     users: Table
     """Columns user int64 (dense), user_id (raw)."""
     steps: list[dict[str, Any]]
@@ -36,28 +41,52 @@ class Clean(NamedTuple):
     """Column time of the same events, in no order, as the engine has stored it."""
     unused: int
     """Items of the catalogue without any interaction in the log as it was read."""
+    repeated: int
+    """Items with more than one row in the items file, of which the last one counts."""
+    cuts: tuple[float, ...]
+    """global_time: the two moments; else none."""
+    time_form: str
+    """What times of the log are written in: a unit (s, ms, us, ns), a format, or a type."""
 
 
 def clean(log: Table, items: Table | None, data: Data) -> Clean:
-    """Applies all cleaning steps in order; each is materialised once in the engine."""
-    columns = data.columns
-    steps: list[dict[str, Any]] = []
+    """Applies all cleaning steps in order; each is materialised once in the engine.
+
+    Raises:
+        UserError: a column is missing or holds what it must not, the two files disagree, or nothing is left.
+    """
+    columns, steps = data.columns, Steps()
     with reading("log"):
-        log = _count(steps, "read", _named(log, columns, data, own_text=items is None))
+        log = _named(log, columns, data, own_text=items is None)
+        log = steps.take("read", log, "check --data.path and --data.interactions")
+    log = _kept_rows(steps, log, data)
+    with reading("log"):
+        log, time_form = times.with_seconds(log, columns)
     with reading("items file"):
-        known = _materialise("catalogue", _own_catalogue(log, data) if items is None else catalogue(items, data))
-    log, known = _same_ids(log, known)
-    if steps[0]["interactions"] == 0:
-        raise UserError("the log is empty: nothing to learn from; check --data.path and --data.interactions")
-    _check_times(log, columns)
-    log = _count(steps, "missing user, item or time", log.filter(*map(_present, (log.user, log.item, log.time))))
+        known = materialise("catalogue", _own_catalogue(log, data) if items is None else catalogue(items, data))
+    ids.refuse_look_alikes(log.select(id="user"), columns.user)
+    ids.refuse_look_alikes(log.select(id="item").union(known.select(id="item")), columns.item)
+    present = log.filter(_.user.notnull(), _.item.notnull(), _.time.notnull()).drop("raw_time")
+    log = steps.take("missing user, item or time", present, "check --data.columns and the file")
+    if data.split == "last_session":
+        _check_sessions(log, columns)
     unused = count(known.anti_join(log, "item"))
-    log = _count(steps, "item without a row in the items file", _known_items(log, known, data))
+    repeated = None if items is None else repeated_ids(items, data)
+    log = known_items(steps, log, known, repeated, data)
     if data.min_rating:
-        log = _count(steps, f"rating below {data.min_rating:g}", log.filter(_.rating >= data.min_rating))
-    log = _count(steps, "repeated interactions", _without_repeats(log, data.repeats))
-    log = _k_core(steps, log, data)
-    return Clean(*_with_dense_ids(log, known), steps, log.select("time"), unused)
+        log = _well_rated(steps, log, data)
+    log = steps.take("repeated interactions", _without_repeats(log, data.repeats), "see --data.repeats")
+    cuts = _cuts(log, data)
+    log = k_core(steps, log, data, cuts[0] if cuts else None)
+    return Clean(
+        *_with_dense_ids(log, known, data),
+        steps=steps.rows(),
+        times=log.select("time"),
+        unused=unused,
+        repeated=0 if repeated is None else count(repeated),
+        cuts=cuts,
+        time_form=time_form,
+    )
 
 
 @contextlib.contextmanager
@@ -73,72 +102,44 @@ def reading(what: str) -> Iterator[None]:
 
 
 def _named(log: Table, columns: Columns, data: Data, *, own_text: bool) -> Table:
-    wanted = {"user": columns.user, "item": columns.item, "time": columns.time}
+    wanted = {"user": columns.user, "item": columns.item, "raw_time": columns.time}
     if data.min_rating:
         wanted["rating"] = columns.rating
     if data.split == "last_session":
         wanted["session"] = columns.session
     if own_text and columns.category:
         wanted["category"] = columns.category
+    if columns.explode and not columns.time:
+        del wanted["raw_time"]
     for key, name in wanted.items():
+        if not name:
+            raise UserError(
+                "the log needs a time: name its column with --data.columns.time, or pass --data.columns.explode"
+            )
         if name not in log.columns:
             raise UserError(
                 f"the log has no column {name!r} (it has {', '.join(log.columns)}): say which one it is with "
-                f"--data.columns.{key}"
+                f"--data.columns.{key.removeprefix('raw_')}"
             )
+    if columns.explode:
+        log = lists.explode(log, columns)
+        wanted["raw_time"] = columns.time or lists.PLACE
     named = {key: log[name] for key, name in wanted.items()}
-    named["raw_time"], named["time"] = named["time"], to_seconds(named["time"])
+    named |= {key: ids.to_text(log, wanted[key], "log") for key in ("user", "item")}
     if own_text:
-        missing = [name for name in data.text if name not in log.columns]
-        if missing:
+        lacking = [name for name in data.text if name not in log.columns]
+        if lacking:
             raise UserError(
-                f"there is no items file, and the log has no text column {', '.join(map(repr, missing))} "
+                f"there is no items file, and the log has no text column {', '.join(map(repr, lacking))} "
                 f"(it has {', '.join(log.columns)}): see --data.items and --data.text"
             )
         named |= {f"text_{i}": log[name] for i, name in enumerate(data.text)}
     if "session" not in named:
         named["session"] = ibis.literal(0)
+    named |= where.columns_of(log, data.where)
+    if columns.explode:
+        return log.select(**named, position=log[lists.POSITION])
     return numbered(log.select(**named), "position")
-
-
-def _present(column: Column) -> Column:
-    """Engines differ in whether NaN is a missing value; it is one here."""
-    there = column.notnull()
-    return there & ~column.isnan() if column.type().is_floating() else there
-
-
-def to_seconds(column: Column) -> Column:
-    """Seconds since 1970 in UTC, float64, the same on every engine.
-
-    Args:
-      column: numbers (seconds already), dates, timestamps with or without a zone, or text that holds either.
-
-    Returns:
-      The column as an expression. Text that is no time becomes null.
-    """
-    kind = column.type()
-    if isinstance(kind, dt.Integer | dt.Floating | dt.Decimal):
-        return column.cast("float64")
-    moment = dt.Timestamp("UTC")
-    if isinstance(kind, dt.String):
-        return ibis.coalesce(column.try_cast("float64"), _since_epoch(column.try_cast(moment)))
-    return _since_epoch(column.cast("timestamp").cast(moment))
-
-
-def _since_epoch(moment: Column) -> Column:
-    """Seconds, float64; ``epoch_seconds`` keeps the fraction of a second on some engines only."""
-    return moment.delta(_EPOCH, unit="microsecond") / 1e6
-
-
-def _check_times(log: Table, columns: Columns) -> None:
-    said = log.select("position", "time", raw=log.raw_time.cast("string"))  # as text, NaN is there on every engine
-    broken = said.filter(_.raw.notnull(), _.time.isnull() | _.time.isnan() | _.time.isinf())
-    rows = fetch(broken.select("position", "raw").order_by("position").limit(1)).to_pylist()
-    if rows:
-        raise UserError(
-            f"column {columns.time!r} of the log holds {rows[0]['raw']!r} in row {rows[0]['position'] + 1}, which is "
-            "no time: write seconds since 1970 or ISO 8601, such as 2026-01-31 12:00:00"
-        )
 
 
 def catalogue(items: Table, data: Data) -> Table:
@@ -155,7 +156,9 @@ def catalogue(items: Table, data: Data) -> Table:
         if name not in items.columns:
             raise UserError(f"{data.items} has no column {name!r} (it has {', '.join(items.columns)}): see {flag}")
     category = items[columns.category] if columns.category else None
-    return _catalogue(items, None, items[columns.item], [items[name] for name in data.text], category)
+    return _catalogue(
+        items, None, ids.to_text(items, columns.item, "items file"), [items[name] for name in data.text], category
+    )
 
 
 def _own_catalogue(log: Table, data: Data) -> Table:
@@ -165,42 +168,58 @@ def _own_catalogue(log: Table, data: Data) -> Table:
 
 
 def _catalogue(table: Table, row: Column | None, item: Column, parts: list[Column], category: Column | None) -> Table:
-    parts = [part.cast("string").fill_null("").strip() for part in parts]
+    parts = [_words(part) for part in parts]
     text = ibis.literal("")
     for part in parts:
         text = ibis.cases((text == "", part), (part == "", text), else_=text + ibis.literal(". ") + part)
-    title = parts[0] if parts else item.cast("string")
+    title = parts[0] if parts else item
     said = {"title": title, "text": text}
     if category is not None:
-        said["category"] = category.cast("string").fill_null("").strip()
-    rows = numbered(table.select(item=item, **said), "row") if row is None else table.select(row=row, item=item, **said)
-    rows = rows.filter(_present(rows.item))
-    return rows.group_by("item").agg(row=_.row.min(), **{name: _[name].max() for name in said})
+        said["category"] = _words(category)
+    if row is None:
+        rows = numbered(table.select(item=item, **said), "row")
+        latest = [ibis.desc("row")]
+    else:
+        rows = table.select("time", row=row, item=item, **said)
+        latest = [_.text == "", ibis.desc(ibis.coalesce(_.time, -np.inf)), ibis.desc("row")]
+    rows = rows.filter(rows.item.notnull())
+    newest = ibis.row_number().over(ibis.window(group_by="item", order_by=latest))
+    return rows.mutate(nth=newest).filter(_.nth == 0).select("item", "row", *said)
 
 
-def _same_ids(log: Table, catalogue: Table) -> tuple[Table, Table]:
-    """A file of numbers and one of strings: both are compared as strings."""
-    if log.item.type().is_string() == catalogue.item.type().is_string():
-        return log, catalogue
-    return log.mutate(item=_.item.cast("string")), catalogue.mutate(item=_.item.cast("string"))
+def _words(column: Column) -> Column:
+    """Stripped text, '' where there is none."""
+    return ibis.ifelse(missing(column), "", column.cast("string").strip())
 
 
-def _known_items(log: Table, catalogue: Table, data: Data) -> Table:
-    unknown = log.anti_join(catalogue, "item")
-    unused = catalogue.anti_join(log, "item")
-    if data.strict:
-        _refuse(unknown.select("item").distinct(), "in the log only, without a row in the items file")
-        _refuse(unused, "in the items file only, without any interaction")
-        if data.text:
-            _refuse(catalogue.filter(_.text == ""), "without text")
-    return log.semi_join(catalogue, "item")
+def _kept_rows(steps: Steps, log: Table, data: Data) -> Table:
+    """Those that --data.where keeps."""
+    conditions = where.parse(data.where)
+    if not conditions:
+        return log
+    for number, condition in enumerate(conditions):
+        if not isinstance(condition.value, str):
+            log = with_numbers(log, f"where_{number}", condition.column)
+    names = [f"where_{number}" for number in range(len(conditions))]
+    kept = log.filter(where.holds(log, conditions)).drop(*names)
+    return steps.take(f"not {data.where}", kept, f"check --data.where {data.where!r}")
 
 
-def _refuse(items: Table, what: str) -> None:
-    found = count(items)
-    if found:
-        example = fetch(items.order_by("item").limit(1))["item"][0].as_py()
-        raise UserError(f"{found} items are {what} (such as {example!r}): mend the files, or pass --data.no-strict")
+def _check_sessions(log: Table, columns: Columns) -> None:
+    absent = log.filter(missing(log.session))
+    rows = fetch(absent.select("position").order_by("position").limit(1)).to_pylist()
+    if rows:
+        raise UserError(
+            f"column {columns.session!r} of the log holds no session in row {rows[0]['position'] + 1} ({count(absent)} "
+            "rows have none): give each event its session, or choose another --data.split"
+        )
+
+
+def _well_rated(steps: Steps, log: Table, data: Data) -> Table:
+    log = with_numbers(log, "rating", data.columns.rating)
+    log = steps.take("missing rating", log.filter(log.rating.notnull()), "check --data.columns.rating and the file")
+    least = f"{data.min_rating:g}"
+    return steps.take(f"rating below {least}", log.filter(_.rating >= data.min_rating), "lower --data.min-rating")
 
 
 def _without_repeats(log: Table, repeats: str) -> Table:
@@ -209,55 +228,34 @@ def _without_repeats(log: Table, repeats: str) -> Table:
     return log.mutate(nth=ibis.row_number().over(window)).filter(_.nth == 0).drop("nth")
 
 
-def _k_core(steps: list[dict[str, Any]], log: Table, data: Data) -> Table:
-    """Drops rare users and items until none is left (a fixed point, as k-core is defined)."""
-    for round_ in range(1000):
-        before = steps[-1]["interactions"]
-        log = _at_least(_at_least(log, "user", data.min_user_events), "item", data.min_item_events)
-        log = _count(steps, f"{data.min_user_events}/{data.min_item_events}-core, round {round_ + 1}", log)
-        if steps[-1]["interactions"] == 0:
-            raise UserError(
-                "cleaning removed every interaction: lower --data.min-user-events, --data.min-item-events or "
-                f"--data.min-rating (read: {steps[0]['interactions']} interactions)"
-            )
-        if steps[-1]["interactions"] == before:
-            steps.pop()
-            break
-    return log
+def _cuts(log: Table, data: Data) -> tuple[float, ...]:
+    """The two moments of global_time, from all events that are left before the k-core."""
+    if data.split != "global_time":
+        return ()
+    cuts = quantiles.at_shares(log, (1 - 2 * data.holdout, 1 - data.holdout))
+    if not count(log.filter(_.time < cuts[0]).limit(1)):
+        tied = count(log.filter(_.time == cuts[0])) / count(log)
+        raise UserError(
+            f"--data.split global_time finds no event before its first cut, as {tied:.0%} of the events have the same "
+            f"time ({spell_time(cuts[0])}): name another --data.columns.time, or choose --data.split leave_one_out or "
+            "last_session"
+        )
+    return tuple(cuts)
 
 
-def _at_least(log: Table, column: str, events: int) -> Table:
-    if events <= 1:
-        return log
-    kept = log.group_by(column).agg(events=_.count()).filter(_.events >= events)
-    return log.semi_join(kept, column)
-
-
-def _materialise(name: str, table: Table) -> Table:
-    return table.get_backend().create_table(name, table, overwrite=True)
-
-
-def _count(steps: list[dict[str, Any]], step: str, log: Table) -> Table:
-    last = log.get_backend().list_tables(like="^clean_")
-    log = _materialise(f"clean_{len(steps)}_{len(last)}", log)
-    for name in last:  # one copy of the log at a time
-        log.get_backend().drop_table(name)
-    row = fetch(log.agg(interactions=_.count(), users=_.user.nunique(), items=_.item.nunique())).to_pylist()[0]
-    removed = steps[-1]["interactions"] - row["interactions"] if steps else 0
-    steps.append({"step": step, "removed": removed, **row})
-    return log
-
-
-def _with_dense_ids(log: Table, catalogue: Table) -> tuple[Table, Table, Table]:
+def _with_dense_ids(log: Table, catalogue: Table, data: Data) -> tuple[Table, Table, Table]:
     """Log, items and users with dense ids from 0: users by raw id, items by the MD5 of theirs, which tells nothing.
 
+    Shorter ids of users come first, so that whole numbers are in the order of their size.
     Published logs number items by first occurrence; a model or a tie broken by id would read the future from that.
     """
-    by_hash = [_.item.cast("string").hexdigest("md5"), _.item]
-    kept = catalogue.semi_join(log, "item").mutate(dense=ibis.row_number().over(ibis.window(order_by=by_hash)))
-    kept = _materialise("items", kept)
-    users = log.select("user").distinct().mutate(dense=ibis.row_number().over(ibis.window(order_by="user")))
-    users = _materialise("users", users)
+    by_hash = [_.item.hexdigest("md5"), _.item]
+    kept = catalogue.semi_join(log, "item")
+    if data.catalogue == "all":
+        kept = kept.union(catalogue.anti_join(log, "item").filter(_.text != ""))
+    kept = materialise("items", kept.mutate(dense=ibis.row_number().over(ibis.window(order_by=by_hash))))
+    by_size = ibis.window(order_by=[_.user.length(), _.user])
+    users = materialise("users", log.select("user").distinct().mutate(dense=ibis.row_number().over(by_size)))
     log = log.join(kept.select("item", dense_item="dense"), "item").join(users.rename(dense_user="dense"), "user")
     ordered = log.select("position", "time", "session", user="dense_user", item="dense_item")
     category = ["category"] if "category" in kept.columns else []

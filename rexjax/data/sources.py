@@ -6,7 +6,7 @@ What reads (ibis, TFDS, NumPy) is imported when a source is read, so that a conf
 import abc
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rexjax.artifacts.classes import Open
 from rexjax.errors import UserError
@@ -15,6 +15,17 @@ if TYPE_CHECKING:
     from ibis.expr.types import Table
 
     from rexjax.data.settings import Data
+
+
+class Opened(NamedTuple):
+    """What a source has opened. A source that reads no files may return the first two as a plain tuple."""
+
+    log: "Table"
+    """A row per interaction."""
+    items: "Table | None"
+    """A row per item; None where the log carries the text or items have none."""
+    files: "tuple[dict[str, Any], ...]" = ()
+    """What the data card says of each file: its name, bytes and rows, and how it is written."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +92,7 @@ class Shop(Source):
 
         folder = scratch / "shop"
         shop.write(self, seed, folder)
-        return _open_tables(con, folder / "interactions", folder / "items.parquet")
+        return _open_parquet(con, folder / "interactions", folder / "items.parquet")
 
     def sizes(self) -> dict[str, int]:
         """All three, as its fields say."""
@@ -90,17 +101,19 @@ class Shop(Source):
 
 @dataclass(frozen=True)
 class Files(Source):
-    """CSV or Parquet files in the folder --data.path: --data.interactions and --data.items name them."""
+    """CSV, JSON lines or Parquet in the folder --data.path: --data.interactions and --data.items name the files."""
 
-    def read(self, data: "Data", seed: int, con: Any, scratch: Path) -> "tuple[Table, Table | None]":
+    def read(self, data: "Data", seed: int, con: Any, scratch: Path) -> Opened:
         """Opens the files."""
-        return _open_tables(con, *self.external_files(data))
+        from rexjax.data import opening
+
+        return opening.open_files(data, con, scratch / "files")
 
     def external_files(self, data: "Data") -> list[Path]:
-        """The log's file and, unless ``data.items`` is empty, the items' file."""
-        from rexjax.data import files
+        """The log's files and, unless ``data.items`` is empty, the items' files; all parts of a folder."""
+        from rexjax.data import opening
 
-        return [files.find(Path(data.path), name) for name in (data.interactions, data.items) if name]
+        return [path for table in opening.tables_of(data) for path in table.paths]
 
 
 @dataclass(frozen=True)
@@ -115,7 +128,7 @@ class Tfds(Source):
         from rexjax.data import tfds_export
 
         tfds_export.write(self.builder, data.path, scratch / "tfds")
-        return _open_tables(con, scratch / "tfds")
+        return _open_parquet(con, scratch / "tfds")
 
     def name(self) -> str:
         """The builder."""
@@ -135,7 +148,7 @@ class Frames(Source):
 
     def read(self, data: "Data", seed: int, con: Any, scratch: Path) -> "tuple[Table, Table | None]":
         """Opens the Parquet files."""
-        return _open_tables(con, *self.external_files(data))
+        return _open_parquet(con, *self.external_files(data))
 
     def external_files(self, data: "Data") -> list[Path]:
         """The Parquet files.
@@ -154,7 +167,12 @@ class Frames(Source):
         return paths
 
 
-def _open_tables(con: Any, log: Path, items: Path | None = None) -> "tuple[Table, Table | None]":
-    from rexjax.data import files
+def _open_parquet(con: Any, log: Path, items: Path | None = None) -> Opened:
+    """Files or folders of parts that this library has written."""
+    from rexjax.data import files, parquet_files
 
-    return files.read_file(con, log), files.read_file(con, items) if items else None
+    def table(path: Path) -> "Table":
+        root = path if path.is_dir() else None
+        return parquet_files.read(con, files.find(path.parent, path.name, "the name"), root)[0]
+
+    return Opened(table(log), table(items) if items else None)

@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from rexjax.artifacts.store import write_json
+from rexjax.artifacts.files import write_json
 from rexjax.data.batches import Batch
 from rexjax.distillation.settings import Student
 from rexjax.errors import UserError

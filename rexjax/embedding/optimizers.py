@@ -57,7 +57,8 @@ class RowOptimizer:
 
     def rate(self, step: jax.Array) -> jax.Array:
         """The learning rate of update ``step``."""
-        return self.learning_rate(step) if callable(self.learning_rate) else jnp.float32(self.learning_rate)
+        rate = self.learning_rate(step) if callable(self.learning_rate) else self.learning_rate
+        return jnp.asarray(rate, jnp.float32)
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,8 @@ class LazyAdam(RowOptimizer):
 
     def slots(self, rows: int, width: int) -> Slots:
         """``mean`` and ``variance``, both [V, D]."""
-        return {"mean": jnp.zeros((rows, width)), "variance": jnp.zeros((rows, width))}
+        zeros = jnp.zeros((rows, width), jnp.float32)
+        return {"mean": zeros, "variance": zeros}
 
     def direction(self, gradients: jax.Array, slots: Slots, step: jax.Array) -> tuple[jax.Array, Slots]:
         """See the class."""
@@ -156,7 +158,8 @@ class ExactAdam(LazyAdam):
         missing = jnp.where(slots["mean"].any(-1, keepdims=True), step - done, 0)  # no moment, no move
 
         def replay(i: jax.Array, rows: jax.Array) -> jax.Array:
-            decayed = self.b1 ** (i + 1.0) * slots["mean"], self.b2 ** (i + 1.0) * slots["variance"]
+            age = i.astype(jnp.float32) + 1
+            decayed = self.b1**age * slots["mean"], self.b2**age * slots["variance"]
             return rows - jnp.where(i < missing, self.rate(done + i) * self.unbiased(*decayed, done + i), 0)
 
         rows = jax.lax.fori_loop(0, jnp.minimum(missing.max(), horizon), replay, rows)

@@ -24,7 +24,7 @@ class BertConfig:
 
     vocab: rows of the token table. width: D. layers: how many blocks. heads: H, must divide D. mlp: width between the
     two layers of a block's MLP. positions: longest L. types: rows of the segment table, of which only row 0 is read.
-    epsilon: what LayerNorm adds to the variance.
+    epsilon: what LayerNorm adds to the variance. first: rows of the position table before that of the first token.
     """
 
     vocab: int
@@ -35,6 +35,7 @@ class BertConfig:
     positions: int
     types: int = 2
     epsilon: float = 1e-12
+    first: int = 0
 
 
 class Attention(nn.Module):

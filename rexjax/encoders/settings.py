@@ -13,6 +13,8 @@ class Encode:
 
     model: str = ""
     """Folder of a BERT-layout model in Hugging Face format; '' is all-MiniLM-L6-v2 from the package rexjax[text]."""
+    prefix: str = ""
+    """Written before every text; models of the E5 family want 'query: '."""
     vectors: str = ""
     """A .npy file with one row per line of the items file, instead of a model."""
     tfidf_width: int = 0
@@ -28,6 +30,7 @@ class Encode:
 
     def __post_init__(self) -> None:
         check_least(self, "encode", 0, "tfidf_width")
+        check_least(self, "encode", 1, "width")
         names = ["text", "tfidf", *(named.partition("=")[0] for named in self.extra_vectors)]
         for named in self.extra_vectors:
             if not all(named.partition("=")) or names.count(named.partition("=")[0]) > 1:

@@ -92,7 +92,7 @@ def claim_shard(path: Path) -> bool:
             return False
         path.unlink(missing_ok=True)  # never where there was none: another may have put his there since
     try:
-        with path.open("x") as file:  # fails where somebody was faster
+        with path.open("x", encoding="utf-8") as file:  # fails where somebody was faster
             json.dump({"host": socket.gethostname(), "process": os.getpid()}, file)
     except FileExistsError:
         return False
@@ -102,7 +102,7 @@ def claim_shard(path: Path) -> bool:
 def _is_alive(path: Path) -> bool:
     try:
         age = time.time() - path.stat().st_mtime
-        owner = json.loads(path.read_text())
+        owner = json.loads(path.read_text(encoding="utf-8"))
         host, process = owner["host"], owner["process"]
     except FileNotFoundError:
         return False

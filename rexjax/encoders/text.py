@@ -7,6 +7,7 @@ compilation per bucket; the rows of a batch shrink as the bucket grows, so that 
 
 import dataclasses
 import functools
+import operator
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -96,14 +97,19 @@ def _shards(model: TextModel, texts: Sequence[str], folder: Path, size: int) -> 
 def provenance(model: TextModel, texts: Sequence[str]) -> dict[str, Any]:
     """What the vectors of ``texts`` depend on, for a manifest; the hash of the texts depends on their order.
 
-    ``truncated`` and ``empty`` count the texts that were cut and those that have no token of their own.
+    ``truncated`` and ``empty`` count the texts that were cut and those that have no token of their own; ``tokens`` all
+    but the special ones, and ``unknown`` those among them that the tokenizer does not know.
     """
-    truncated = empty = 0
+    counts = dict.fromkeys(("truncated", "empty", "tokens", "unknown"), 0)
     for start in range(0, len(texts), 4096):
-        tokens, cut = tokenize_texts(model, list(texts[start : start + 4096]))
-        truncated, empty = truncated + cut, empty + sum(not ids for ids in tokens)
-    counts = {"texts": len(texts), "truncated": truncated, "empty": empty}
-    return {"name": model.name, **identity(model), **counts, "texts_sha256": digest(list(texts))}
+        encoded = model.tokenizer.encode_batch_fast(list(texts[start : start + 4096]))
+        own = [sum(map(operator.not_, encoding.special_tokens_mask)) for encoding in encoded]
+        counts["truncated"] += sum(n and len(e.ids) > model.max_length for n, e in zip(own, encoded, strict=True))
+        counts["empty"] += own.count(0)
+        counts["tokens"] += sum(own)
+        counts["unknown"] += sum(encoding.ids.count(model.unknown) for encoding in encoded)
+    texts_hash = digest(list(texts))
+    return {"name": model.name, **identity(model), "texts": len(texts), **counts, "texts_sha256": texts_hash}
 
 
 def read_vectors(path: Path, items: int) -> np.ndarray:

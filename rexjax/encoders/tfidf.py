@@ -3,11 +3,16 @@ Latent Semantic Analysis").
 
 A language model says what a text is about; a brand, a shade or a size that it has hardly ever read it cannot tell from
 another. Here a word is a dimension of its own before the reduction, and a rare one weighs more than a frequent one.
-The matrix stays sparse: N × some twenty words.
+The matrix stays sparse: N × some twenty words. Scripts that put no spaces between words are read as characters and
+pairs of characters, which find most words of two characters without a dictionary (Nie, Gao, Zhang & Zhou 2000, "On the
+use of words and n-grams for Chinese information retrieval").
 """
 
+import functools
 import hashlib
 import re
+import sys
+import unicodedata
 from collections import Counter
 from typing import Any
 
@@ -17,7 +22,13 @@ from scipy.sparse.linalg import svds
 
 from rexjax.errors import UserError
 
-_WORD = re.compile(r"\w+")
+_UNSPACED = (
+    "\u0e00-\u0eff"  # Thai, Lao
+    "\u1000-\u109f\u1780-\u17ff"  # Burmese, Khmer
+    "\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff"  # Hiragana, Katakana
+    "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"  # Han
+)
+"""Ranges of scripts without spaces between words."""
 _LEAST_ITEMS = 2  # a word of one item alone says nothing of any other
 
 
@@ -32,7 +43,7 @@ def encode_words(texts: list[str], width: int) -> tuple[np.ndarray, dict[str, An
     Raises:
         UserError: the texts have too few words for ``width`` directions.
     """
-    counts = [Counter(_WORD.findall(text.lower())) for text in texts]
+    counts = [Counter(words_of(text)) for text in texts]
     items = Counter(word for count in counts for word in count)
     vocabulary = sorted(word for word, number in items.items() if number >= _LEAST_ITEMS)
     if width >= min(len(texts), len(vocabulary)):
@@ -51,6 +62,29 @@ def encode_words(texts: list[str], width: int) -> tuple[np.ndarray, dict[str, An
     digest = hashlib.sha256("\0".join(texts).encode()).hexdigest()
     provenance = {"method": "TF-IDF, truncated SVD", "words": len(vocabulary), "texts_sha256": digest}
     return vectors, provenance | {"explained": explained}
+
+
+def words_of(text: str) -> list[str]:
+    """The words of a text in lower case; of a script without spaces, its characters and pairs of characters.
+
+    >>> words_of("Teak-Stuhl 红木椅")
+    ['teak', 'stuhl', '红', '木', '椅', '红木', '木椅']
+    """
+    unspaced, word = _patterns()
+    text = unicodedata.normalize("NFKC", text).lower()
+    found = [part for part in word.findall(text) if not unspaced.match(part)]
+    for run in unspaced.findall(text):
+        found += [*run, *(run[at : at + 2] for at in range(len(run) - 1))]
+    return found
+
+
+@functools.cache
+def _patterns() -> tuple[re.Pattern[str], re.Pattern[str]]:
+    """Runs of unspaced script; and those or words: letters with the marks upon them, which are no letters by themselves
+    (vowels of Hindi, points of Hebrew)."""
+    marks = "".join(chr(n) for n in range(sys.maxunicode + 1) if unicodedata.category(chr(n))[0] == "M")
+    unspaced = f"[{_UNSPACED}]+"
+    return re.compile(unspaced), re.compile(f"{unspaced}|(?:(?![{_UNSPACED}])[\\w{marks}])+")
 
 
 def _tf_idf(counts: list[Counter[str]], items: Counter[str], columns: dict[str, int]) -> sparse.csr_matrix:

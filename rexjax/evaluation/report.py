@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rexjax.artifacts.workdirs import REPORT_MARK
 from rexjax.errors import needs_extra
 from rexjax.evaluation.pictures import draw_curves, draw_frontier, dress, frontier_points, plain
 from rexjax.evaluation.settings import SHOWN
@@ -46,6 +47,7 @@ th:first-child, td:first-child { text-align: left; }
 thead th { background: var(--soft); }
 img { display: block; width: 100%; max-width: 46rem; height: auto; background: #fff; margin: .75rem 0; }
 """
+_TABLES = ("cleaning", "histories", "history_lengths")  # of the data card
 
 
 def write_report(
@@ -63,7 +65,8 @@ def write_report(
     Args:
       path: of the HTML file; its folder exists.
       card: nested facts about the data; under ``cleaning`` a list of ``{"step", "removed", "users", "items",
-        "interactions"}``, under ``history_lengths`` optionally ``{"edges": [bins + 1], "counts": [bins]}``.
+        "interactions"}``, under ``histories`` optionally a list of ``{"user", "interactions", "latest": [event]}``,
+        under ``history_lengths`` optionally ``{"edges": [bins + 1], "counts": [bins]}``.
       models: NAME to ``{"quality": {"valid": {metric: value}, "test": ...}, "cost": {...}}``, as in ``metrics.json``.
       curves: stage to one ``{"epoch", "loss", frontier_metric}`` per epoch; either value may be missing.
       comparisons: ``{"name", "metric", "difference", "low", "high", "relative"}`` each, from a paired bootstrap.
@@ -81,6 +84,7 @@ def write_report(
     page = (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n<title>Quality and cost</title>\n'
+        f"{REPORT_MARK}\n"
         f"<style>{_STYLE}</style>\n</head>\n<body>\n" + "\n".join(parts) + "\n</body>\n</html>\n"
     )
     Path(path).write_text(page, encoding="utf-8")
@@ -131,11 +135,14 @@ def _curves_part(curves: Mapping[str, Sequence[Mapping[str, float]]], metric: st
 
 def _card_part(card: Mapping[str, Any]) -> Iterable[str]:
     yield "<h2>Data</h2>"
-    facts = {key: value for key, value in card.items() if key not in ("cleaning", "history_lengths")}
+    facts = {key: value for key, value in card.items() if key not in _TABLES}
     yield _table(["fact", "value"], _flat(facts), "Data card")
     if cleaning := card.get("cleaning"):
         keys = ["step", "removed", "users", "items", "interactions"]
         yield _table(keys, [[row.get(key) for key in keys] for row in cleaning], "Cleaning, step by step: what is left")
+    if shown := card.get("histories"):
+        rows = [[history["user"], history["interactions"], " · ".join(history["latest"])] for history in shown]
+        yield _table(["user", "interactions", "latest"], rows, "Some histories, the latest events")
     if lengths := card.get("history_lengths"):
         figure, axes = _axes("items in the history", "users")
         axes.stairs(lengths["counts"], lengths["edges"], fill=True, color="#4477aa")

@@ -2,14 +2,8 @@
 
 from typing import Any
 
-import numpy as np
-
-from rexjax.data.histories import Histories
-
 MOST = 5
 """Lines of a verdict."""
-TIED = 0.5
-"""Share of events that share their time with the one before, above which the order within a session says little."""
 LEFT_OUT = 0.2
 """Share of the log's items that the k-core leaves out, above which it is said."""
 
@@ -22,7 +16,6 @@ def lines(
     served: str,
     training: dict[str, dict[str, Any]],
     card: dict[str, Any],
-    log: Histories,
 ) -> list[str]:
     """The best model, what is served, and warnings.
 
@@ -33,7 +26,6 @@ def lines(
         served: name of the model in the index.
         training: summaries by name, with the warm-up's steps and those of an epoch.
         card: the data card.
-        log: all histories.
     """
     valid = {name: model["quality"]["valid"][select] for name, model in models.items()}
     best = max(valid, key=lambda name: valid[name])
@@ -42,7 +34,7 @@ def lines(
     warnings = [
         *_simple_wins(valid, baselines, served, select),
         *_training_ended(training),
-        *_ties(log, card),
+        *(f"Warning: {notice}" for notice in card.get("notices", ())),
         *_left_out(card),
     ]
     return [first, _served(models, served, select), *warnings][:MOST]
@@ -103,19 +95,6 @@ def _training_ended(training: dict[str, dict[str, Any]]) -> list[str]:
     return found
 
 
-def _ties(log: Histories, card: dict[str, Any]) -> list[str]:
-    inside = np.ones(len(log.times), bool)
-    inside[log.offsets[:-1][np.diff(log.offsets) > 0]] = False
-    same = np.append(False, np.diff(log.times) == 0)
-    share = float((same & inside).sum() / max(inside.sum(), 1))
-    if share <= TIED or card["split"] == "last_session":
-        return []
-    return [
-        f"Warning: {share:.0%} of the events share their time with the one before, so their order says little: name "
-        "their session in --data.columns.session and use --data.split last_session."
-    ]
-
-
 def _left_out(card: dict[str, Any]) -> list[str]:
     steps = card.get("cleaning", [])
     most = max((step["items"] for step in steps), default=0)
@@ -124,5 +103,5 @@ def _left_out(card: dict[str, Any]) -> list[str]:
         return []
     return [
         f"Warning: {gone:,} of {most:,} items have too few interactions and cannot be recommended: lower "
-        "--data.min-item-events."
+        "--data.min-item-events, or use --data.catalogue all."
     ]

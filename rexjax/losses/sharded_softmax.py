@@ -106,6 +106,7 @@ def cross_entropy(
 def _forward(users, items, targets, real, scale, mesh):
     """The loss, and its gradients to users and items."""
     _check(users, items, targets, real, mesh)
+    targets = targets._replace(weights=targets.weights.astype(users.dtype))
 
     def local(users: jax.Array, items: jax.Array, targets: Targets, real: jax.Array | None) -> tuple[jax.Array, Any]:
         users, targets = _gathered((users, targets))

@@ -13,8 +13,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rexjax.artifacts import classes, hashing, lock, store
-from rexjax.artifacts.store import Artifact, write_json
+from rexjax.artifacts import classes, hashing, lock, owned, store, workdirs
+from rexjax.artifacts.files import write_json
+from rexjax.artifacts.store import Artifact
 from rexjax.compression import compress as compressing
 from rexjax.compression import variants
 from rexjax.compression.variants import Variant, parse
@@ -78,13 +79,15 @@ def run(config: Config, budget: Budget, say: Callable[[str], None]) -> tuple[Tri
     Raises:
         UserError: no point meets the budget; the nearest is named.
     """
-    with lock.of(Path(config.workdir)):
+    runner.check(config, update=True)
+    with lock.of(workdirs.folder_of(config.workdir)):
         return _search(config, budget, say)
 
 
 def _search(config: Config, budget: Budget, say: Callable[[str], None]) -> tuple[Tried, list[Tried]]:
-    workdir = Path(config.workdir)
+    workdir = workdirs.folder_of(config.workdir)
     found = {name: store.read(workdir / name) for name in ("prepare", "encode", "teacher", "distill")}
+    owned.make(workdir / "budget")
     trial = trials(config, workdir / "budget", found, say)
     tried = []
     for point in candidates(config, budget, trial.cost):
@@ -92,7 +95,7 @@ def _search(config: Config, budget: Budget, say: Callable[[str], None]) -> tuple
         if budget.measure == "quality" and tried[-1].quality >= budget.bound:
             break
     meeting = [one for one in tried if _meets(one, budget)]
-    write_json(workdir / "budget.json", {"budget": budget._asdict(), "tried": [t._asdict() for t in tried]})
+    write_json(workdir / workdirs.BUDGET, {"budget": budget._asdict(), "tried": [t._asdict() for t in tried]})
     if not meeting:
         _refuse(budget, tried or [trial.cost(_all_points(config)[0])])
     return max(meeting, key=lambda one: one.ndcg), tried

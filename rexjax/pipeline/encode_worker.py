@@ -1,9 +1,8 @@
 """`rexjax encode CONFIG --worker`: one of many that encode item texts for one workdir, on any host that sees it."""
 
 from collections.abc import Callable
-from pathlib import Path
 
-from rexjax.artifacts import store
+from rexjax.artifacts import store, workdirs
 from rexjax.config import values
 from rexjax.config.schema import Config
 
@@ -18,6 +17,6 @@ def run(config: Config, say: Callable[[str], None]) -> None:
     from rexjax.runtime.compile_cache import keep_compiled_programs
 
     keep_compiled_programs()
-    workdir = Path(config.workdir)
-    texts = encode.fill(config, store.unfinished(workdir / "encode"), {"prepare": store.read(workdir / "prepare")})
+    workdir = workdirs.folder_of(config.workdir)
+    texts = encode.fill(config, workdir / "encode", {"prepare": store.read(workdir / "prepare")})
     say(f"{texts:,} texts of {workdir} are encoded; `rexjax encode` with the same config makes the artifact of them")

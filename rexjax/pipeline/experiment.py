@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from rexjax.artifacts import store
+from rexjax.artifacts import store, workdirs
 from rexjax.artifacts.classes import from_dict
 from rexjax.artifacts.store import Artifact
 from rexjax.config.schema import Config
@@ -20,7 +20,6 @@ from rexjax.errors import UserError
 from rexjax.models.scorer import Scorer
 from rexjax.pipeline import recommend, runner
 from rexjax.pipeline.stages import evaluate
-from rexjax.retrieval import index as indexes
 from rexjax.retrieval.index import Index
 from rexjax.runtime.progress import notice
 
@@ -32,7 +31,7 @@ class Experiment:
 
     def __init__(self, config: Config, frame: str = "pandas") -> None:
         """Opens the workdir of ``config``; ``frame`` is the kind of frames that come out."""
-        self.config, self.workdir = config, Path(config.workdir)
+        self.config, self.workdir = config, workdirs.folder_of(config.workdir)
         self._frame = frame
 
     def __repr__(self) -> str:
@@ -84,12 +83,12 @@ class Experiment:
     @cached_property
     def index(self) -> Index:
         """What is served."""
-        return indexes.read(self._artifact("index").folder)
+        return recommend.read_index(self.workdir)
 
     @property
     def users(self) -> list[str]:
         """Ids of the users in the log."""
-        return list(self._log.users)
+        return list(recommend.known_users(self._log))
 
     @cached_property
     def _log(self) -> recommend.Log:
@@ -187,8 +186,10 @@ def fit(
         UserError: what a stage refuses.
     """
     config = load_config(config) if isinstance(config, str | Path) else config or Config(workdir=str(workdir))
-    settings = {name: getattr(config.data, name) for name in ("split", "length", "repeats", "targets")}
-    written = dataset.write(Path(workdir) / "frames", **(settings | {"strict": False} | data))
+    kept = ("split", "length", "repeats", "targets", "catalogue", "user_ids")
+    settings = {name: getattr(config.data, name) for name in kept}
+    workdir = workdirs.folder_of(workdir)
+    written = dataset.write(workdir / "frames", **(settings | {"strict": False} | data))
     config = replace(config, workdir=str(workdir), data=written)
     stages = runner.stages_of(config)
     runner.run(config, tuple(stages), update=update, say=say)
@@ -205,7 +206,7 @@ def load(workdir: str | Path, frame: str = "pandas") -> Experiment:
     Raises:
         UserError: it is no workdir, or one of another version.
     """
-    workdir = Path(workdir)
-    settings = store.read_config(workdir)
+    workdir = workdirs.folder_of(workdir)
+    settings = workdirs.read_config(workdir)
     config = from_dict(Config, settings | {"workdir": str(workdir)}, workdir / store.CONFIG_FILES)
     return Experiment(config, frame)

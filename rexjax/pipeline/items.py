@@ -1,6 +1,5 @@
 """Items are put into the index of a finished workdir and taken out of it; nothing is trained."""
 
-import re
 import shutil
 import tempfile
 import time
@@ -10,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import tyro
 
-from rexjax.artifacts import classes, hashing, lock, store
+from rexjax.artifacts import classes, hashing, lock, paths, store, versions
 from rexjax.artifacts.files import file_hash
 from rexjax.artifacts.store import Artifact
+from rexjax.artifacts.versions import Owner
 from rexjax.data import engines, files, interactions
+from rexjax.data.dialects import Wanted
 from rexjax.data.settings import Data
 from rexjax.encoders import loading, text
 from rexjax.encoders.loading import TextModel
@@ -28,7 +27,6 @@ from rexjax.retrieval import index_updates
 from rexjax.retrieval.index_updates import Contents, TextMap
 
 _TABLES = (".csv", ".gz", ".tsv", ".parquet")
-_ZEROS = r"^0+(\d+)$", r"\1"  # 007 is 7 where all ids of the log are numbers
 
 
 @dataclass(frozen=True)
@@ -48,7 +46,7 @@ class Change:
 
 
 def run(change: Change, say: Callable[[str], None]) -> Artifact:
-    """Publishes the index with its changes in the place of the one before, which is whole until then.
+    """Publishes the index with its changes as a new version; readers of the one before stay with it.
 
     Raises:
         UserError: nothing is to change, a file does not fit, or new texts cannot be read.
@@ -56,45 +54,45 @@ def run(change: Change, say: Callable[[str], None]) -> Artifact:
     if not (change.put or change.remove):
         raise UserError("nothing is to change: pass --put FILE, --remove FILE or both")
     store.read(change.workdir / "index")  # before a lock is left in a folder that is no workdir
-    with lock.of(change.workdir):
-        return _change(change, say)
+    paths.check_folder(change.workdir, "WORKDIR")
+    with lock.of(change.workdir) as owner:
+        return _change(change, owner, say)
 
 
-def _change(change: Change, say: Callable[[str], None]) -> Artifact:
-    started, folder = time.monotonic(), change.workdir / "index"
+def _change(change: Change, owner: Owner, say: Callable[[str], None]) -> Artifact:
+    started, place = time.monotonic(), change.workdir / "index"
     before, prepare = (store.read(change.workdir / stage) for stage in ("index", "prepare"))
     settings = prepare.manifest["config"]["data"]
     # the source is not read again, and its class may stand in a config file that is not known here
     data = classes.from_dict(Data, {key: value for key, value in settings.items() if key != "source"})
-    numbers = _ids_are_numbers(prepare.folder)
-    new = _new(change.put, data, numbers) if change.put else {"item_id": []}
-    gone = _gone(change.remove, data, numbers) if change.remove else []
-    old = index_updates.read(folder)
+    new = _new(change.put, data) if change.put else {"item_id": []}
+    gone = _gone(change.remove, data) if change.remove else []
+    old = index_updates.read(before.folder)
     known = set(old.items["item_id"])
     _check(change, known, new["item_id"], gone)
     model = text_model(change.workdir) if change.put else None
 
-    work, files = store.unfinished(folder), [path for path in (change.put, change.remove) if path]
-    store.begin(work, hashing.digest([before.hash, *map(file_hash, files)]))
-    found, text_map = index_updates.remove(old, set(gone)), index_updates.read_map(folder)
+    files = [path for path in (change.put, change.remove) if path]
+    work = versions.begin(place, hashing.digest([before.hash, *map(file_hash, files)]), owner)
+    found, text_map = index_updates.remove(old, set(gone)), index_updates.read_map(before.folder)
     if model:
         text_map, rows = _rows(model, old, text_map, new["text"], before, work / "shards", say)
         found = index_updates.put(found, new, rows)
         shutil.rmtree(work / "shards")
-    version = index_updates.write(work, found, text_map, folder)
-    store.finish(
+    version = index_updates.write(work, found, text_map, before.folder)
+    made = store.finish(
         work,
         before.manifest["key"],  # a run of the stage with the same config keeps this index
         content={},
         seconds=time.monotonic() - started,
         config=before.manifest["config"],
         metrics=before.metrics | {"items": len(found.popularity), "bytes": tree_bytes(found.served)},
+        owner=owner,
     )
-    store.publish(folder)
     replaced = sum(item in known for item in new["item_id"])
     counts = f"{len(new['item_id']) - replaced} items added, {replaced} replaced, {_removed(gone, known)}"
-    say(f"{folder}: {counts}; {len(found.popularity)} items, version {version}")
-    return store.read(folder)
+    say(f"{place}: {counts}; {len(found.popularity)} items, version {version}")
+    return made
 
 
 def _check(change: Change, known: set[str], new: list[str], gone: list[str]) -> None:
@@ -166,14 +164,14 @@ def text_model(workdir: Path) -> TextModel:
 # --- files ------------------------------------------------------------------------------------------------------------
 
 
-def _new(path: Path, data: Data, numbers: bool) -> dict[str, list[str]]:
+def _new(path: Path, data: Data) -> dict[str, list[str]]:
     """Columns item_id, title, text and, where the log has one, category."""
     if not data.text:
         raise UserError(
             "a new item's row comes from its text, and this log has none (--data.text names no column): name one, or "
             "add the items to the log and run the pipeline again"
         )
-    found = _catalogue(path, data, numbers)
+    found = _catalogue(path, data)
     if not found["item_id"]:
         raise UserError(f"{path} has no item: it needs a row for each")
     silent = [item for item, said in zip(found["item_id"], found["text"], strict=True) if not said]
@@ -185,31 +183,31 @@ def _new(path: Path, data: Data, numbers: bool) -> dict[str, list[str]]:
     return found
 
 
-def _gone(path: Path, data: Data, numbers: bool) -> list[str]:
+def _gone(path: Path, data: Data) -> list[str]:
     if path.suffix in _TABLES or path.is_dir():
-        ids = _catalogue(path, replace(data, text=(), columns=replace(data.columns, category="")), numbers)["item_id"]
+        ids = _catalogue(path, replace(data, text=(), columns=replace(data.columns, category="")))["item_id"]
     else:
         try:
-            lines = [line.strip() for line in path.read_text().splitlines()]
+            lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"{path} cannot be read as a list of ids ({error}): write one a line") from error
-        ids = list(dict.fromkeys(re.sub(*_ZEROS, line) if numbers else line for line in lines if line))
+        ids = list(dict.fromkeys(line for line in lines if line))
     if not ids:
         raise UserError(f"{path} has no id: it needs one a line")
     return ids
 
 
-def _catalogue(path: Path, data: Data, numbers: bool) -> dict[str, Any]:
+def _catalogue(path: Path, data: Data) -> dict[str, Any]:
     """A file as stage prepare would read it, in the order of its lines; ids are strings, as the index has them."""
-    with tempfile.TemporaryDirectory() as scratch:
-        with engines.opened("duckdb", Path(scratch)) as con, interactions.reading(f"file {path}"):
-            table, name = files.read_file(con, path, all_varchar=True), data.columns.item
-            if numbers and name in table.columns:
-                table = table.mutate(**{name: table[name].cast("string").re_replace(*_ZEROS)})
-            rows = interactions.catalogue(table, replace(data, items=str(path))).order_by("row")
-            found = con.to_pyarrow(rows.mutate(item_id=rows.item.cast("string")).drop("item", "row"))
-        return found.to_pydict()
-
-
-def _ids_are_numbers(prepare: Path) -> bool:
-    return pa.types.is_integer(pq.read_schema(prepare / "items.parquet").field("item_id").type)
+    columns = data.columns
+    wanted = Wanted((columns.item, *filter(None, (*data.text, columns.category))), flag="--data.items-csv")
+    root, csv = path if path.is_dir() else None, data.csv.of_items(data.items_csv)
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        engines.opened("duckdb", Path(scratch) / "engine") as con,
+        interactions.reading(f"file {path}"),
+    ):
+        parts = files.find(path.parent, path.name, "the file")
+        table, _ = files.read(con, parts, csv, wanted, Path(scratch) / "files", root)
+        rows = interactions.catalogue(table, replace(data, items=str(path))).order_by("row")
+        return con.to_pyarrow(rows.rename(item_id="item").drop("row")).to_pydict()

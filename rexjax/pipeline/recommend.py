@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +15,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from rexjax.artifacts import store
+from rexjax.artifacts.store import Artifact
 from rexjax.data import histories
 from rexjax.errors import UserError
 from rexjax.models.scorer import Query, Scorer
@@ -25,8 +27,8 @@ from rexjax.retrieval.index import Index
 class Log(NamedTuple):
     """Whole histories of all users, in the dense ids of the index."""
 
-    users: dict[str, int]
-    """Raw id to number."""
+    users: dict[str, int] | None
+    """Raw id to number; None where stage prepare kept no ids of users."""
     items: list[np.ndarray]
     """int32 [L'] a user, the latest last; items that were taken out of the index are not in it."""
     seen: list[np.ndarray]
@@ -46,7 +48,11 @@ class Recommendations(NamedTuple):
 
 def read_index(workdir: Path) -> Index:
     """The index of a finished workdir, checked."""
-    return indices.read(store.read(workdir / "index").folder)
+    return store.reading(workdir / "index", _read_index)
+
+
+def _read_index(artifact: Artifact) -> Index:
+    return indices.read(store.check_files(artifact).folder)
 
 
 def read_log(workdir: Path, index: Index) -> Log:
@@ -56,7 +62,11 @@ def read_log(workdir: Path, index: Index) -> Log:
         workdir: what `rexjax run` left.
         index: its index.
     """
-    prepare = store.read(workdir / "prepare").folder
+    return store.reading(workdir / "prepare", partial(_read_log, workdir, index))
+
+
+def _read_log(workdir: Path, index: Index, artifact: Artifact) -> Log:
+    prepare = store.check_files(artifact).folder
     log = histories.read(prepare)
     raw = _texts(pq.read_table(prepare / "items.parquet", columns=["item_id"])["item_id"])
     number_of = np.asarray([index.rows.get(item, -1) for item in raw], np.int32)
@@ -64,8 +74,27 @@ def read_log(workdir: Path, index: Index) -> Log:
     each = [part[part >= 0] for part in np.split(items, log.offsets[1:-1])]
     exclude_seen = json.loads((workdir / "config.json").read_text())["evaluate"]["exclude_seen"]
     seen = [np.unique(part) if exclude_seen else part[:0] for part in each]
-    users = _texts(pq.read_table(prepare / "users.parquet").sort_by("user")["user_id"])
-    return Log({user: number for number, user in enumerate(users)}, each, seen, max(map(len, seen), default=0))
+    return Log(_user_numbers(prepare / "users.parquet"), each, seen, max(map(len, seen), default=0))
+
+
+def _user_numbers(path: Path) -> dict[str, int] | None:
+    if not path.exists():
+        return None
+    return {user: number for number, user in enumerate(_texts(pq.read_table(path).sort_by("user")["user_id"]))}
+
+
+def known_users(log: Log) -> dict[str, int]:
+    """Raw ids of the users, and their numbers.
+
+    Raises:
+        UserError: stage prepare kept no ids of users.
+    """
+    if log.users is None:
+        raise UserError(
+            "this workdir keeps no ids of users (data.user_ids is off): ask with histories, or prepare the log again "
+            "with --data.user-ids"
+        )
+    return log.users
 
 
 def recommend(
@@ -87,10 +116,11 @@ def recommend(
         only: dense ids that alone are recommended; none: all.
 
     Raises:
-        UserError: k is not from 1 to N.
+        UserError: k is not from 1 to N, or the log has no ids of users.
     """
+    known = known_users(log)
     none = np.empty(0, np.int32)
-    numbers = [log.users.get(user) for user in users]
+    numbers = [known.get(user) for user in users]
     asked = [none if number is None else log.items[number] for number in numbers]
     seen = [none if number is None else log.seen[number] for number in numbers]
     ids, scores = _answer(index, asked, seen, k, left_out, only, log.longest)
@@ -214,7 +244,11 @@ def read_ids(path: Path, column: str) -> list[str]:
         UserError: the file cannot be read, has no such column, or no id.
     """
     try:
-        ids = _column(path, column) if path.suffix in (".csv", ".parquet") else path.read_text().splitlines()
+        ids = (
+            _column(path, column)
+            if path.suffix in (".csv", ".parquet")
+            else path.read_text(encoding="utf-8").splitlines()
+        )
     except (OSError, UnicodeDecodeError, pa.ArrowException) as error:
         raise UserError(f"{path} cannot be read as ids ({str(error).splitlines()[0]}): write one a line") from error
     found = [line for line in dict.fromkeys(line.strip() for line in ids) if line]

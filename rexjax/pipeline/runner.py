@@ -7,14 +7,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rexjax.artifacts import classes, lock, store
+from rexjax.artifacts import classes, lock, store, versions, workdirs
 from rexjax.artifacts.classes import keep_files
 from rexjax.artifacts.store import Artifact
+from rexjax.artifacts.versions import Owner
+from rexjax.config.checks import check_memory
 from rexjax.config.schema import Config
 from rexjax.config.stage import Stage
+from rexjax.config.values import normal
 from rexjax.errors import UserError
 from rexjax.pipeline.stages import baselines, compress, distill, encode, evaluate, index, prepare, teacher
 from rexjax.runtime import preemption, processes
+from rexjax.runtime.platform import check_platform, own_flags
 
 STAGES = (
     prepare.STAGE,
@@ -62,13 +66,14 @@ class Outcome(NamedTuple):
     skipped: bool
 
 
+@own_flags()
 def run(config: Config, stages: tuple[str, ...], *, update: bool, say: Callable[[str], None]) -> list[Outcome]:
     """Runs ``stages`` in order; each is skipped if its inputs and its config are those of its finished artifact.
 
     Several processes call this alike, with one workdir on a disk that all of them see; the first one writes.
 
     Args:
-        config: the experiment.
+        config: the experiment; paths and NumPy numbers in it are taken as text and numbers.
         stages: names, in order; what they need and is not among them must have finished before.
         update: a workdir of another config may be brought up to date.
         say: told one line as each stage begins and ends.
@@ -78,78 +83,103 @@ def run(config: Config, stages: tuple[str, ...], *, update: bool, say: Callable[
             run works in it.
         Preempted: the run was asked to stop; what it did is saved.
     """
-    workdir, known = Path(config.workdir), stages_of(config)
+    config = normal(config)
+    workdir, known = workdirs.folder_of(config.workdir), stages_of(config)
+    check_platform()
+    check_memory(config)
+    check(config, update=update)
     outcomes = []
-    with lock.of(workdir), preemption.held():
-        with processes.in_turn("workdir"):
-            store.claim_workdir(workdir, _identity(config), update=update)
+    with lock.of(workdir) as owner, preemption.held():
+        with processes.in_turn("claim workdir"):
             if processes.first():
+                workdirs.claim(workdir, known, _identity(config), update=update)
                 keep_files(config, workdir / store.CONFIG_FILES)
         for name in stages:
             preemption.stop_if_asked()
             inputs = {need: store.read(workdir / need) for need in known[name].needs}
-            outcomes.append(_run_stage(known[name], config, workdir / name, inputs, say))
+            outcomes.append(_run_stage(known[name], config, workdir / name, inputs, owner, say))
     return outcomes
 
 
+def check(config: Config, *, update: bool) -> None:
+    """Refuses a config whose workdir cannot be used; makes nothing.
+
+    Raises:
+        UserError: see ``workdirs.check``.
+    """
+    with processes.in_turn("check workdir"):
+        if processes.first():
+            workdir = workdirs.folder_of(config.workdir)
+            workdirs.check(workdir, stages_of(config), _identity(config), update=update)
+
+
 def _run_stage(
-    stage: Stage, config: Config, folder: Path, inputs: dict[str, Artifact], say: Callable[[str], None]
+    stage: Stage,
+    config: Config,
+    place: Path,
+    inputs: dict[str, Artifact],
+    owner: Owner,
+    say: Callable[[str], None],
 ) -> Outcome:
     part = {key: _at(config, key) for key in stage.keys}
-    key = store.stage_key(stage.name, part, inputs, stage.external(config))
+    made_with = store.packages(("rexjax", *stage.packages))
+    key = store.stage_key(stage.name, part, inputs, stage.external(config), made_with)
     with processes.in_turn(f"look for {stage.name}"):
-        store.publish(folder)  # of a run that was killed just before it
-        finished = _finished(folder, key, say)
+        finished = _finished(place, key, say)
     if finished:
         say(f"{stage.name}: unchanged, skipped ({finished.manifest['seconds']:.1f} s when it ran)")
         return Outcome(stage.name, finished, True)
     say(f"{stage.name}: {stage.what} …")
-    if processes.first():
-        store.begin(store.unfinished(folder), key)
+    work = versions.begin(place, key, owner) if processes.first() else None
     made = None
     if stage.together:
         processes.wait(f"begin {stage.name}")
-        made = _make(stage, config, folder, inputs, key, part)
+        work = work or versions.unfinished(place)
+        made = _make(stage, config, work, inputs, key, part, owner)
         processes.wait(f"finish {stage.name}")
     else:
         with processes.in_turn(f"run {stage.name}"), contextlib.suppress(preemption.Preempted):
             if processes.first():
                 with preemption.at_once():
-                    made = _make(stage, config, folder, inputs, key, part)
+                    made = _make(stage, config, work, inputs, key, part, owner)
         preemption.stop_if_asked()
-    made = made or _finished(folder, key, say)
+    made = made or _finished(place, key, say)
     if not made:
         raise UserError(f"stage '{stage.name}' failed on the first process, which says why")
     say(f"{stage.name}: done in {made.manifest['seconds']:.1f} s")
     return Outcome(stage.name, made, False)
 
 
-def _finished(folder: Path, key: str, say: Callable[[str], None]) -> Artifact | None:
-    """The artifact in ``folder`` if it is whole and its key is ``key``."""
-    if not (folder / "manifest.json").exists():
+def _finished(place: Path, key: str, say: Callable[[str], None]) -> Artifact | None:
+    """The artifact in ``place`` if it is whole and its key is ``key``."""
+    if not versions.versions(place):
         return None
     try:
-        found = store.read(folder)
+        artifact = store.read(place)
     except UserError as error:
-        say(f"{folder.name}: made again, since {error}")
+        if versions.unfinished(place) is None:
+            say(f"{place.name}: made again, since {error}")
         return None
-    return found if found.manifest["key"] == key else None
+    return artifact if artifact.manifest["key"] == key else None
 
 
 def _make(
-    stage: Stage, config: Config, folder: Path, inputs: dict[str, Artifact], key: str, part: dict[str, Any]
+    stage: Stage,
+    config: Config,
+    work: Path,
+    inputs: dict[str, Artifact],
+    key: str,
+    part: dict[str, Any],
+    owner: Owner,
 ) -> Artifact | None:
     """Runs the stage; the first process publishes and returns what came of it."""
-    work = store.unfinished(folder)
     started = time.monotonic()
     metrics = stage.run(config, work, inputs)
     seconds = time.monotonic() - started
     if not processes.first():
         return None
     content = metrics.pop("content", {})
-    finished = store.finish(work, key, content=content, seconds=seconds, config=part, metrics=metrics)
-    store.publish(folder)
-    return finished._replace(folder=folder)
+    return store.finish(work, key, content=content, seconds=seconds, config=part, metrics=metrics, owner=owner)
 
 
 def _at(config: Config, key: str) -> Any:

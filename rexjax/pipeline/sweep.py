@@ -15,7 +15,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rexjax.artifacts import classes, hashing, lock, store
+from rexjax.artifacts import classes, hashing, lock, owned, store, workdirs
+from rexjax.artifacts.files import write_json
 from rexjax.config.schema import Config
 from rexjax.distillation.settings import Student
 from rexjax.errors import UserError, needs_extra
@@ -62,15 +63,17 @@ def run(
     """
     if trials < 1:
         raise UserError(f"--trials {trials}: a sweep has 1 trial or more")
-    with lock.of(Path(config.workdir)):
+    runner.check(config, update=update)
+    with lock.of(workdirs.folder_of(config.workdir)):
         return _search(config, trials, say, of, update)
 
 
 def _search(config: Config, trials: int, say: Callable[[str], None], of: str, update: bool) -> list[Trial]:
     stages = ("prepare", "encode") if of == "teacher" else ("prepare", "encode", "teacher")
     inputs = {made.stage: made.artifact for made in runner.run(config, stages, update=update, say=say)}
-    folder = Path(config.workdir) / "sweep" / of
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = workdirs.folder_of(config.workdir) / "sweep" / of
+    owned.make(folder.parent)
+    owned.make(folder)
     known = _read(folder / "trials.jsonl")
     found: list[Trial] = []
     best = None
@@ -96,7 +99,7 @@ def _search(config: Config, trials: int, say: Callable[[str], None], of: str, up
         if kept:
             best, waiting = trial, _next(of, model, change)
     shutil.rmtree(folder / "top_k", ignore_errors=True)
-    store.write_json(folder / "best.json", best.settings)
+    write_json(folder / "best.json", best.settings)
     picture(folder / "sweep.png", found, config.evaluate.select)
     return found
 
@@ -196,7 +199,7 @@ def trial_key(config: Config, model: Model | Student, inputs: dict[str, store.Ar
 def _read(path: Path) -> dict[str, dict[str, float]]:
     """Finished trials by key; the last line may have been cut off by a kill."""
     known = {}
-    for line in path.read_text().splitlines() if path.exists() else []:
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
         try:
             trial = json.loads(line)
         except json.JSONDecodeError:

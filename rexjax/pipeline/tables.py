@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from rich.markup import escape
 from rich.table import Table
 
 from rexjax.evaluation.settings import SHOWN, spell
@@ -9,17 +10,24 @@ from rexjax.training.settings import SELECT
 
 
 def card(metrics: dict[str, Any]) -> list[Table]:
-    """The data card that the stage prepare made, and what its cleaning removed."""
+    """The data card that the stage prepare made, what its cleaning removed, and some histories."""
     table = Table(title="Data card", title_justify="left", show_header=False)
     for name, value in metrics.items():
-        if name != "cleaning":
+        if name not in ("cleaning", "histories") and value != []:
             table.add_row(name.replace("_", " "), _spell(value))
     steps = Table(title="Cleaning", title_justify="left")
     for name in ("step", "removed", "interactions", "users", "items"):
         steps.add_column(name, justify="left" if name == "step" else "right")
     for step in metrics["cleaning"]:
-        steps.add_row(step["step"], *(f"{step[name]:,}" for name in ("removed", "interactions", "users", "items")))
-    return [table, steps]
+        steps.add_row(
+            escape(step["step"]), *(f"{step[name]:,}" for name in ("removed", "interactions", "users", "items"))
+        )
+    shown = Table(title="Some histories, the latest events", title_justify="left", show_lines=True)
+    for name in ("user", "interactions", "latest"):
+        shown.add_column(name, justify="right" if name == "interactions" else "left")
+    for history in metrics["histories"]:
+        shown.add_row(history["user"], f"{history['interactions']:,}", "\n".join(map(escape, history["latest"])))
+    return [table, steps, shown]
 
 
 def models(found: dict[str, Any], exclude_seen: bool, shown: tuple[str, ...] = SHOWN) -> list[Table]:
@@ -72,4 +80,6 @@ def _spell(value: Any) -> str:
         return ", ".join(f"{name} {_spell(v)}" for name, v in value.items())
     if isinstance(value, float):
         return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
-    return f"{value:,}" if isinstance(value, int) else str(value)
+    if isinstance(value, list):
+        return "\n".join(map(_spell, value))
+    return f"{value:,}" if isinstance(value, int) else escape(str(value))

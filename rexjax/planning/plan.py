@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from rexjax.artifacts import store
+from rexjax.artifacts import store, versions, workdirs
 from rexjax.artifacts.classes import keep_files
 from rexjax.config.schema import Config
 from rexjax.errors import UserError
@@ -78,8 +78,9 @@ def sizes(config: Config, items: int | None) -> dict[str, int]:
         UserError: nothing says how many items there are.
     """
     known = dict(config.data.source.sizes())
-    if (Path(config.workdir) / "prepare" / "manifest.json").exists():
-        metrics = store.read(Path(config.workdir) / "prepare").metrics
+    prepare = workdirs.folder_of(config.workdir) / "prepare"
+    if any(finished for _, finished in versions.state(prepare)):
+        metrics = store.find(prepare).metrics
         known = {name: metrics[name] for name in ("items", "users", "interactions")}
     if items is not None:
         known["items"] = items

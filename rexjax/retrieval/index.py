@@ -14,7 +14,8 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from rexjax.artifacts.classes import as_dict, from_dict
-from rexjax.artifacts.store import CONFIG_FILES, write_json
+from rexjax.artifacts.files import write_json
+from rexjax.artifacts.store import config_files
 from rexjax.embedding.rows import count
 from rexjax.errors import UserError
 from rexjax.families.base import Model, need_vectors
@@ -123,7 +124,7 @@ def read_model(folder: Path, about: dict[str, Any]) -> Model:
     """The family in ``index.json``."""
     if "model" not in about:
         raise UserError(f"{folder} was made by another version of rexjax: run the pipeline again")
-    return from_dict(Model, about["model"], folder.parent / CONFIG_FILES)
+    return from_dict(Model, about["model"], config_files(folder))
 
 
 def recommend(index: Index, history: list[int], k: int) -> list[Recommendation]:
@@ -152,17 +153,22 @@ def _item(index: Index, item: int, score: float) -> Recommendation:
 
 
 def find_items(index: Index, names: list[str]) -> tuple[list[int], list[str]]:
-    """Dense ids of ``names`` (raw ids, or titles in any case), and the names that are neither.
+    """Dense ids of ``names`` (raw ids as written, or titles in any case), and the names that are neither.
 
     Raises:
-        UserError: none of them is known; the nearest titles are named.
+        UserError: none of them is known (the nearest titles are named), or a title belongs to several items.
     """
-    by_name = {title.casefold(): i for i, title in enumerate(index.titles)}
-    by_name |= {item_id.casefold(): i for i, item_id in enumerate(index.item_ids)}
-    known = [by_name[name.casefold()] for name in names if name.casefold() in by_name]
-    unknown = [name for name in names if name.casefold() not in by_name]
+    titled: dict[str, list[int]] = {}
+    for row, title in enumerate(index.titles):
+        titled.setdefault(title.casefold(), []).append(row)
+    found = {name: [index.rows[name]] if name in index.rows else titled.get(name.casefold(), []) for name in names}
+    for name, rows in found.items():
+        if len(rows) > 1:
+            ids = ", ".join(index.item_ids[row] for row in rows[:5])
+            raise UserError(f"{name!r} is the title of {len(rows)} items: give an id instead, such as one of {ids}")
+    known, unknown = [found[name][0] for name in names if found[name]], [name for name in names if not found[name]]
     if names and not known:
-        near = difflib.get_close_matches(names[0].casefold(), by_name, n=3, cutoff=0.3)
-        hint = "; did you mean " + " or ".join(repr(index.titles[by_name[n]]) for n in near) if near else ""
+        near = difflib.get_close_matches(names[0].casefold(), titled, n=3, cutoff=0.3)
+        hint = "; did you mean " + " or ".join(repr(index.titles[titled[n][0]]) for n in near) if near else ""
         raise UserError(f"no item of --history is in the catalogue (looked for {', '.join(map(repr, names))}){hint}")
     return known, unknown

@@ -15,3 +15,9 @@ def device_bytes(mesh: jax.sharding.Mesh) -> int:
     devices = mesh.local_devices
     limits = [(device.memory_stats() or {}).get("bytes_limit", 0) for device in devices]
     return min(limits) if min(limits) > 0 else host_bytes() // len(devices)
+
+
+def all_bytes() -> int:
+    """Memory of all devices, of every process."""
+    limits = [(device.memory_stats() or {}).get("bytes_limit", 0) for device in jax.local_devices()]
+    return sum(limits) * jax.process_count() if min(limits) > 0 else host_bytes() * jax.process_count()

@@ -1,10 +1,17 @@
-"""Which platforms JAX looks for: where there is no TPU, libtpu is not asked, since it complains at length."""
+"""Which platforms JAX looks for, and under which of its flags rexjax runs.
 
+Where there is no TPU, libtpu is not asked, since it complains at length. Flags that change dtypes, shapes or random
+numbers would change results, so that they are the same here whatever a shell or notebook sets.
+"""
+
+import contextlib
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from importlib.util import find_spec
 from pathlib import Path
+
+from rexjax.errors import UserError
 
 _TPU_VARIABLES = (
     "TPU_NAME",
@@ -20,6 +27,55 @@ _TPU_VARIABLES = (
 _TPU_FILES = ("dev/accel*", "dev/vfio/[0-9]*")
 _GPU_FILES = ("dev/nvidia[0-9]*", "dev/nvidiactl", "dev/dxg", "dev/kfd")
 _GPU_PLUGINS = ("jax_cuda12_plugin", "jax_cuda13_plugin", "jax_rocm60_plugin", "jax_rocm7_plugin")
+_FLAGS = {
+    "jax_enable_x64": False,
+    "jax_numpy_dtype_promotion": "standard",
+    "jax_numpy_rank_promotion": "allow",
+    "jax_default_prng_impl": "threefry2x32",
+    "jax_threefry_partitionable": True,
+}
+"""What rexjax is written and tested for."""
+
+
+@contextlib.contextmanager
+def own_flags() -> Iterator[None]:
+    """Within, JAX's flags are those that results are made with, in this thread."""
+    import jax
+
+    with contextlib.ExitStack() as stack:
+        for name, value in _FLAGS.items():
+            stack.enter_context(getattr(jax, name.removeprefix("jax_"))(value))
+        yield
+
+
+def set_flags(environment: MutableMapping[str, str]) -> None:
+    """The same for a whole process of rexjax's own, all threads. Must run before JAX is imported."""
+    environment.update({name.upper(): str(value).lower() for name, value in _FLAGS.items()})
+
+
+def check_platform() -> None:
+    """Opens the devices that JAX_PLATFORMS names.
+
+    Raises:
+        UserError: there are none of that kind here.
+    """
+    named = os.environ.get("JAX_PLATFORMS", "")
+    if "tpu" in named and not _has_tpu(os.environ, Path("/")):
+        raise UserError(_no_platform(named, "no TPU is attached to this machine"))
+    import jax
+
+    try:
+        jax.devices()
+    except (RuntimeError, AssertionError) as error:  # a platform without a plugin fails an assertion of JAX's
+        reason = str(error).partition(" (set JAX_PLATFORMS")[0] or f"JAX has no plugin for {named}"
+        raise UserError(_no_platform(named, reason)) from error
+
+
+def _no_platform(named: str, reason: str) -> str:
+    return (
+        f"JAX_PLATFORMS={named} asks for a device that is not here ({reason}): unset it to use what there is, or "
+        "install JAX for that device, such as pip install 'jax[cuda12]'"
+    )
 
 
 def skip_absent_tpu() -> None:

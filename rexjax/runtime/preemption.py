@@ -1,13 +1,15 @@
 """Preemption: a signal asks a run to stop; it stops where nothing is lost, on all processes alike.
 
-SIGTERM, and SIGINT once, raise ``Preempted`` where that loses nothing. Where it would (``held``: a step under way, or
-other processes that would wait for this one for ever), the run is asked, and looks now and then whether it was.
+SIGTERM, SIGHUP (the terminal is gone), and SIGINT once, raise ``Preempted`` where that loses nothing. Where it would
+(``held``: a step under way, or other processes that would wait for this one for ever), the run is asked, and looks now
+and then whether it was.
 """
 
 import contextlib
+import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from types import FrameType
 
 from rexjax.runtime import processes
@@ -17,9 +19,14 @@ class Preempted(BaseException):
     """The run was asked to stop and has; like KeyboardInterrupt it is no error that anyone may handle in passing."""
 
 
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
 class _State:
     asked = False
     held = 0
+    terminals: Sequence[int] = ()
+    """Which of standard output and standard error are a terminal."""
 
 
 _state = _State()
@@ -27,15 +34,18 @@ _state = _State()
 
 @contextlib.contextmanager
 def watched() -> Iterator[None]:
-    """Within, SIGTERM and SIGINT ask this process to stop; a second SIGINT ends it at once.
+    """Within, SIGTERM, SIGHUP and SIGINT ask this process to stop; a second SIGINT ends it at once.
 
-    Outside the main thread, which alone may say what signals do, it does nothing.
+    A signal that is ignored stays so: SIGHUP under nohup. Outside the main thread, which alone may say what signals do,
+    it does nothing.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     _state.asked = False
-    before = {number: signal.signal(number, _ask) for number in (signal.SIGTERM, signal.SIGINT)}
+    heard = [number for number in _SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
+    _state.terminals = [number for number in (1, 2) if os.isatty(number)]
+    before = {number: signal.signal(number, _ask) for number in heard}
     try:
         yield
     finally:
@@ -47,9 +57,19 @@ def watched() -> Iterator[None]:
 def _ask(number: int, frame: FrameType | None) -> None:
     if number == signal.SIGINT and _state.asked:
         raise KeyboardInterrupt
+    if number == signal.SIGHUP:
+        _write_nowhere()
     _state.asked = True
     if not _state.held:
         raise Preempted
+
+
+def _write_nowhere() -> None:
+    """What is said from now on is lost; said to a terminal that is gone, it would be an error that ends the run."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for number in _state.terminals:
+        os.dup2(nowhere, number)
+    os.close(nowhere)
 
 
 @contextlib.contextmanager

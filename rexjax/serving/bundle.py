@@ -3,8 +3,7 @@
 Every file is checked against its SHA-256 before it is used, and nothing is unpickled.
 """
 
-import functools
-import json
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,15 +13,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from jax import export as exports
 
-from rexjax.artifacts.files import file_hash
 from rexjax.errors import UserError
 from rexjax.retrieval import files
+from rexjax.serving import parts
 from rexjax.serving.comparison import Compared
 from rexjax.serving.search import Search
 
 FORMAT = 4
-PARTS = "parts-"
-"""What the names of the folders with an export's files begin with; ``bundle.json`` says which one holds."""
 _MASKS = 64
 """Sets of categories whose masks are kept, of N bytes each."""
 _TOLERANCE = 1e-3  # of a score, between platforms
@@ -54,8 +51,11 @@ class Bundle:
         Raises:
             UserError: it is no export, of another format, or a file is missing or altered.
         """
-        about = _about(folder)
-        place = folder / about["place"]
+        parts.reading(folder, partial(self._read, folder))
+
+    def _read(self, folder: Path, place: Path, about: dict[str, Any]) -> None:
+        if about["format"] != FORMAT:
+            raise UserError(f"{folder / parts.BUNDLE} is of another format than {FORMAT}: export the workdir again")
         self.folder, self.version, self.name = folder, about["index"][:12], about.get("name", "served")
         self.items, self.rows = about["items"], about["rows"]  # the rest is padding
         self.length, self.excluded = about["length"], about["excluded"]
@@ -72,7 +72,7 @@ class Bundle:
         self.search = Search(self.titles, self.item_ids, self.popular)
         self.categories, of = _categories(table)
         # nothing of it may refer to the bundle, which would live on in that circle after a swap
-        self.of_categories = functools.lru_cache(_MASKS)(functools.partial(_mask, self.categories, of))
+        self.of_categories = lru_cache(_MASKS)(partial(_mask, self.categories, of))
         names = ("recommend", "few", "one", "filtered", "similar", "explain")
         self._programs = {name: _program(place, name) for name in names if f"{name}.program" in about["files"]}
         self.compared = [
@@ -156,18 +156,3 @@ def _program(folder: Path, name: str) -> Any:
     except Exception as error:  # of a file whose hash is right: made by a newer jax
         raise UserError(f"{folder / name}.program cannot be read by this jax {jax.__version__}: {error}") from error
     return jax.jit(exported.call)
-
-
-def _about(folder: Path) -> dict[str, Any]:
-    path = folder / "bundle.json"
-    try:
-        about = json.loads(path.read_text())
-    except (OSError, ValueError):
-        raise UserError(f"{folder} is no finished export: make one with `rexjax export WORKDIR {folder}`") from None
-    if not isinstance(about, dict) or about.get("format") != FORMAT:
-        raise UserError(f"{path} is of another format than {FORMAT}: export the workdir again")
-    for name, expected in about["files"].items():
-        path = folder / about["place"] / name
-        if not path.is_file() or file_hash(path) != expected:
-            raise UserError(f"{path} is missing or damaged: export the workdir again")
-    return about

@@ -4,11 +4,10 @@ The programs are StableHLO for CPU, GPU and TPU at once and take a batch of any 
 (``rexjax.serving.bundle``) needs neither Flax nor the model's code.
 """
 
-import shutil
-import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,19 +16,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from jax import export as exports
 
-from rexjax.artifacts import hashing, store
-from rexjax.artifacts.files import file_hash
+from rexjax.artifacts import hashing, lock, paths, store
+from rexjax.artifacts.store import Artifact
 from rexjax.embedding.rows import take
 from rexjax.errors import UserError
-from rexjax.models.scorer import Query
+from rexjax.models.scorer import Query, Scorer
 from rexjax.models.served import flatten
 from rexjax.retrieval import files
 from rexjax.retrieval import index as indexes
 from rexjax.retrieval.answer import answer
 from rexjax.retrieval.index import Index
 from rexjax.retrieval.topk import top_k
-from rexjax.serving import comparison_export
-from rexjax.serving.bundle import FORMAT, PARTS, Probe
+from rexjax.serving import comparison_export, parts
+from rexjax.serving.bundle import FORMAT, Probe
 from rexjax.serving.workdir_models import model_index
 
 PLATFORMS = ("cpu", "cuda", "tpu")
@@ -53,22 +52,46 @@ def write(workdir: Path, folder: Path, compare: bool = False, model: str = "") -
         The folder's ``bundle.json``.
 
     Raises:
-        UserError: the index (or teacher or student) is not there or damaged, or ``folder`` holds something else.
+        UserError: the index (or teacher or student) is not there or damaged, ``folder`` holds something else or cannot
+            be written, or another export writes into it.
     """
-    artifact = store.read(workdir / "index")
-    if _others(folder):
+    paths.check_folder(folder, "FOLDER")
+    if parts.is_foreign(folder):
         raise UserError(f"{folder} holds something else: export into a new folder")
-    index = indexes.read(artifact.folder)
-    index = model_index(workdir, model, index) if model else index
-    compared = comparison_export.read(workdir, index) if compare else {}
-    before = {path for path in folder.glob(f"{PARTS}*") if path.is_dir()}
-    place = folder / f"{PARTS}{artifact.hash[:12]}-{time.time_ns()}"
+    source = _read(workdir, compare, model)
+    with lock.of(folder) as owner:
+        if store.find(workdir / "index").folder != source.artifact.folder:  # what was exported meanwhile may be newer
+            source = _read(workdir, compare, model)
+        return parts.publish(folder, source.artifact.hash[:12], partial(_write, source), owner)
+
+
+class _Source(NamedTuple):
+    """What is exported."""
+
+    artifact: Artifact
+    index: Index
+    model: str
+    compared: dict[str, Scorer]
+
+
+def _read(workdir: Path, compare: bool, model: str) -> _Source:
+    def read(artifact: Artifact) -> _Source:
+        index = indexes.read(store.check_files(artifact).folder)
+        index = model_index(workdir, model, index) if model else index
+        return _Source(artifact, index, model, comparison_export.read(workdir, index) if compare else {})
+
+    return store.reading(workdir / "index", read)
+
+
+def _write(source: _Source, place: Path) -> dict[str, Any]:
+    """Writes the parts into ``place``; returns what is known about them."""
+    index, of_index = source.index, source.artifact.hash
     _write_parts(index, place)
-    about = {
+    return {
         "format": FORMAT,
-        "index": hashing.digest([artifact.hash, model]) if model else artifact.hash,
+        "index": hashing.digest([of_index, source.model]) if source.model else of_index,
         "name": index.name,
-        "compared": comparison_export.write(compared, index.length, place, PLATFORMS),
+        "compared": comparison_export.write(source.compared, index.length, place, PLATFORMS),
         "items": len(index.titles),
         "rows": rows_of(index),
         "length": index.length,
@@ -78,24 +101,10 @@ def write(workdir: Path, folder: Path, compare: bool = False, model: str = "") -
         "room": ROOM,
         "platforms": PLATFORMS,
         "probe": _probe(index)._asdict(),
-        "place": place.name,
-        "files": {path.name: file_hash(path) for path in sorted(place.iterdir())},
     }
-    store.write_json(folder / "bundle.json", about)  # from here on, and not before, the folder holds the new one
-    for path in before:
-        shutil.rmtree(path)
-    return about
-
-
-def _others(folder: Path) -> bool:
-    """Whether ``folder`` holds what no export has written."""
-    if not folder.exists() or (folder / "bundle.json").exists():
-        return False
-    return not folder.is_dir() or any(not path.name.startswith(PARTS) for path in folder.iterdir())
 
 
 def _write_parts(index: Index, place: Path) -> None:
-    place.mkdir(parents=True)
     weights = _weights(index)
     for name, run in programs(index, weights).items():
         (place / f"{name}.program").write_bytes(run.serialize())

@@ -4,6 +4,7 @@ import time
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from rexjax.serving import parts
 from rexjax.serving.bundle import Bundle
 
 _SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
@@ -51,7 +52,7 @@ class Measures:
 
     def loaded(self, bundle: Bundle) -> None:
         """``bundle`` answers from now on."""
-        made = (bundle.folder / "bundle.json").stat().st_mtime
+        made = (bundle.folder / parts.BUNDLE).stat().st_mtime
         self._items.set(bundle.items)
         self._bytes.set(bundle.bytes_resident)
         self._age.set_function(lambda: time.time() - made)

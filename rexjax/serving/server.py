@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from rexjax.serving import messages
+from rexjax.serving import messages, parts
 from rexjax.serving.bundle import Bundle
 from rexjax.serving.endpoint import FAILED, Application, Endpoint
 from rexjax.serving.engine import Engine, Question, padded
@@ -184,7 +184,7 @@ class Server:
 def _stamp(folder: Path) -> bytes | None:
     """Differs when another bundle lies there; None while there is none."""
     try:
-        return (folder / "bundle.json").read_bytes()
+        return (folder / parts.BUNDLE).read_bytes()
     except OSError:
         return None
 

@@ -9,9 +9,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from rexjax.artifacts.files import file_hash
+from rexjax.artifacts.files import file_hash, write_json
 from rexjax.artifacts.hashing import digest
-from rexjax.artifacts.store import write_json
 
 NAME = "checksums.json"
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from rexjax.errors import check_least
+from rexjax.errors import check_least, check_range
 
 SELECT = "ndcg@10"
 """The validation metric that models are chosen by, unless a config says otherwise."""
@@ -27,6 +27,10 @@ class Rows:
     """Each row's gradient is scaled down to this norm; 0: never."""
     capacity: float = 1.25
     """Capacity of the exchange between devices, relative to even demand; smaller ones take more rounds."""
+
+    def __post_init__(self) -> None:
+        check_least(self, "rows", 0, "learning_rate", "clip")
+        check_range(self, "rows", "more than 0", lambda value: value > 0, "capacity")
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,8 @@ import os
 
 import pytest
 
-from rexjax.artifacts import store
-from rexjax.artifacts.files import file_hash
+from rexjax.artifacts import store, versions
+from rexjax.artifacts.files import file_hash, write_json
 from rexjax.errors import UserError
 
 
@@ -16,15 +16,19 @@ def finish(folder, content="c", **files):
 
 
 @pytest.fixture
-def folder(tmp_path):
-    store.begin(tmp_path / "encode", "key")
+def place(tmp_path):
     return tmp_path / "encode"
 
 
-def test_a_finished_artifact_is_read_as_it_was_written(folder):
+@pytest.fixture
+def folder(place):
+    return versions.begin(place, "key")
+
+
+def test_a_finished_artifact_is_read_as_it_was_written(place, folder):
     written = finish(folder)
-    read = store.read(folder)
-    assert read == written
+    read = store.read(place)
+    assert read == written == store.find(place)
     assert read.metrics == {"m": 0.5}
     assert read.manifest["seconds"] == 1.23
     assert read.manifest["versions"].keys() >= {"jax", "flax", "numpy"}
@@ -45,8 +49,7 @@ def test_a_finished_artifact_is_read_as_it_was_written(folder):
 )
 def test_the_hash_is_that_of_the_content_not_of_the_clock(tmp_path, checkpoint, log, content, same):
     def made(name, content, files):
-        folder = tmp_path / name / "encode"
-        store.begin(folder, "key")
+        folder = versions.begin(tmp_path / name / "encode", "key")
         return finish(folder, content, **{"model/_METADATA": name} | files).hash
 
     assert (made("a", "c", {"model/d/1": "-"}) == made("b", content, checkpoint | log)) == same
@@ -55,47 +58,74 @@ def test_the_hash_is_that_of_the_content_not_of_the_clock(tmp_path, checkpoint, 
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
-        (lambda f: (f / "manifest.json").unlink(), "stage 'encode' has not finished"),
-        (lambda f: os.truncate(f / "manifest.json", 10), "stage 'encode' has not finished"),
-        (lambda f: (f / "manifest.json").write_text("[]"), "stage 'encode' has not finished"),
+        (lambda f: (f / "manifest.json").unlink(), "manifest.json is missing from a finished artifact"),
+        (lambda f: os.truncate(f / "manifest.json", 10), "manifest.json is damaged"),
+        (lambda f: (f / "manifest.json").write_text("[]"), "manifest.json is damaged"),
         (lambda f: (f / "rows.npy").unlink(), "rows.npy is missing from a finished artifact"),
         (lambda f: os.truncate(f / "rows.npy", 3), r"rows.npy is damaged \(3 bytes, 5 when written\)"),
         (lambda f: (f / "rows.npy").write_text("1 2 4"), r"rows.npy is damaged \(5 bytes, 5 when written\)"),
     ],
 )
-def test_a_damaged_artifact_is_named_with_what_to_do(folder, damage, words):
+def test_a_damaged_artifact_is_named_with_what_to_do(place, folder, damage, words):
     finish(folder)
     damage(folder)
     with pytest.raises(UserError, match=words) as caught:
-        store.read(folder)
+        store.read(place)
     assert "rexjax encode CONFIG" in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(("key", "kept"), [("key", True), ("another", False)])
-def test_begin_keeps_what_an_interrupted_run_of_the_same_key_left(folder, key, kept):
-    (folder / "shard.npy").write_text("half")
-    store.begin(folder, key)
-    assert (folder / "shard.npy").exists() == kept
-    assert json.loads((folder / "started.json").read_text())["key"] == key
+def test_a_stage_that_has_not_finished_is_named(place, folder):
+    with pytest.raises(UserError, match="stage 'encode' has not finished in .*: run `rexjax encode CONFIG` first"):
+        store.read(place)
 
 
-def test_begin_removes_a_finished_artifact(folder):
+def test_a_reader_whose_version_vanishes_goes_on_with_the_newest(place, folder):
     finish(folder)
-    store.begin(folder, "key")
-    assert [path.name for path in folder.iterdir()] == ["started.json"]
+    tries = []
+
+    def read(artifact):
+        tries.append(artifact.folder)
+        if len(tries) == 1:  # two are published while it reads: its own is removed
+            for text in ("4", "5"):
+                finish(versions.begin(place, text), **{"rows.npy": text})
+        return (artifact.folder / "rows.npy").read_text()
+
+    assert store.reading(place, read) == "5"
+    assert len(tries) == 2 and not folder.exists()
+
+
+def test_a_reader_of_a_damaged_version_that_nobody_replaces_is_told(place, folder):
+    finish(folder)
+    with pytest.raises(ZeroDivisionError):
+        store.reading(place, lambda artifact: 1 / 0)
+
+
+def test_what_is_published_without_ownership_does_not_count(place, folder):
+    before = finish(folder)
+
+    def lost():
+        raise UserError("taken over")
+
+    work = versions.begin(place, "other")
+    (work / "rows.npy").write_text("4")
+    with pytest.raises(UserError, match="taken over"):
+        store.finish(work, "other", content={}, seconds=0, config={}, metrics={}, owner=versions.Owner(1, confirm=lost))
+    assert store.read(place) == before
+    assert versions.unfinished(place) == work
 
 
 def artifact(folder, hash_):
     return store.Artifact(folder, {"hash": hash_})
 
 
-def test_a_key_follows_stage_config_inputs_and_outside_files(tmp_path):
+def test_a_key_follows_stage_config_inputs_outside_files_and_versions(tmp_path):
     base = {
         "stage": "encode",
         "config": {"width": 8},
         "inputs": {"prepare": artifact(tmp_path, "h")},
         "external": {"v": "1"},
+        "versions": {"jax": "0.10.0"},
     }
     changes = [
         {"stage": "teacher"},
@@ -103,6 +133,7 @@ def test_a_key_follows_stage_config_inputs_and_outside_files(tmp_path):
         {"inputs": {"prepare": artifact(tmp_path, "other")}},
         {"external": {"v": "2"}},
         {"external": {}},
+        {"versions": {"jax": "0.10.1"}},
     ]
     keys = [store.stage_key(**base), *(store.stage_key(**base | change) for change in changes)]
     assert len(set(keys)) == len(keys)
@@ -120,40 +151,8 @@ def test_a_folders_hash_depends_on_names_and_bytes(tmp_path):
     assert len({a, c, d}) == 3
 
 
-def test_a_workdir_that_orbax_could_not_read_is_refused(tmp_path):
-    with pytest.raises(UserError, match=r"has a \[, which checkpoints cannot bear: choose another --workdir"):
-        store.claim_workdir(tmp_path / "runs [2]" / "shop", {}, update=False)
-
-
-def test_a_workdir_with_a_finished_stage_belongs_to_its_config(tmp_path):
-    assert store.claim_workdir(tmp_path, {"a": {"b": 1}}, update=False) == []
-    # nothing has finished yet: a first run that failed ties the workdir to nothing
-    assert store.claim_workdir(tmp_path, {"a": {"b": 2}}, update=False) == ["a.b: 1 -> 2"]
-    store.begin(tmp_path / "encode", "key")
-    finish(tmp_path / "encode")
-    assert store.claim_workdir(tmp_path, {"a": {"b": 2}}, update=False) == []
-    with pytest.raises(UserError, match=r"another config \(a.b: 2 -> 3\).*--workdir.*--update"):
-        store.claim_workdir(tmp_path, {"a": {"b": 3}}, update=False)
-    assert json.loads((tmp_path / "config.json").read_text()) == {"format": store.FORMAT, "a": {"b": 2}}
-    assert store.claim_workdir(tmp_path, {"a": {"b": 3}}, update=True) == ["a.b: 2 -> 3"]
-    assert json.loads((tmp_path / "config.json").read_text()) == {"format": store.FORMAT, "a": {"b": 3}}
-
-
-@pytest.mark.parametrize("config", [{"a": 1}, {"format": store.FORMAT - 1, "a": 1}, {"format": store.FORMAT + 1}])
-@pytest.mark.parametrize("update", [False, True])
-def test_a_workdir_of_another_version_is_refused(tmp_path, config, update):
-    store.write_json(tmp_path / "config.json", config)
-    store.claim_workdir(tmp_path, {"a": 1}, update=update)  # nothing has finished there
-    store.write_json(tmp_path / "config.json", config)
-    store.begin(tmp_path / "encode", "key")
-    finish(tmp_path / "encode")
-    with pytest.raises(UserError, match="was made by another version of rexjax, .*: choose another --workdir, or rem"):
-        store.claim_workdir(tmp_path, {"a": 1}, update=update)
-    assert json.loads((tmp_path / "config.json").read_text()) == config
-
-
 def test_json_is_written_whole(tmp_path):
-    store.write_json(tmp_path / "new" / "x.json", {"a": 1})
+    write_json(tmp_path / "new" / "x.json", {"a": 1})
     with pytest.raises(TypeError):
-        store.write_json(tmp_path / "new" / "x.json", {"a": object()})
+        write_json(tmp_path / "new" / "x.json", {"a": object()})
     assert json.loads((tmp_path / "new" / "x.json").read_text()) == {"a": 1}

@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from rexjax.artifacts import store
 from rexjax.pipeline import runner
 from tests.cli.runs import main, refused, state
 
@@ -14,7 +15,7 @@ STAGES = tuple(runner.BY_NAME)
 
 def test_a_run_leaves_eight_artifacts_the_figures_and_a_report(finished):
     _, workdir = finished
-    assert all((workdir / stage / "manifest.json").exists() for stage in STAGES)
+    assert all(store.read(workdir / stage).folder.parent == workdir / stage for stage in STAGES)
     found = json.loads((workdir / "metrics.json").read_text())
     assert found.keys() >= {"config_hash", "dataset", "models"}
     assert found["dataset"] | {"users": 60, "items": 40} == found["dataset"]
@@ -74,11 +75,11 @@ def test_items_are_taken_out_and_a_run_leaves_it_so(copy, tmp_path, capsys):
 
 
 def test_items_that_cannot_be_put_in_are_refused(copy, tmp_path, capsys):
-    before = state(copy[1])
+    before = state(copy[1] / "index")
     (tmp_path / "new.csv").write_text("item_id,title\nnew,A chair\n")
     assert "nothing is to change" in refused(capsys, "items", copy[1])
     assert "came from a file (--encode.vectors)" in refused(capsys, "items", copy[1], "--put", tmp_path / "new.csv")
-    assert state(copy[1]) == before
+    assert state(copy[1] / "index") == before
 
 
 # --- Mistakes that cost nothing ---------------------------------------------------------------------------------------
@@ -133,6 +134,61 @@ def test_commands_that_are_wrong_are_refused(capsys, arguments, words):
     assert words in refused(capsys, *arguments)
 
 
+# --- Places that cannot be used ---------------------------------------------------------------------------------------
+
+PLACES = {
+    "gs://my-bucket/run": "gcsfuse",
+    "s3://my-bucket/run": "mount-s3",
+    "FILE": "is a file and no folder",
+    "FILE/run": "is a file and no folder",
+    "DEAD": "is a link that leads nowhere",
+    "/proc/run": "/proc",
+    "~nobody-of-this-name/run": "is no user of this machine",
+}
+
+
+@pytest.fixture
+def odd(tmp_path, monkeypatch):
+    """A folder with a file and a dead link, in which commands run; to be left as it is."""
+    (tmp_path / "FILE").write_text("mine")
+    (tmp_path / "DEAD").symlink_to("nowhere")
+    monkeypatch.chdir(tmp_path)
+    yield tmp_path
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["DEAD", "FILE"]
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("prepare", "CONFIG", "--workdir", "PLACE"),
+        ("run", "CONFIG", "--workdir", "PLACE", "--update"),
+        ("sweep", "CONFIG", "--workdir", "PLACE"),
+        ("export", "WORKDIR", "PLACE"),
+        ("recommend", "WORKDIR", "--out", "PLACE/x.csv"),
+    ],
+    ids=lambda command: command[0],
+)
+def test_a_place_that_cannot_be_used_is_refused_before_anything_is_made(finished, odd, capsys, command, place):
+    named = {"CONFIG": finished[0], "WORKDIR": finished[1], "PLACE": place, "PLACE/x.csv": f"{place}/x.csv"}
+    said = refused(capsys, *(named.get(part, part) for part in command))
+    assert PLACES[place] in said or "there is no folder" in said and command[0] == "recommend"
+
+
+def test_the_home_is_written_out(finished, odd, tmp_path_factory, monkeypatch, capsys):
+    home = tmp_path_factory.mktemp("home")
+    monkeypatch.setenv("HOME", str(home))
+    assert main("prepare", finished[0], "--workdir", "~/runs/x") == 0
+    assert store.read(home / "runs" / "x" / "prepare")
+    assert main("recommend", finished[1], "--out", "~/x.csv") == 0 and (home / "x.csv").exists()
+
+
+def test_a_bucket_is_no_folder_of_files(tmp_path, capsys):
+    shop_files(tmp_path / "files")
+    said = refused(capsys, *prepare(tmp_path, "--data.path", "gs://my-bucket/log"))
+    assert "--data.path gs://my-bucket/log lies on no disk" in said and "gcsfuse" in said
+
+
 # --- Mistakes in the data ---------------------------------------------------------------------------------------------
 
 GOOD = [f"u{u},i{(u + t) % 6},{t}" for u in range(6) for t in range(4)]
@@ -160,7 +216,7 @@ BAD = [
     ({"items": None}, "no file items in "),
     ({"heads": ("user,item_id,timestamp", HEADS[1])}, "the log has no column 'user_id'"),
     ({"heads": (HEADS[0], "item_id,name")}, "items has no column 'title'"),
-    ({"heads": ("", HEADS[1])}, "the log has no column 'user_id'"),
+    ({"heads": ("", HEADS[1])}, "interactions.csv is empty: write a line with the columns' names"),
     ({"log": []}, "the log is empty"),
     ({"log": [*GOOD, "u1,i5,soon"]}, "column 'timestamp' of the log holds 'soon' in row 25, which is no time"),
     ({"log": [*GOOD * 1000, "u1,i5,soon"]}, "soon"),
@@ -170,7 +226,7 @@ BAD = [
         "no user has two interactions",
     ),
     ({"items": TITLES[1:]}, "1 items are in the log only.*'i0'.*--data.no-strict"),
-    ({"items": [*TITLES, "i9,Never sold"]}, "1 items are in the items file only.*'i9'.*--data.no-strict"),
+    ({"items": [*TITLES, "i0,Thing again"]}, "1 items have several rows in the items file.*'i0'.*--data.no-strict"),
     ({"items": ["i0,", *TITLES[1:]]}, "1 items are without text.*'i0'.*--data.no-strict"),
 ]
 
@@ -194,14 +250,14 @@ def test_bad_files_are_refused_and_once_mended_accepted(tmp_path, capsys, files,
 
 
 def card(folder):
-    return json.loads((folder / "workdir" / "prepare" / "manifest.json").read_text())["metrics"]
+    return store.find(folder / "workdir" / "prepare").metrics
 
 
 @pytest.mark.parametrize(
     ("files", "expected"),
     [
         ({"items": TITLES[1:]}, {"items": 5, "interactions": 20, "items_without_interactions": 0}),
-        ({"items": [*TITLES, "i9,Never sold"]}, {"items": 6, "catalogue_rows": 7, "items_without_interactions": 1}),
+        ({"items": [*TITLES, "i9,Never sold"]}, {"items": 7, "catalogue_rows": 7, "items_without_interactions": 1}),
         ({"items": ["i0,", *TITLES[1:]]}, {"items": 6, "items_without_text": 1}),
         (
             {"log": [*GOOD, "once,i3,9", "twice,i3,9", "twice,i4,10"]},
@@ -247,7 +303,7 @@ def test_sources_that_cannot_be_read_are_refused(tmp_path, capsys, source, flags
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
-        (lambda f: (f / "manifest.json").unlink(), "stage 'index' has not finished"),
+        (lambda f: (f / "manifest.json").unlink(), "manifest.json is missing from a finished artifact"),
         (lambda f: os.truncate(f / "rows.npy", 100), "rows.npy is damaged"),
         (lambda f: (f / "popularity.npy").unlink(), "popularity.npy is missing"),
         (lambda f: (f / "index.json").write_text((f / "index.json").read_text().replace("8", "9", 1)), "is damaged"),
@@ -255,7 +311,7 @@ def test_sources_that_cannot_be_read_are_refused(tmp_path, capsys, source, flags
 )
 def test_a_damaged_index_is_refused_and_made_again(copy, capsys, damage, words):
     config, workdir = copy
-    damage(workdir / "index")
+    damage(store.find(workdir / "index").folder)
     assert words in refused(capsys, "recommend", workdir)
     assert main("index", config, "--workdir", workdir) == 0
     assert main("recommend", workdir) == 0
@@ -263,6 +319,6 @@ def test_a_damaged_index_is_refused_and_made_again(copy, capsys, damage, words):
 
 def test_an_earlier_stage_that_is_damaged_is_named(copy, capsys):
     config, workdir = copy
-    os.truncate(workdir / "encode" / "vectors.npy", 50)
+    os.truncate(store.find(workdir / "encode").folder / "vectors.npy", 50)
     assert "vectors.npy is damaged" in refused(capsys, "teacher", config, "--workdir", workdir)
-    assert (workdir / "teacher" / "manifest.json").exists()
+    assert store.read(workdir / "teacher")

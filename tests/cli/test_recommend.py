@@ -18,7 +18,7 @@ def rows(text):
 
 def test_recommend_prints_titles_and_scores(finished, capsys):
     _, workdir = finished
-    items = pq.read_table(workdir / "index" / "items.parquet").to_pydict()
+    items = pq.read_table(store.find(workdir / "index").folder / "items.parquet").to_pydict()
     titles = dict(zip(items["item_id"], items["title"], strict=True))
     bought = list(titles)[:3]
     capsys.readouterr()
@@ -35,8 +35,8 @@ def test_recommend_prints_titles_and_scores(finished, capsys):
 
 def test_an_empty_history_falls_back_to_popularity(finished, capsys):
     _, workdir = finished
-    popularity = np.load(workdir / "index" / "popularity.npy")
-    ids = pq.read_table(workdir / "index" / "items.parquet")["item_id"].to_pylist()
+    popularity = np.load(store.find(workdir / "index").folder / "popularity.npy")
+    ids = pq.read_table(store.find(workdir / "index").folder / "items.parquet")["item_id"].to_pylist()
     capsys.readouterr()
     assert main("recommend", workdir, "--k", 4) == 0
     out = capsys.readouterr().out
@@ -123,8 +123,8 @@ def test_unknown_users_get_the_most_popular_items_and_are_counted(finished, tmp_
     assert "4 of 5 users are not in the log and get the most popular items: x1, x2, x3, …" in capsys.readouterr().err
     table = pyarrow.csv.read_csv(out).to_pylist()
     assert [str(row["user"]) for row in table][::2] == ["x1", known[0], "x2", "x3", "x4"]
-    popularity = np.load(finished[1] / "index" / "popularity.npy")
-    ids = pq.read_table(finished[1] / "index" / "items.parquet")["item_id"].to_pylist()
+    popularity = np.load(store.find(finished[1] / "index").folder / "popularity.npy")
+    ids = pq.read_table(store.find(finished[1] / "index").folder / "items.parquet")["item_id"].to_pylist()
     best = [ids[i] for i in np.argsort(-popularity, kind="stable")[:2]]
     assert [row["item"] for row in table if row["user"] == "x2"] == best
 
@@ -149,7 +149,7 @@ def test_excluded_items_are_answered_to_nobody(finished, tmp_path, capsys):
         (("--users", "all", "--user", "1"), "--users and --user are given: choose one"),
         (("--user", "1", "--k", "41"), "--k 41: this catalogue has 40 items"),
         (("--user", "1", "--out", "x.json"), "--out x.json: its name must end in .parquet or .csv"),
-        (("--user", "1", "--out", "no/where.csv"), "--out no/where.csv cannot be written"),
+        (("--user", "1", "--out", "no/where.csv"), "--out no/where.csv: there is no folder no"),
     ],
 )
 def test_requests_for_users_that_cannot_be_met_are_refused(finished, capsys, monkeypatch, tmp_path, flags, words):

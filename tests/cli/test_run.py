@@ -1,4 +1,3 @@
-import json
 import os
 import subprocess
 import sys
@@ -7,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from rexjax.artifacts import store
 from rexjax.pipeline import runner
 from rexjax.runtime import processes
 from tests.cli.runs import CONFIG, main
@@ -48,7 +48,7 @@ def test_a_profile_of_a_training_changes_nothing_else(config):
     assert text.startswith("teacher: ") and "operation" in text
     assert text.splitlines()[2] in said and f"trace for XProf: {workdir / 'profile' / 'teacher'}" in said
     assert list((workdir / "profile" / "teacher").rglob("*.xplane.pb"))
-    manifest = json.loads((workdir / "teacher" / "manifest.json").read_text())
+    manifest = store.find(workdir / "teacher").manifest
     training = manifest["metrics"]["training"]["teacher"]
     assert 0 < training["goodput"] < 1
     assert all(0 < point["goodput"] < 1 for point in training["curve"])

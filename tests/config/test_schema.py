@@ -52,8 +52,11 @@ def test_a_config_file_is_loaded(tmp_path):
             HEAD + "Config(workdir='w', teacher=Transformer)",
             "config key teacher is <class .*, which is no Model: import Transformer from .* write Transformer",
         ),
-        (HEAD + "Config(workdir='w', baselines=(Popularity(), 3))", "config key baselines.1 must be a Model, not 3"),
-        (HEAD + "Config(workdir='w', baselines=[Popularity()])", "config key baselines is .*, which is not tuple"),
+        (
+            HEAD + "Config(workdir='w', baselines=(Popularity(), 3))",
+            "config key baselines.1 is 3, which is no Model: import .*Ease",
+        ),
+        (HEAD + "Config(workdir='w', baselines=Popularity())", "config key baselines is .*, which is not tuple"),
         (
             HEAD + "Config(workdir='w', teacher=Blend((Pooled(), Transformer(layers=1.5))))",
             "config key teacher.members.1.layers is 1.5, which is not int",
@@ -136,6 +139,13 @@ def test_training_refuses_what_cannot_be_counted(name):
         (Pooled, {"dropout": -0.1}, "set dropout to a share from 0 to below 1"),
         (Data, {"holdout": 0.0}, "set holdout to a share above 0 and below 0.5"),
         (Data, {"holdout": -1.0}, "set holdout to a share above 0 and below 0.5"),
+        (Data, {"holdout": float("nan")}, "holdout=nan: set holdout to a share above 0 and below 0.5"),
+        (
+            Data,
+            {"length": 0, "min_user_events": -1, "min_item_events": -2, "min_rating": float("inf")},
+            "data has min_rating=inf, min_user_events=-1, min_item_events=-2, length=0: set min_rating to a finite "
+            "number, set min_user_events to 0 or more, set min_item_events to 0 or more, set length to 1 or more",
+        ),
         (Student, {"teacher_weight": (0.9, 1.2)}, "set teacher_weight to one or two shares from 0 to 1"),
         (Student, {"teacher_temperature": (1.0, 2.0, 3.0)}, "set teacher_temperature to one or two values above 0"),
         (Student, {"alignment_weight": -1.0}, "set alignment_weight to 0 or more"),

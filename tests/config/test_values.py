@@ -1,9 +1,28 @@
 import dataclasses
+import math
+from functools import partial
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from rexjax.artifacts import classes, hashing
-from rexjax.config import Config, Data, Files, Frames, Mesh, Pooled, Shop, Tfds, Training, Transformer
+from rexjax.config import (
+    Config,
+    Data,
+    Ease,
+    Files,
+    Frames,
+    ItemKNN,
+    Mesh,
+    Pooled,
+    SequentialRules,
+    Shop,
+    Tfds,
+    Training,
+    Transformer,
+    values,
+)
 from rexjax.errors import UserError
 
 
@@ -56,3 +75,52 @@ def test_a_digest_follows_the_class_of_a_source():
 def test_a_class_that_cannot_be_imported_is_named(name):
     with pytest.raises(UserError, match=f"{name} cannot be found .*: install the package"):
         classes.from_dict(Data, {"source": {"class": name}})
+
+
+def test_values_of_paths_and_numpy_become_plain():
+    config = Config(workdir=Path("runs/x"), seed=np.int64(3), data=Data(length=np.int32(20), text=["title", "brand"]))
+    plain = values.normal(config)
+    assert plain == Config("runs/x", seed=3, data=Data(length=20, text=("title", "brand")))
+    assert type(plain.seed) is int and type(plain.workdir) is str
+
+
+def test_all_that_does_not_fit_is_said_at_once():
+    config = Config(workdir="w", seed="3", data=Data(text="title"), teacher=Transformer(width=2.5), mesh=None)
+    with pytest.raises(UserError) as error:
+        values.check(config)
+    for key in ("seed", "data.text", "teacher.width", "mesh"):
+        assert f"config key {key} " in str(error.value)
+
+
+def test_a_path_with_an_escape_in_it_is_refused():
+    with pytest.raises(UserError, match="data.path .* control character"):
+        values.check(Config("w", data=Data(path="C:\new\table")))
+
+
+def _with(part, name, make, new):
+    return dataclasses.replace(part, **{name: make(new)})
+
+
+def numbers(part, prefix=""):
+    """Each number in a config: its key, and what makes the config with another one there."""
+    for field in dataclasses.fields(part):
+        value, name = getattr(part, field.name), prefix + field.name
+        if dataclasses.is_dataclass(value):
+            for key, change in numbers(value, f"{name}."):
+                yield key, partial(_with, part, field.name, change)
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            yield name, partial(_with, part, field.name, type(value))
+
+
+@pytest.mark.parametrize("teacher", [Transformer(), Pooled(), Ease(), ItemKNN(), SequentialRules()])
+def test_no_number_of_a_config_may_be_negative_endless_or_none(teacher):
+    taken = []
+    for key, change in numbers(Config("w", teacher=teacher)):
+        for value in (-2, 2**40, math.inf, math.nan):
+            try:
+                values.check(change(value))
+                taken.append((key, value))
+            except (UserError, OverflowError, ValueError):  # int(inf)
+                pass
+    # a large rate is foolish, not senseless; ratings may be of any kind
+    assert {(key, value) for key, value in taken if value != 2**40 and key != "data.min_rating"} == set()

@@ -13,8 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from rexjax.artifacts import store
-from rexjax.config import Columns, Config, Data, Files, Shop
-from rexjax.data import engines, files, interactions, quantiles
+from rexjax.config import Columns, Config, Csv, Data, Files, Shop
+from rexjax.data import engines, files, quantiles, times
+from rexjax.data.dialects import Wanted
 from rexjax.errors import UserError
 from rexjax.pipeline.stages import prepare
 
@@ -67,6 +68,11 @@ def write(table, path):
         pa.csv.write_csv(table, path)
 
 
+def opened_table(con, path):
+    paths, root = files.find(path.parent, path.name, "--file"), path if path.is_dir() else None
+    return files.read(con, paths, Csv(), Wanted(()), path.parent / "scratch", root)[0]
+
+
 def untidy(rows=1500):
     """A log with ties in time, repeats, missing values and awkward strings; its order in the file decides."""
     rng = np.random.default_rng(0)
@@ -75,14 +81,14 @@ def untidy(rows=1500):
         "who": [f"ü{u}" if u else None for u in user.tolist()],
         "sku": [f'a "{i}", new' if i else None for i in item.tolist()],
         "at": [int(t) if t else None for t in (rng.integers(0, 50, rows) * 1000).tolist()],
-        "stars": [s if s > 1 else None for s in stars.tolist()],
+        "stars": [None if s < 1 else float("nan") if s == 1 else s for s in stars.tolist()],
         "visit": (np.arange(rows) // 40).tolist(),
     }
     titles = [f"Thing {i},\n of {i % 7}" if i % 9 else None for i in range(60)]
     items = {
-        "sku": [f'a "{i}", new' for i in range(60)],
-        "title": titles,
-        "made by": [f" {i % 5}\t" for i in range(60)],
+        "sku": [f'a "{i}", new' for i in [*range(60), 3, 7, 7]],
+        "title": [*titles, "Zulu", "Aardvark", "Thing 7"],
+        "made by": [f" {i % 5}\t" for i in range(63)],
     }
     return pa.table(columns), pa.table(items)
 
@@ -92,7 +98,7 @@ UNTIDY = Columns(user="who", item="sku", time="at", rating="stars", session="vis
 
 def artifact_of(engine, folder, files, **settings):
     data = Data(**{"engine": engine, "path": str(files), "strict": False, "source": Files()} | settings)
-    store.begin(folder, "key")
+    folder.mkdir(parents=True, exist_ok=True)
     metrics = prepare.run(Config(workdir="", seed=3, data=data), folder, {})
     content = metrics.pop("content")
     return metrics, store.finish(folder, "key", content=content, seconds=0, config={}, metrics=metrics)
@@ -102,10 +108,12 @@ def artifact_of(engine, folder, files, **settings):
 @pytest.mark.parametrize(
     ("ending", "settings"),
     [
-        ("csv", {"split": "leave_one_out", "columns": UNTIDY, "text": ("title", "made by"), "min_user_events": 3}),
-        ("parquet", {"split": "global_time", "columns": UNTIDY, "min_rating": 2.0, "repeats": "keep"}),
+        ("csv", {"split": "leave_one_out", "columns": UNTIDY, "text": ("title", "made by"), "min_user_events": 3,
+                 "where": "stars != 4 and who != 'ü7'"}),
+        ("parquet", {"split": "global_time", "columns": UNTIDY, "min_rating": 2.0, "repeats": "keep",
+                     "catalogue": "log"}),
         ("csv", {"split": "last_session", "columns": dataclasses.replace(UNTIDY, category="stars"), "items": "",
-                 "text": ("sku",), "min_item_events": 2}),
+                 "text": ("sku",), "min_item_events": 2, "where": "visit >= 2"}),
         ("shop", {"split": "cold_items", "source": Shop(users=300, items=80, interactions=3000)}),
     ],
 )  # fmt: skip
@@ -129,13 +137,13 @@ def test_rows_are_numbered_in_the_order_of_files_and_within_them(spark, tmp_path
     table = pa.table({"n": range(3000), "word": [f"w{n * 7 % 13}" for n in range(3000)]})
     if ending == "csv":
         write(table, tmp_path / "log.csv")
-        found = files.read_file(spark, tmp_path / "log.csv")
+        found = opened_table(spark, tmp_path / "log.csv")
     else:
         for part, (start, rows) in enumerate([(0, 10), (10, 2500), (2510, 40), (2550, 450)]):  # Spark begins with large
             write(table.slice(start, rows), tmp_path / "log" / f"part-{part}.parquet")
-        found = files.read_file(spark, tmp_path / "log")
+        found = opened_table(spark, tmp_path / "log")
     rows = engines.fetch(engines.numbered(found, "row").order_by("row"))
-    assert rows["row"].to_pylist() == rows["n"].to_pylist() == list(range(3000))
+    assert rows["row"].to_pylist() == [int(n) for n in rows["n"].to_pylist()] == list(range(3000))
 
 
 @needs_spark
@@ -143,7 +151,7 @@ def test_a_result_leaves_in_order_and_in_parts(spark, tmp_path, monkeypatch):
     monkeypatch.setattr(engines, "BATCH_ROWS", 64)
     rng = np.random.default_rng(0)
     write(pa.table({"key": rng.permutation(2000), "value": rng.random(2000)}), tmp_path / "log.parquet")
-    table = files.read_file(spark, tmp_path / "log.parquet").order_by("key")
+    table = opened_table(spark, tmp_path / "log.parquet").order_by("key")
     batches = list(engines.stream(table, tmp_path / "sorted"))
     assert max(batch.num_rows for batch in batches) == 64
     assert pa.Table.from_batches(batches)["key"].to_pylist() == list(range(2000))
@@ -151,28 +159,45 @@ def test_a_result_leaves_in_order_and_in_parts(spark, tmp_path, monkeypatch):
 
 START = datetime.datetime(2026, 1, 31, 12)
 TIMES = {
-    "floats": [1.5, float("nan"), None, 1e9],
+    "floats": [1.5, None, 1e9],
     "timestamps": [START + datetime.timedelta(microseconds=m) for m in (0, 250_000, -1)] + [None],
     "zoned": pa.array([START, None, START, START], pa.timestamp("us", "Europe/Paris")),
     "dates": [START.date(), None, datetime.date(1969, 12, 31), START.date()],
-    "text": ["2026-01-31", "2026-01-31 12:00:00.75", "2026-01-31T12:00:00Z", "2026-01-31T12:00:00+02:00"],
+    "text": ["2026-01-31", "2026-01-31 12:00:00.75", "2026-01-31T12:00:00Z", "2026-01-31T12:00:00+02:00", None],
+    "rare text": ["2026/1/31", " 2026-01-31 12:00:00,75", "2026-01-31T12:00Z", "2026-01-31 12:00 +0200", " "],
     "numbers as text": ["1769860800", "1e3", "-5.25", None],
-    "no times": ["yesterday", "nan", "inf", ""],
+    "milliseconds": [1769860800123, None, 1769860800124],
+    "a word": ["2026-01-31", "yesterday"],
+    "no day": ["2026-01-31", "2026-02-30"],
+    "two readings": ["01/02/2026", "03/04/2026"],
+    "two units": ["1769860800", "1769860800123"],
+    "two forms": ["2026-01-31", "1769860800"],
+    "a date in digits": [20260131, 20260201],
+    "infinity": [1.0, float("inf")],
 }
 
 
 @needs_spark
 def test_times_are_the_same_seconds_on_either_engine(spark, duckdb, tmp_path):
-    for kind, times in TIMES.items():
-        write(pa.table({"at": times}), tmp_path / f"{kind}.parquet")
-        found = []
-        for con in (duckdb, spark):
-            table = files.read_file(con, tmp_path / f"{kind}.parquet")
-            found.append(engines.fetch(table.select(s=interactions.to_seconds(table["at"])))["s"].to_pylist())
-        assert str(found[0]) == str(found[1]), kind
-    table = files.read_file(duckdb, tmp_path / "text.parquet")
-    seconds = engines.fetch(table.select(s=interactions.to_seconds(table["at"])))["s"].to_numpy()
-    np.testing.assert_array_equal(seconds - seconds[0], [0, 43200.75, 43200, 36000])
+    for kind, moments in TIMES.items():
+        write(pa.table({"at": moments}), tmp_path / f"{kind}.parquet")
+        duckdb_seconds, spark_seconds = (seconds_of(con, tmp_path / f"{kind}.parquet") for con in (duckdb, spark))
+        assert str(duckdb_seconds) == str(spark_seconds).replace("Infinity", "inf"), kind
+    for kind in ("text", "rare text"):
+        seconds = seconds_of(duckdb, tmp_path / f"{kind}.parquet")
+        np.testing.assert_array_equal(np.subtract(seconds[:4], seconds[0]), [0, 43200.75, 43200, 36000])
+        assert seconds[4] is None
+
+
+def seconds_of(con, path):
+    """The times of a file in seconds, or why they are refused."""
+    log = engines.numbered(opened_table(con, path).select(raw_time="at"), "position")
+    log = con.create_table("log", log, overwrite=True)
+    try:
+        found, _ = times.with_seconds(log, Columns(time="at"))
+        return engines.fetch(found.order_by("position").select("time"))["time"].to_pylist()
+    except UserError as error:
+        return str(error)
 
 
 @needs_spark
@@ -182,9 +207,7 @@ def test_quantiles_are_the_same_on_either_engine(spark, duckdb, tmp_path, monkey
     write(pa.table({"time": times}), tmp_path / "log.parquet")
     monkeypatch.setattr(quantiles, "FEW", 50)
     monkeypatch.setattr(quantiles, "BUCKET_BITS", 4)
-    found = [
-        quantiles.at_shares(files.read_file(con, tmp_path / "log.parquet"), (0.8, 0.33)) for con in (duckdb, spark)
-    ]
+    found = [quantiles.at_shares(opened_table(con, tmp_path / "log.parquet"), (0.8, 0.33)) for con in (duckdb, spark)]
     assert found[0] == found[1]
     np.testing.assert_allclose(found[0], np.quantile(times, (0.8, 0.33)), rtol=1e-15)
 
@@ -194,7 +217,14 @@ def test_quantiles_are_the_same_on_either_engine(spark, duckdb, tmp_path, monkey
     ("csv", "words"),
     [
         ("user_id,item_id,timestamp\n1,a,yesterday\n", "'yesterday' in row 1, which is no time"),
-        ("user_id,item_id,timestamp\n" + "1,a,1\n" * 30_000 + "1,a,tomorrow\n", "the log cannot be read to its end"),
+        (
+            "user_id,item_id,timestamp\n" + "1,a,1\n" * 30_000 + "1,a,tomorrow\n",
+            "'tomorrow' in row 30001, which is no time",
+        ),
+        (
+            "user_id,item_id,timestamp\n1,a,1\n1,a\n",
+            "interactions.csv cannot be read in line 3: it has 2 cells, too few",
+        ),
         ("who,item_id,timestamp\n1,a,1\n", "the log has no column 'user_id'"),
     ],
 )

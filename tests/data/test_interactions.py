@@ -57,7 +57,7 @@ def test_k_core_is_that_of_a_loop_over_the_definition(seed, user_events, item_ev
             run(log, min_user_events=user_events, min_item_events=item_events)
         return
     found, con = run(log, min_user_events=user_events, min_item_events=item_events)
-    assert [(u, i) for u, i, _ in raw(found, con)] == sorted(expected)
+    assert [(u, i) for u, i, _ in raw(found, con)] == [(str(u), str(i)) for u, i in sorted(expected)]
     assert found.steps[-1]["interactions"] == len(expected)
 
 
@@ -65,7 +65,7 @@ def test_a_core_that_needs_several_rounds_is_reached_and_counted():
     # a chain: each round takes one user and with it the next item's support
     pairs = [(0, 0), (1, 0), (1, 1), (2, 1), (2, 2), (3, 2), (3, 3)] + [(u, i) for u in (8, 9) for i in (8, 9)]
     found, con = run([(u, i, 0) for u, i in pairs], min_user_events=2, min_item_events=2)
-    assert {(u, i) for u, i, _ in raw(found, con)} == {(8, 8), (8, 9), (9, 8), (9, 9)}
+    assert {(u, i) for u, i, _ in raw(found, con)} == {("8", "8"), ("8", "9"), ("9", "8"), ("9", "9")}
     rounds = [step for step in found.steps if "core" in step["step"]]
     assert len(rounds) > 1
     assert sum(step["removed"] for step in found.steps) == found.steps[0]["interactions"] - 4
@@ -109,7 +109,7 @@ def test_the_order_is_user_then_time_then_place_in_the_file():
     log = [(int(rng.integers(20)), item, int(rng.integers(4))) for item in range(300)]
     found, con = run(log)
     expected = [log[at] for at in sorted(range(300), key=lambda at: (log[at][0], log[at][2], at))]
-    assert raw(found, con) == expected
+    assert raw(found, con) == [(str(user), str(item), time) for user, item, time in expected]
 
 
 def test_ids_are_dense_and_those_of_items_follow_the_md5_of_the_raw_id():
@@ -118,7 +118,7 @@ def test_ids_are_dense_and_those_of_items_follow_the_md5_of_the_raw_id():
     items, users = con.to_pyarrow(found.items).to_pydict(), con.to_pyarrow(found.users).to_pydict()
     assert items["item"] == list(range(len(items["item"])))
     assert items["item_id"] == sorted({i for _, i, _ in log}, key=lambda i: hashlib.md5(i.encode()).hexdigest())
-    assert users["user_id"] == sorted({u for u, _, _ in log})
+    assert users["user_id"] == sorted({u for u, _, _ in log}, key=lambda user: (len(user), user))
     assert items["title"] == [f"title {i}" for i in items["item_id"]]
     # `row` leads back to the line of the items file
     lines = sorted({i for _, i, _ in log})
@@ -223,7 +223,7 @@ def test_numbers_in_one_file_and_strings_in_the_other_are_the_same_ids():
     ("items", "words", "interactions", "unused"),
     [
         ([("a", "A")], "1 items are in the log only, .*'b'", 1, 0),
-        ([("a", "A"), ("b", "B"), ("c", "C")], "1 items are in the items file only, .*'c'", 2, 1),
+        ([("a", "A"), ("b", "B"), ("b", "C")], "1 items have several rows in the items file .*'b'", 2, 0),
         ([("a", "A"), ("b", "")], "1 items are without text .*'b'", 2, 0),
         ([("a", "A"), ("b", None)], "1 items are without text .*'b'", 2, 0),
     ],
@@ -236,6 +236,169 @@ def test_files_that_disagree_are_refused_or_counted(items, words, interactions, 
     assert len(raw(found, con)) == interactions
     assert found.steps[-1]["interactions"] == interactions
     assert found.unused == unused
+
+
+def test_all_ways_in_which_the_files_disagree_stand_in_one_sentence():
+    with pytest.raises(UserError) as caught:
+        run(
+            [("u", "a", 1), ("u", "x", 2)],
+            [("a", "A"), ("b", ""), ("c", "C"), ("c", "D")],
+            strict=True,
+            catalogue="log",
+        )
+    for words in ("'x'", "2 items are in the items file only", "1 items have several rows", "1 items are without text"):
+        assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("strict", [True, False])
+def test_ids_that_do_not_meet_are_refused_with_both_spellings(strict):
+    log = [("u", f"{n}.0", n) for n in range(3)]
+    with pytest.raises(UserError, match=r"no item of the log .*the log writes '0.0', the items file '0'"):
+        run(log, [(str(n), f"T {n}") for n in range(3)], strict=strict)
+
+
+def test_the_step_that_removed_nearly_all_is_named_with_its_advice():
+    log = [("u", "x1", 1), ("u", "x2", 2), ("u", "a", 3)]
+    with pytest.raises(UserError) as caught:
+        run(log, [("a", "A"), ("1", "B")], min_user_events=2)
+    said = str(caught.value)
+    assert "item without a row in the items file (2), 2/1-core (1)" in said
+    assert "the log writes 'x1', the items file '1'" in said and "--data.min-user-events" not in said
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"where": "n > 9"}, "not n > 9 .4.: check --data.where 'n > 9'"),
+        ({"min_rating": 6.0, "columns": Columns(rating="n")}, "rating below 6 .4.: lower --data.min-rating"),
+        ({"min_item_events": 3}, "1/3-core .4.: lower --data.min-user-events or --data.min-item-events"),
+    ],
+)
+def test_a_step_that_leaves_nothing_is_named(settings, words):
+    with pytest.raises(UserError, match=f"cleaning removed every interaction of 4.*{words}"):
+        run(numbered_log([1, 2, 3, 4]), **settings)
+
+
+def numbered_log(numbers):
+    """A log whose column n holds them."""
+    ids = [f"i{at}" for at in range(len(numbers))]
+    return pa.table({"user_id": ["u"] * len(ids), "item_id": ids, "timestamp": range(len(ids)), "n": numbers})
+
+
+@pytest.mark.parametrize(
+    ("where", "kept"),
+    [("n > 0", [1, 3]), ("n != 0", [1, 3, None]), ("n >= 0 and item_id != 'i0'", [0, 3])],
+)
+@pytest.mark.parametrize("numbers", [[1, 0, 3, None], ["1", "0", " 3.0", " "], [1.0, 0.0, 3.0, float("nan")]])
+def test_rows_are_kept_where_the_conditions_hold_and_counted(where, kept, numbers):
+    found, con = run(numbered_log(numbers), where=where)
+    places = {1: "i0", 0: "i1", 3: "i2", None: "i3"}
+    assert [item for _, item, _ in raw(found, con)] == sorted(places[number] for number in kept)
+    assert found.steps[1] | {"step": f"not {where}", "removed": 4 - len(kept)} == found.steps[1]
+
+
+@pytest.mark.parametrize(
+    ("numbers", "words"),
+    [
+        (["5", "n/a"], "column 'n' of the log holds 'n/a' in row 2, which is no number"),
+        (["3,5", "n/a"], "'3,5' in row 1"),
+        (["5", "Infinity"], "'Infinity' in row 2"),
+        ([5.0, float("inf")], "'inf' in row 2"),
+        (["1e999", "1"], "'1e999' in row 1"),
+        (["0x10", "1d"], "'0x10' in row 1"),
+    ],
+)
+@pytest.mark.parametrize("settings", [{"where": "n > 0"}, {"min_rating": 1.0, "columns": Columns(rating="n")}])
+def test_what_should_be_a_number_and_is_none_is_named_with_its_row(numbers, words, settings):
+    with pytest.raises(UserError, match=words):
+        run(numbered_log(numbers), **settings)
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [[5.0, float("nan"), None, 3.0], ["5", "NaN", "", "3.0"], ["5.0", " nan", None, "+3"], [5, None, None, 3]],
+)
+def test_a_missing_rating_is_dropped_and_counted_and_never_passes(numbers):
+    found, con = run(numbered_log(numbers), min_rating=4.0, columns=Columns(rating="n"))
+    assert [item for _, item, _ in raw(found, con)] == ["i0"]
+    assert [(step["step"], step["removed"]) for step in found.steps if step["removed"]] == [
+        ("missing rating", 2),
+        ("rating below 4", 1),
+    ]
+
+
+@pytest.mark.parametrize("sessions", [["a", "b", None, None], ["a", "b", " ", "NaN"], [1.0, 2.0, float("nan"), None]])
+def test_events_without_a_session_are_refused_where_sessions_are_used(sessions):
+    log = numbered_log(sessions)
+    words = r"column 'n' of the log holds no session in row 3 \(2 rows have none\)"
+    with pytest.raises(UserError, match=words):
+        run(log, split="last_session", columns=Columns(session="n"))
+    run(log, columns=Columns(session="n"))
+
+
+@pytest.mark.parametrize("kind", ["", "zzz"])
+def test_the_last_of_several_rows_of_an_item_counts_as_a_whole(kind):
+    items = pa.table({"item_id": ["a", "a", "b"], "title": ["Zulu", "Aardvark", "B"], "kind": ["aaa", kind, "k"]})
+    found, con = run([("u", "a", 1), ("u", "b", 2)], items, columns=Columns(category="kind"))
+    rows = {row["item_id"]: row for row in con.to_pyarrow(found.items).to_pylist()}
+    assert (rows["a"]["title"], rows["a"]["category"], rows["a"]["row"]) == ("Aardvark", kind, 1)
+    assert found.repeated == 1
+
+
+def test_a_log_gives_the_latest_title_of_an_item_not_the_last_in_the_alphabet():
+    log = table(
+        [("u", "a", 5, "Newer", "n"), ("v", "a", 9, None, "-"), ("w", "a", 2, "Zero", "z"), ("v", "b", 5, "B", "b")],
+        ("user_id", "item_id", "timestamp", "title", "kind"),
+    )
+    found, con = run(log, "in the log", columns=Columns(category="kind"), strict=True)
+    rows = {row["item_id"]: (row["title"], row["category"]) for row in con.to_pyarrow(found.items).to_pylist()}
+    assert rows == {"a": ("Newer", "n"), "b": ("B", "b")}
+
+
+SHOP = [(user, item, 10 * user + n) for user in range(3) for n, item in enumerate(("a", "b", "c" if user else "d"))]
+SHOP_ITEMS = [("a", "A"), ("b", "B"), ("c", "C"), ("d", "D"), ("new", "New"), ("mute", "")]
+
+
+@pytest.mark.parametrize(("catalogue", "items"), [("all", ["a", "b", "c", "d", "new"]), ("log", ["a", "b"])])
+def test_items_never_sold_keep_their_place_by_their_text(catalogue, items):
+    found, con = run(SHOP, SHOP_ITEMS, min_item_events=3, catalogue=catalogue)
+    table_of_items = con.to_pyarrow(found.items).to_pydict()
+    assert sorted(table_of_items["item_id"]) == items
+    assert table_of_items["item"] == list(range(len(items)))
+    assert [item for _, item, _ in raw(found, con)] == ["a", "b"] * 3  # the core thins the log in either case
+    assert found.unused == 2
+
+
+def test_a_log_that_carries_its_titles_keeps_those_of_rare_items():
+    names = ("user_id", "item_id", "timestamp", "title")
+    log = table([(*row, row[1].upper()) for row in SHOP], names)
+    found, con = run(log, "in the log", min_item_events=3, where="item_id != 'c'")
+    assert sorted(con.to_pyarrow(found.items)["item_id"].to_pylist()) == ["a", "b", "d"]
+
+
+@pytest.mark.parametrize("catalogue", ["all", "log"])
+@pytest.mark.parametrize("seed", range(3))
+def test_under_global_time_the_core_looks_at_nothing_behind_the_cut(seed, catalogue):
+    rng = np.random.default_rng(seed)
+    pairs = sorted(
+        {(str(u), str(i)) for u, i in zip(rng.integers(30, size=400), rng.integers(25, size=400), strict=True)}
+    )
+    log = [(u, i, int(t)) for (u, i), t in zip(pairs, rng.permutation(len(pairs)), strict=True)]
+    found, con = run(log, split="global_time", min_user_events=4, min_item_events=5, holdout=0.2, catalogue=catalogue)
+    cut = found.cuts[0]
+    assert cut == pytest.approx(np.quantile(range(len(pairs)), 0.6))
+    core = set(k_core([(u, i) for u, i, t in log if t < cut], 4, 5))
+    users, items = {u for u, _ in core}, {i for _, i in core}
+    kept = {(u, i) for u, i, t in log if (u, i) in core or (t >= cut and u in users)}
+    kept = kept if catalogue == "all" else {(u, i) for u, i in kept if i in items}
+    assert {(u, i) for u, i, _ in raw(found, con)} == kept
+    assert 0 < len(core) < len(kept)
+
+
+def test_equal_times_under_global_time_are_named():
+    log = [(user, item, 1_704_067_200) for user in range(4) for item in "abc"]
+    with pytest.raises(UserError, match="100% of the events have the same time .2024-01-01 00:00:00.*last_session"):
+        run(log, split="global_time")
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@ import hashlib
 import importlib.util
 import json
 import math
+import shutil
 import sys
 
 import jax
@@ -14,6 +15,7 @@ from tokenizers import models, normalizers, pre_tokenizers, processors
 
 from rexjax.encoders.bert import pool
 from rexjax.encoders.loading import default_model_folder, load_model
+from rexjax.encoders.text import provenance
 from rexjax.errors import UserError
 
 CONFIG = {
@@ -124,6 +126,53 @@ def test_weights_land_where_they_belong(folder, prefix):
     np.testing.assert_allclose(forward(load_model(folder), tokens)[0], twin(tensors, CONFIG, tokens), atol=1e-5)
 
 
+@pytest.mark.parametrize(("kind", "prefix"), [("xlm-roberta", ""), ("roberta", "roberta.")])
+def test_positions_of_roberta_count_from_behind_the_padding(folder, kind, prefix):
+    """The layout of multilingual-e5-base and bge-m3."""
+    config = CONFIG | {"model_type": kind, "pad_token_id": 1, "type_vocab_size": 1, "max_position_embeddings": 12}
+    write_json(folder / "config.json", config)
+    tensors = random_tensors(config)
+    save_file({prefix + name: tensor for name, tensor in tensors.items()}, folder / "model.safetensors")
+    model, tokens = load_model(folder), [2, 4, 6, 7, 3]
+    assert model.max_length == 10  # of 12 rows, two lie before the first token
+    position = "embeddings.position_embeddings.weight"
+    expected = twin(tensors | {position: tensors[position][2:]}, config, tokens)
+    np.testing.assert_allclose(forward(model, tokens)[0], expected, atol=1e-5)
+
+
+def unigram_tokenizer():
+    """Of the kind that XLM-RoBERTa and multilingual-e5 have: pieces with scores, of any script."""
+    pieces = [("<s>", 0.0), ("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁red", -1.0), ("红", -2.0), ("木", -2.0)]
+    tokenizer = tokenizers.Tokenizer(models.Unigram(pieces, unk_id=3))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
+    )
+    tokenizer.add_special_tokens(["<s>", "<pad>", "</s>"])
+    return tokenizer
+
+
+@pytest.mark.parametrize(
+    ("tokenizer", "text", "known", "unknown"),
+    [(tiny_tokenizer, "red 红 lamp", 2, 1), (unigram_tokenizer, "red 红木", 3, 1), (tiny_tokenizer, "blue", 1, 0)],
+)
+def test_tokens_that_the_tokenizer_does_not_know_are_counted(folder, tokenizer, text, known, unknown):
+    tokenizer().save(str(folder / "tokenizer.json"))
+    record = provenance(load_model(folder), [text, ""])
+    assert (record["tokens"], record["unknown"]) == (known + unknown, unknown)
+
+
+@has_minilm
+def test_weights_of_the_default_model_that_were_altered_are_refused(tmp_path):
+    folder = tmp_path / default_model_folder().name
+    shutil.copytree(default_model_folder(), folder)
+    with (folder / "model.safetensors").open("r+b") as file:
+        file.seek(-1, 2)
+        file.write(b"?")
+    with pytest.raises(UserError, match="is not the published all-MiniLM-L6-v2"):
+        load_model(folder)
+
+
 @pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16])
 def test_half_precision_is_widened(folder, dtype):
     tensors = {name: tensor.astype(dtype) for name, tensor in random_tensors(CONFIG).items()}
@@ -224,7 +273,7 @@ def write(name, value):
         (cut("model.safetensors"), ["model.safetensors cannot be read"]),
         (cut("tokenizer.json"), ["tokenizer.json is no tokenizer"]),
         (write("config.json", [1]), ["config.json holds a list, not a dict"]),
-        (edit_config(model_type="roberta"), ["model_type is 'roberta'", "supported is bert"]),
+        (edit_config(model_type="distilbert"), ["model_type is 'distilbert'", "supported is bert, roberta"]),
         (edit_config(hidden_act="relu"), ["hidden_act is 'relu'", "supported is gelu"]),
         (edit_config(position_embedding_type="relative_key"), ["position_embedding_type", "absolute"]),
         (edit_config(hidden_size=None), ["hidden_size is None"]),

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from rexjax.encoders.tfidf import encode_words
+from rexjax.encoders.tfidf import encode_words, words_of
 from rexjax.errors import UserError
 
 TEXTS = [
@@ -50,3 +50,27 @@ def test_a_text_that_shares_no_word_is_zero_and_runs_agree():
 def test_more_directions_than_words_are_refused():
     with pytest.raises(UserError, match="--encode.tfidf-width 6: 7 texts share 6 words, so it must be below 6"):
         encode_words(TEXTS, 6)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("Red-Mug 2", ["red", "mug", "2"]),
+        ("红木椅 A4", ["a4", "红", "木", "椅", "红木", "木椅"]),
+        ("ＡＢＣ", ["abc"]),  # full width
+        ("हिन्दी कप", ["हिन्दी", "कप"]),  # vowels are marks upon their letter
+        ("파란 컵", ["파란", "컵"]),
+        ("ไทย", ["ไ", "ท", "ย", "ไท", "ทย"]),
+        ("чашка", ["чашка"]),
+        ("…!", []),
+    ],
+)
+def test_each_script_has_its_words(text, words):
+    assert words_of(text) == words
+
+
+def test_chinese_titles_that_share_an_attribute_are_alike():
+    titles = ["红木椅子", "红木桌子", "蓝色杯子", "蓝色碗", "红木柜", "蓝色盘子"]
+    vectors, _ = encode_words(titles, 4)
+    alike = vectors @ vectors.T
+    assert min(alike[0, 1], alike[0, 4], alike[2, 3]) > 2 * max(alike[0, 3], alike[1, 3], alike[4, 5])

@@ -16,6 +16,7 @@ CARD = {
     "density": 0.000733,
     "split": {"kind": "leave-one-out", "cold targets": {"test": 7}},
     "cleaning": [{"step": "5-core", "removed": 1000, "users": 22_363, "items": 12_101, "interactions": 198_502}],
+    "histories": [{"user": "user 1", "interactions": 2, "latest": ["2024-01-01 <Lamp>", "2024-01-02 Rug"]}],
     "history_lengths": {"edges": [0, 5, 10, 50], "counts": [10, 20, 5]},
 }
 NAMES = ("popularity", "text_cosine", "teacher", "student", "student_control", "student_int8", "student_int4")
@@ -108,6 +109,7 @@ def test_one_page_that_needs_nothing_else(page):
         ["users", "22,363"],
         ["density", "0.000733"],
         ["split.cold targets.test", "7"],
+        ["user 1", "2", "2024-01-01 <Lamp> · 2024-01-02 Rug"],
         ["5-core", "1,000", "22,363", "12,101", "198,502"],
     ],
 )

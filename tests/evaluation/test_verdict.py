@@ -1,18 +1,9 @@
-import numpy as np
 import pytest
 
-from rexjax.data.histories import Histories
 from rexjax.evaluation import verdict
 
 CARD = {"split": "leave_one_out", "items": 90, "cleaning": [{"items": 100}, {"items": 90}]}
 TRAINED = {"best_epoch": 3, "epochs": 8, "most_epochs": 10, "steps": 50, "warmup": 100}
-
-
-def log(*users: list[float]) -> Histories:
-    """Histories with these times."""
-    times = np.concatenate([np.asarray(own, float) for own in users])
-    offsets = np.append(0, np.cumsum([len(own) for own in users]))
-    return Histories(np.zeros(len(times), np.int32), times, offsets, offsets[1:], offsets[1:])
 
 
 def model(valid: float, test: float, flops: float = 1000.0, size: int = 1000, p50: float = 1.0) -> dict:
@@ -28,7 +19,7 @@ MODELS = {
 
 
 def lines(**change) -> list[str]:
-    about = {"models": MODELS, "training": {"teacher": TRAINED}, "card": CARD, "log": log([0, 1, 2], [0, 5])}
+    about = {"models": MODELS, "training": {"teacher": TRAINED}, "card": CARD}
     about |= {"select": "ndcg@10", "baselines": ("popularity", "text_cosine"), "served": "student_int8"} | change
     return verdict.lines(about.pop("models"), **about)
 
@@ -90,24 +81,8 @@ def test_training_that_ends_inside_its_warm_up_is_a_warning(steps, warned):
     assert (sentence in found) == warned and len(found) == 2 + warned
 
 
-@pytest.mark.parametrize(
-    ("users", "split", "share"),
-    [
-        (([0, 0, 0, 1], [5, 5]), "leave_one_out", 75),
-        (([0, 0, 1], [5, 5, 6]), "leave_one_out", None),  # half of them
-        (([0, 1], [1, 2], [2, 3]), "leave_one_out", None),  # two users' times do not meet
-        (([0, 0, 0, 1], [5, 5]), "last_session", None),
-        (([], [0, 0]), "global_time", 100),
-        (([0], [0]), "leave_one_out", None),
-    ],
-)
-def test_events_that_share_their_time_are_a_warning(users, split, share):
-    found = lines(log=log(*users), card=CARD | {"split": split})
-    sentence = (
-        f"Warning: {share}% of the events share their time with the one before, so their order says little: name their "
-        "session in --data.columns.session and use --data.split last_session."
-    )
-    assert (sentence in found) == (share is not None) and len(found) == 2 + (share is not None)
+def test_notices_of_the_data_card_are_warnings():
+    assert lines(card=CARD | {"notices": ["Times are tied."]})[2:] == ["Warning: Times are tied."]
 
 
 @pytest.mark.parametrize(("kept", "warned"), [(79, True), (80, False), (100, False)])
@@ -115,7 +90,7 @@ def test_items_that_the_core_leaves_out_are_a_warning(kept, warned):
     card = CARD | {"items": kept, "cleaning": [{"items": 100}, {"items": kept}]}
     sentence = (
         f"Warning: {100 - kept:,} of 100 items have too few interactions and cannot be recommended: lower "
-        "--data.min-item-events."
+        "--data.min-item-events, or use --data.catalogue all."
     )
     assert (sentence in lines(card=card)) == warned
     assert len(lines(card={"split": "leave_one_out", "items": kept})) == 2  # nothing was cleaned
@@ -126,8 +101,7 @@ def test_there_are_five_lines_at_most():
     found = lines(
         models=MODELS | {"popularity": model(0.4, 0.4)},
         training={"teacher": bad},
-        log=log([0, 0, 0]),
-        card=CARD | {"items": 10},
+        card=CARD | {"items": 10, "notices": ["Times are tied."]},
     )
     assert len(found) == verdict.MOST == 5 and found[0].startswith("Best on validation: popularity")
     assert all(line.startswith("Warning: ") for line in found[2:])

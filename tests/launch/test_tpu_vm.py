@@ -111,7 +111,7 @@ def test_all_goes_well(cloud):
         "python3 -m pip install -q --user uv",
         "uv venv -q --python 3.11 rexjax",
         "uv pip install -q --python rexjax/bin/python rexjax-0.1.0-py3-none-any.whl[all] jax[tpu]",
-        "gcsfuse --implicit-dirs my-bucket bucket",
+        "gcsfuse --implicit-dirs --metadata-cache-ttl-secs=0 my-bucket bucket",
     ]
 
 
@@ -125,7 +125,7 @@ def test_a_worker_without_gcsfuse_gets_it(cloud):
         "sudo tee /usr/share/keyrings/gcsfuse.asc",
         "sudo apt-get update -qq",
         "sudo apt-get install -y -qq gcsfuse",
-        *["gcsfuse --implicit-dirs my-bucket bucket"] * 2,
+        *["gcsfuse --implicit-dirs --metadata-cache-ttl-secs=0 my-bucket bucket"] * 2,
     ]
 
 
@@ -196,7 +196,7 @@ _LOST = "ERROR: (gcloud.x) [/usr/bin/ssh] exited with return code [255]."
         (
             {"FAIL_BUCKET": "ERROR: (gcloud.storage.buckets.describe) gs://my-bucket not found: 404."},
             2,
-            "no bucket gs://",
+            "gs://my-bucket --location=us-east5 --enable-hierarchical-namespace --uniform-bucket-level-access",
         ),
         ({"FAIL_BUCKET": _FORBIDDEN}, 2, "no permission: your account lacks storage.buckets.get in my-project"),
         ({"FAIL_CREATE": _DENIED}, 2, "no permission: your account lacks tpu.queuedResources.create in my-project"),

@@ -1,8 +1,8 @@
-import json
 import shutil
 
 import pytest
 
+from rexjax.artifacts import store
 from rexjax.cli.main import main
 
 CONFIG = """
@@ -22,13 +22,13 @@ def test_a_worker_makes_the_shards_of_which_the_stage_makes_the_same_artifact(tm
     main(["encode", str(config)])
     many = ["encode", str(config), "--workdir", str(tmp_path / "many")]
     main([*many, "--worker"])
-    shards = tmp_path / "many" / "unfinished" / "encode-shards"
-    assert sorted(path.name for path in shards.iterdir()) == ["shard-00000.json", "shard-00000.npy"]
+    shards = tmp_path / "many" / "encode" / "shards"
+    assert sorted(path.name for path in shards.glob("shard*")) == ["shard-00000.json", "shard-00000.npy"]
     written = (shards / "shard-00000.npy").stat().st_mtime_ns
     main([*many, "--worker"])  # nothing is left to do
     assert (shards / "shard-00000.npy").stat().st_mtime_ns == written
     main(many)
-    hashes = [json.loads((tmp_path / name / "encode/manifest.json").read_text())["hash"] for name in ("one", "many")]
+    hashes = [store.read(tmp_path / name / "encode").hash for name in ("one", "many")]
     assert hashes[0] == hashes[1]
     assert not shards.exists()
     assert "texts of" in capsys.readouterr().out

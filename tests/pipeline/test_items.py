@@ -13,7 +13,7 @@ import tokenizers
 from flax import linen as nn
 from tokenizers import models, pre_tokenizers
 
-from rexjax.artifacts import classes, store
+from rexjax.artifacts import classes, store, versions
 from rexjax.compression.quantize import quantize
 from rexjax.config import Columns, Config, Data, Encode, Files, Pooled
 from rexjax.encoders.bert import Bert, BertConfig
@@ -59,7 +59,7 @@ def made(folder, ids, **data):
     finish(workdir / "encode", lambda f: {}, encode=Encode(model="tiny"))
 
     def write(place):
-        shutil.copy(workdir / "prepare" / "items.parquet", place)
+        shutil.copy(store.find(workdir / "prepare").folder / "items.parquet", place)
         texts = pq.read_table(place / "items.parquet")["text"].to_pylist()
         vectors = encode_texts(MODEL, texts, folder / "shards", mesh=None)
         rows = (vectors - vectors.mean(0)) @ np.random.default_rng(0).normal(size=(8, D))
@@ -73,8 +73,8 @@ def made(folder, ids, **data):
     return workdir
 
 
-def finish(folder, run, **config):
-    store.begin(folder, "key")
+def finish(place, run, **config):
+    folder = versions.begin(place, "key")
     config = {name: classes.as_dict(part) for name, part in config.items()}
     store.finish(folder, "key", content={}, seconds=0, config=config, metrics=run(folder))
 
@@ -103,7 +103,7 @@ def change(workdir, put=None, remove=None):
 
 
 def ids(workdir):
-    return index.read(workdir / "index").item_ids
+    return index.read(store.find(workdir / "index").folder).item_ids
 
 
 def hash_of(workdir):
@@ -111,11 +111,11 @@ def hash_of(workdir):
 
 
 def version(workdir):
-    return json.loads((workdir / "index" / "index.json").read_text())["version"]
+    return json.loads((store.find(workdir / "index").folder / "index.json").read_text())["version"]
 
 
 def best(workdir, *history):
-    found = index.read(workdir / "index")
+    found = index.read(store.find(workdir / "index").folder)
     return [row.item_id for row in index.recommend(found, index.find_items(found, list(history))[0], 3)]
 
 
@@ -128,7 +128,7 @@ def test_an_item_that_is_put_in_is_found_by_a_history_of_similar_ones_until_it_i
     assert "learnt from 24 items; a linear function explains" in said[0]
     assert said[1].endswith("1 items added, 0 replaced, 0 removed; 25 items, version 2")
     assert ids(workdir) == [*before, "new"] and best(workdir, "s3")[0] == "new" and best(workdir, "new")[0] == "s3"
-    found = index.read(workdir / "index")
+    found = index.read(store.find(workdir / "index").folder)
     assert found.titles[-1] == TITLES[3] and found.categories[-1] == "rugs" and found.share[-1] == 0
     assert store.read(workdir / "index").metrics["items"] == 25
     second = hash_of(workdir)
@@ -140,10 +140,10 @@ def test_an_item_that_is_put_in_is_found_by_a_history_of_similar_ones_until_it_i
 
 
 def test_a_replaced_item_keeps_its_place_and_popularity(workdir):
-    before = index.read(workdir / "index")
+    before = index.read(store.find(workdir / "index").folder)
     place = before.item_ids.index("s5")
     change(workdir, [f"s5,{TITLES[9]},", "other,w1 w2,"], remove=["s0", "nobody"])
-    after = index.read(workdir / "index")
+    after = index.read(store.find(workdir / "index").folder)
     place -= before.item_ids.index("s0") < place
     assert after.item_ids == [*(item for item in before.item_ids if item != "s0"), "other"]
     assert after.titles[place] == TITLES[9] and after.categories[place] == "" and best(workdir, "s9")[0] == "s5"
@@ -154,7 +154,7 @@ def test_a_replaced_item_keeps_its_place_and_popularity(workdir):
 
 def test_the_map_is_fitted_once(workdir, monkeypatch):
     change(workdir, ["a,w1 w11,"])
-    text_map = index_updates.read_map(workdir / "index")
+    text_map = index_updates.read_map(store.find(workdir / "index").folder)
     read = []
     encode = items.text.encode_texts
     monkeypatch.setattr(
@@ -163,7 +163,7 @@ def test_the_map_is_fitted_once(workdir, monkeypatch):
     change(workdir, remove=["s1"])
     said = change(workdir, ["b,w2 w12,"])
     assert read == ["w2 w12"] and len(said) == 1
-    kept = index_updates.read_map(workdir / "index")
+    kept = index_updates.read_map(store.find(workdir / "index").folder)
     np.testing.assert_array_equal(kept.kernel, text_map.kernel)
     assert kept.about == text_map.about and {"index", "encoder", "ridge"} <= kept.about.keys()
 
@@ -189,17 +189,17 @@ def test_files_of_all_kinds(workdir, ending):
         if ending == "csv.gz":
             path.write_bytes(gzip.compress(path.with_suffix("").read_bytes()))
     items.run(Change(workdir, put, gone), lambda line: None)
-    found = index.read(workdir / "index")
+    found = index.read(store.find(workdir / "index").folder)
     known = dict(zip(found.item_ids, zip(found.titles, found.categories, strict=True), strict=True))
     assert known["new"] == ("w3 w4", "rugs") and known["s2"] == ("w5", "") and not {"s4", "s6"} & known.keys()
 
 
-def test_ids_that_are_numbers_are_compared_as_numbers(tmp_path, monkeypatch):
+def test_ids_that_are_numbers_are_compared_as_they_are_written(tmp_path, monkeypatch):
     monkeypatch.setattr(items.loading, "load_model", lambda folder: MODEL)
     workdir = made(tmp_path, list(range(N)))
-    said = change(workdir, ["007,w1,", "0,w2,", "0100,w3,", "x1,w4,"], remove=["03"])
-    assert "2 items added, 2 replaced, 1 removed" in said[-1]
-    assert ids(workdir)[-2:] == ["100", "x1"] and "3" not in ids(workdir)
+    said = change(workdir, ["007,w1,", "0,w2,", "0100,w3,", "x1,w4,"], remove=["3"])
+    assert "3 items added, 1 replaced, 1 removed" in said[-1]
+    assert ids(workdir)[-3:] == ["007", "0100", "x1"] and "3" not in ids(workdir)
 
 
 def test_ids_that_look_like_numbers_among_others_stay_as_they_are(workdir):
@@ -219,7 +219,7 @@ def test_an_export_of_the_changed_index_answers_with_the_new_item(workdir, tmp_p
     from rexjax.serving.bundle import Bundle
 
     change(workdir, [f"new,{TITLES[3]},rugs"], remove=["s7"])
-    assert index.read(workdir / "index").version == 2
+    assert index.read(store.find(workdir / "index").folder).version == 2
     export.write(workdir, tmp_path / "bundle")
     bundle = Bundle(tmp_path / "bundle")
     bundle.check()
@@ -236,7 +236,7 @@ STEPS = {
     "writing rows": (index.files, "write"),
     "writing popularity": (index.np, "save"),
     "the manifest": (store, "finish"),
-    "publishing": (store, "publish"),
+    "publishing": (store, "write_json"),
 }
 
 
@@ -253,24 +253,20 @@ def test_killed_at_any_step_the_index_is_whole_and_the_command_can_be_repeated(w
     assert (hash_of(workdir), ids(workdir)) == before
     change(workdir, ["new,w1 w2,"], remove=["s1"])
     assert ids(workdir) == [*(item for item in before[1] if item != "s1"), "new"] and version(workdir) == 2
-    assert not (workdir / "index" / "shards").exists()
+    assert not (store.find(workdir / "index").folder / "shards").exists()
 
 
-def test_killed_between_the_old_index_and_the_new_one_it_is_the_new_one(workdir, monkeypatch):
-    replace = store.os.replace
-
-    def killed(source, target):
-        if target == workdir / "index":
-            raise KeyboardInterrupt
-        replace(source, target)
+def test_killed_after_the_index_is_published_it_is_the_new_one(workdir, monkeypatch):
+    def killed(folder):
+        raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(store.os, "replace", killed)
+        patch.setattr(store.versions, "remove_older", killed)
         with pytest.raises(KeyboardInterrupt):
             change(workdir, remove=["s1"])
     assert store.read(workdir / "index").metrics["items"] == N - 1 and "s1" not in ids(workdir)
     change(workdir, remove=["s2"])
-    assert version(workdir) == 3 and not list((workdir / "unfinished").iterdir())
+    assert version(workdir) == 3 and len(versions.versions(workdir / "index")) == 2
 
 
 # --- mistakes ---------------------------------------------------------------------------------------------------------
@@ -293,7 +289,7 @@ def test_what_cannot_be_changed_is_refused(workdir, put, remove, words):
     with pytest.raises(UserError, match=words) as caught:
         change(workdir, put, remove)
     assert "\n" not in str(caught.value)
-    assert hash_of(workdir) == before and not (workdir / "unfinished").exists()
+    assert hash_of(workdir) == before and not versions.unfinished(workdir / "index")
 
 
 @pytest.mark.parametrize(
@@ -306,8 +302,8 @@ def test_what_cannot_be_changed_is_refused(workdir, put, remove, words):
         ),
         ("put.csv", "id,name,kind\na,w1,\n", "has no column 'sku' .*: see --data.columns.item"),
         ("put.csv", "sku,name\na,w1\n", "has no column 'kind' .*: see --data.columns.category"),
-        ("put.parquet", "no parquet", "put.parquet cannot be read as a table"),
-        ("nowhere.csv", None, "nowhere.csv cannot be read as a table"),
+        ("put.parquet", "no parquet", "put.parquet cannot be read as Parquet"),
+        ("nowhere.csv", None, "no file nowhere.csv in "),
         ("remove.csv", "id\na\n", "remove.csv has no column 'sku'"),
         ("remove", None, "remove cannot be read as a list of ids"),
         ("remove", b"\xff\xfe", "remove cannot be read as a list of ids"),
@@ -323,9 +319,7 @@ def test_files_that_do_not_fit_are_refused(workdir, name, content, words):
 
 
 def test_a_workdir_that_cannot_read_texts_says_so_but_items_can_be_taken_out(tmp_path, workdir):
-    encode = workdir / "encode"
-    shutil.rmtree(encode)
-    finish(encode, lambda f: {}, encode=Encode(vectors="vectors.npy"))
+    finish(workdir / "encode", lambda f: {}, encode=Encode(vectors="vectors.npy"))
     with pytest.raises(UserError, match=r"came from a file \(--encode.vectors\).*--encode.model"):
         change(workdir, ["a,w1,"])
     change(workdir, remove=["s1"])

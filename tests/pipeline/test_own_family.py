@@ -149,10 +149,11 @@ def test_its_item_vectors_are_indexed_exported_and_served(finished, tmp_path):
 READ = """
 import sys
 from pathlib import Path
+from rexjax.artifacts import store
 from rexjax.retrieval import index
 from rexjax.serving import comparison_export
 workdir = Path(sys.argv[1])
-print(comparison_export.read(workdir, index.read(workdir / "index"))["teacher"].items)
+print(comparison_export.read(workdir, index.read(store.find(workdir / "index").folder))["teacher"].items)
 """
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rexjax.artifacts import lock
 from rexjax.config import Compress, Config, Data, Encode, Evaluate, Mesh, Pooled, Shop, Stage, Student, Transformer
 from rexjax.errors import UserError
 from rexjax.pipeline import runner
@@ -114,12 +113,20 @@ def test_a_stage_that_fails_leaves_its_older_artifact_whole(config, ran, monkeyp
     assert [o.artifact.hash for o in first] == [o.artifact.hash for o in again]
 
 
-def test_a_run_killed_before_its_work_was_published_publishes_it_later(config, ran, monkeypatch):
+def test_a_version_is_whole_before_and_after_the_moment_it_is_published(config, ran, monkeypatch):
+    def killed(path, value):
+        raise KeyboardInterrupt
+
+    (before,), _ = run(config, ("prepare",))
+    changed = dataclasses.replace(config, seed=1)
     with monkeypatch.context() as during:
-        during.setattr(runner.store, "publish", lambda folder: None)
-        run(config, ("prepare",))
-    outcomes, _ = run(config, ("prepare",))
-    assert outcomes[0].skipped and outcomes[0].artifact.folder.name == "prepare"
+        during.setattr(runner.store, "write_json", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run(changed, ("prepare",), update=True)
+    assert runner.store.read(Path(config.workdir) / "prepare") == before.artifact
+    (after,), _ = run(changed, ("prepare",), update=True)
+    assert after.artifact.hash != before.artifact.hash
+    assert runner.store.read(Path(config.workdir) / "prepare") == after.artifact
 
 
 @pytest.mark.parametrize("changed", ["vectors.npy", "image.npy"])
@@ -138,7 +145,7 @@ def test_a_file_outside_that_changed_is_read_again(config, ran, tmp_path, change
 def test_a_damaged_artifact_is_made_again_and_the_rest_is_kept(config, ran, tmp_path, damage):
     run(config)
     ran.clear()
-    folder = tmp_path / "workdir" / "teacher"
+    folder = runner.store.find(tmp_path / "workdir" / "teacher").folder
     if damage == "truncate":
         (folder / "result.txt").write_text("")
     elif damage == "remove":
@@ -162,7 +169,7 @@ def test_a_stage_that_was_cut_off_finds_what_it_left(config, monkeypatch, tmp_pa
     monkeypatch.setattr(runner, "STAGES", with_run(runner.STAGES, "prepare", lambda run: stage))
     with pytest.raises(KeyboardInterrupt):
         run(config, ("prepare",))
-    assert not (tmp_path / "workdir" / "prepare" / "manifest.json").exists()
+    assert not list((tmp_path / "workdir" / "prepare").rglob("manifest.json"))
     run(config, ("prepare",))
     run(dataclasses.replace(config, seed=1), ("prepare",), update=True)
     assert found == [False, True, False]
@@ -191,14 +198,65 @@ def test_a_run_that_is_asked_to_stop_stops_within_a_stage_of_one_process_or_afte
 
 
 def test_a_second_run_in_a_workdir_is_refused(config, ran):
-    path = Path(config.workdir) / lock.NAME
-    path.parent.mkdir()
-    with path.open("w") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        with pytest.raises(UserError, match="workdir is in use by another run"):
-            run(config)
-    assert ran == []
+    workdir = Path(config.workdir)
+    workdir.mkdir()
+    held = os.open(workdir, os.O_RDONLY)
+    fcntl.flock(held, fcntl.LOCK_EX)
+    with pytest.raises(UserError, match="workdir is in use by another run"):
+        run(config)
+    assert ran == [] and not any(workdir.iterdir())
+    os.close(held)
     run(config)
+
+
+PLANTED = {
+    "prepare": lambda path: path.mkdir() or (path / "mine.csv").write_text("a"),
+    "teacher": lambda path: path.write_text("notes"),
+    "index": lambda path: path.symlink_to(path.parent.parent),
+    "config.json": lambda path: path.write_text('{"editor": "dark"}'),
+    "metrics.json": lambda path: path.write_text('{"mine": 1}'),
+    "report.html": lambda path: path.write_text("<html>a thesis</html>"),
+    "sweep": lambda path: path.mkdir() or (path / "chimney.txt").write_text("soot"),
+    "budget.json": lambda path: path.symlink_to("nowhere"),
+    "lock.json": lambda path: path.write_text("{}"),
+}
+
+
+def tree(folder):
+    """Every path below a folder, with what it leads to or holds."""
+    return {p: os.readlink(p) if p.is_symlink() else p.read_bytes() if p.is_file() else "" for p in folder.rglob("*")}
+
+
+@pytest.mark.parametrize("name", PLANTED)
+@pytest.mark.parametrize("update", [False, True])
+def test_what_others_have_put_in_the_way_is_refused_by_name_and_left_untouched(config, ran, name, update):
+    workdir = Path(config.workdir)
+    workdir.mkdir()
+    PLANTED[name](workdir / name)
+    (workdir / "thesis.tex").write_text("years")
+    before = tree(workdir)
+    with pytest.raises(UserError, match=name) as caught:
+        run(config, update=update)
+    assert tree(workdir) == before and ran == [] and "\n" not in str(caught.value)
+
+
+def test_all_that_is_in_the_way_is_named_at_once(config, ran):
+    workdir = Path(config.workdir)
+    workdir.mkdir()
+    for name in ("prepare", "report.html"):
+        PLANTED[name](workdir / name)
+    with pytest.raises(UserError, match=r"workdir holds prepare and report.html, not made by rexjax"):
+        run(config)
+
+
+def test_a_users_file_beside_and_within_versions_outlives_them(config, ran):
+    run(config)
+    place = Path(config.workdir) / "prepare"
+    (place / "notes.txt").write_text("beside")
+    (runner.store.find(place).folder / "notes.txt").write_text("within")
+    for seed in (1, 2, 3):
+        run(dataclasses.replace(config, seed=seed), ("prepare",), update=True)
+    assert sorted(path.read_text() for path in place.rglob("notes.txt")) == ["beside", "within"]
 
 
 def test_a_stage_whose_inputs_are_not_there_is_refused(config, ran):
@@ -219,7 +277,7 @@ def test_files_that_are_not_there_are_named_before_anything_is_removed(config, r
     run(config)
     with pytest.raises(UserError, match=words):
         run(dataclasses.replace(config, encode=encode), update=True)
-    assert (tmp_path / "workdir" / "encode" / "manifest.json").exists()
+    assert runner.store.read(tmp_path / "workdir" / "encode")
 
 
 def test_prepare_and_encode_give_the_same_artifacts_wherever_they_run(tmp_path):

@@ -84,7 +84,7 @@ def test_a_real_trial_leaves_a_picture_and_no_checkpoints(config):
     (trial,) = sweep.run(replace(config, teacher=replace(config.teacher, heads=2)), 1, quiet)
     assert 0 <= trial.ndcg <= 1 and trial.settings["width"] == 32
     folder = sweep.Path(config.workdir) / "sweep" / "teacher"
-    assert {path.name for path in folder.iterdir()} == {"trials.jsonl", "best.json", "sweep.png"}
+    assert {path.name for path in folder.iterdir()} == {"started.json", "trials.jsonl", "best.json", "sweep.png"}
     assert (folder / "sweep.png").stat().st_size > 10_000
 
 
@@ -96,7 +96,7 @@ def test_students_are_searched_by_how_they_are_taught_and_cost_what_they_did(con
     found = sweep.run(config, 2, quiet, of)
     assert [trial.change for trial in found] == ["as it is", second] and found[0].kept
     folder = sweep.Path(config.workdir) / "sweep" / of
-    assert {path.name for path in folder.iterdir()} == {"trials.jsonl", "best.json", "sweep.png"}
+    assert {path.name for path in folder.iterdir()} == {"started.json", "trials.jsonl", "best.json", "sweep.png"}
     for student in sweep.MODELS[of](config.student).values():
         assert isinstance(student.model, Pooled)
         assert (student.model.width, student.model.hidden) == (model.width, model.hidden)

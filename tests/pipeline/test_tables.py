@@ -49,8 +49,10 @@ def test_an_interval_that_holds_zero_is_within_chance(low, high, word):
 
 def test_the_card_spells_numbers_and_shows_the_cleaning():
     step = {"step": "read", "removed": 0, "interactions": 60_000, "users": 3_000, "items": 1_000}
-    card, cleaning = tables.card(
-        {"user_count": 3_000, "density": 0.01234, "span": {"first": 1.7e9}, "cleaning": [step]}
-    )
+    history = {"user": "user 1", "interactions": 2, "latest": ["2024-01-01 Lamp [red]", "2024-01-02 Rug (tests)"]}
+    facts = {"user_count": 3_000, "density": 0.01234, "span": {"first": 1.7e9}, "notices": ["Times are tied [ms]."]}
+    card, cleaning, histories = tables.card(facts | {"cleaning": [step], "histories": [history]})
     assert all(word in printed(card) for word in ("user count", "3,000", "0.01234", "first 1,700,000,000"))
     assert "60,000" in printed(cleaning)
+    assert "Times are tied [ms]." in printed(card)
+    assert all(event in printed(histories) for event in history["latest"])

@@ -6,6 +6,7 @@ import sys
 import pytest
 from rich.console import Console
 
+from rexjax.artifacts import store, versions
 from rexjax.cli import main as cli
 from rexjax.cli import terminal
 from rexjax.config import Data, Files
@@ -47,10 +48,8 @@ def main(*arguments):
 
 
 def write_prepared(config, metrics):
-    folder = plan.Path(config.workdir) / "prepare"
-    folder.mkdir(parents=True)
-    manifest = {"key": "k", "hash": "h", "files": {}, "metrics": metrics}
-    (folder / "manifest.json").write_text(json.dumps(manifest))
+    folder = versions.begin(plan.Path(config.workdir) / "prepare", "k")
+    store.finish(folder, "k", content={}, seconds=0, config={}, metrics=metrics)
 
 
 def test_sizes_come_from_the_flag_then_the_workdir_then_the_shop(tiny):
@@ -132,10 +131,19 @@ def test_a_plan_that_fits(config, tmp_path, capfd):
 
 def test_a_plan_that_cannot_be_written_is_still_printed(config, tmp_path, capsys, monkeypatch):
     made = {"topology": "v5p:2x2x1", "slices": 1, "devices": 4, "mesh": {}, "items": 40, "fits": True, "programs": {}}
-    monkeypatch.setattr(plan, "make", lambda *arguments: made)
-    assert main(config, "--topology", "v5p:2x2x1", "--json", tmp_path) == 2
+    path = tmp_path / "plan.json"
+    monkeypatch.setattr(
+        plan, "make", lambda *arguments: path.mkdir() or made
+    )  # something else takes the name meanwhile
+    assert main(config, "--topology", "v5p:2x2x1", "--json", path) == 2
     said = capsys.readouterr()
     assert "fits on v5p:2x2x1" in said.out and "cannot be written" in said.err
+
+
+def test_a_plan_that_could_not_be_written_is_not_made(config, tmp_path, capsys):
+    assert main(config, "--topology", "v5p:2x2x1", "--json", tmp_path) == 2
+    said = capsys.readouterr()
+    assert "is a folder: name a file in it" in said.err and not said.out
 
 
 @pytest.mark.usefixtures("libtpu")

@@ -102,13 +102,26 @@ def test_the_largest_k_answers_everything_else(written):
     "names, known, unknown",
     [
         (["id2", "Red Mug"], [2, 0], []),
-        (["RED MUG", "ID3", "tea pot"], [0, 3, 2], []),
+        (["RED MUG", "id3", "tea pot"], [0, 3, 2], []),
+        (["ID3", "kettle"], [3], ["ID3"]),  # case is folded in titles, never in ids
         (["nothing", "kettle"], [3], ["nothing"]),
         ([], [], []),
     ],
 )
 def test_find_items(written, names, known, unknown):
     assert index.find_items(written[0], names) == (known, unknown)
+
+
+def test_ids_that_differ_by_case_alone_are_different_items(written):
+    ids = ["aB", "Ab", "ab", "AB", *written[0].item_ids[4:]]
+    found = written[0]._replace(item_ids=ids, rows={name: row for row, name in enumerate(ids)})
+    assert index.find_items(found, ["AB", "ab", "aB", "Ab"]) == ([3, 2, 0, 1], [])
+
+
+def test_a_title_of_several_items_asks_for_an_id(written):
+    found = written[0]._replace(titles=["Mug", "mug", *written[0].titles[2:]])
+    with pytest.raises(UserError, match="'MUG' is the title of 2 items: give an id instead, such as one of id0, id1"):
+        index.find_items(found, ["MUG"])
 
 
 @pytest.mark.parametrize(

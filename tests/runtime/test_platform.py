@@ -3,6 +3,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import pytest
 
 from rexjax.runtime import platform
@@ -48,3 +50,32 @@ def test_the_devices_are_found_without_a_line_on_standard_error():
     environment["PYTHONPATH"] = str(Path(__file__).parents[2])
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
     assert int(done.stdout) > 0 and done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("platforms", "words"),
+    [("cuda", "cuda"), ("tpu", "no TPU is attached"), ("rocm,cpu", "rocm"), ("nonsense", "nonsense")],
+)
+def test_a_platform_that_is_not_here_is_said_in_one_sentence(platforms, words):
+    program = (
+        "from rexjax.errors import UserError\n"
+        "from rexjax.runtime import platform\n"
+        "try:\n    platform.check_platform()\nexcept UserError as error:\n    print(error)"
+    )
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("TPU_")}
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=environment | {"JAX_PLATFORMS": platforms},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert len(done.stdout.splitlines()) == 1, done.stdout + done.stderr
+    assert f"JAX_PLATFORMS={platforms} asks for a device that is not here" in done.stdout and words in done.stdout
+
+
+def test_flags_of_a_shell_change_no_dtype_and_no_random_number():
+    with jax.enable_x64(True), jax.numpy_rank_promotion("raise"), jax.default_prng_impl("rbg"), platform.own_flags():
+        assert jnp.arange(3.0).dtype == jnp.float32
+        assert (jnp.ones((2, 3)) + jnp.ones(3)).shape == (2, 3)
+        assert jax.random.key_data(jax.random.key(0)).shape == (2,)

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 from flax import linen as nn
 
-from rexjax.artifacts import store
+from rexjax.artifacts import store, versions
 from rexjax.artifacts.classes import as_dict
 from rexjax.compression import quantize
 from rexjax.config import Pooled, Student, Transformer
@@ -30,8 +30,7 @@ def title(item: int) -> str:
 def make(workdir: Path, seed: int, categories: bool = False, items: int = N) -> Path:
     """A workdir with a finished index of a student that was never trained, and with its teacher."""
     model = Pooled(width=D, profiles=2, hidden=16)
-    student, folder = model.recommender(L), workdir / "index"
-    folder.mkdir(parents=True)
+    student, folder = model.recommender(L), versions.begin(workdir / "index", "key")
     params = nn.unbox(student.init(jax.random.key(seed), 0))
     rows = jax.random.normal(jax.random.key(seed + 1), (items, D))
     served = recommender.serve(student, params | {"rows": rows}, np.zeros((items, 0), np.float32), items)
@@ -42,13 +41,15 @@ def make(workdir: Path, seed: int, categories: bool = False, items: int = N) -> 
     popularity = np.random.default_rng(seed).permutation(items).astype(np.int64)
     index.write(folder, model, quantize.quantize(served, 8), L, popularity, name="student_int8")
     finish(folder, {"compress.serve": "int8"})
-    save_tree(workdir / "distill" / "student", flatten(served))
-    finish(workdir / "distill", {"data.length": L, "student": as_dict(Student(model=model))})
+    distilled = versions.begin(workdir / "distill", "key")
+    save_tree(distilled / "student", flatten(served))
+    finish(distilled, {"data.length": L, "student": as_dict(Student(model=model))})
     make_teacher(workdir / "teacher", seed, items=items)
     return workdir
 
 
-def make_teacher(folder: Path, seed: int, length: int = L, items: int = N) -> None:
+def make_teacher(place: Path, seed: int, length: int = L, items: int = N) -> None:
+    folder = versions.begin(place, "key")
     settings = Transformer(width=D, layers=1, heads=1)
     teacher = settings.recommender(length)
     params = nn.unbox(teacher.init(jax.random.key(seed + 2), 0))

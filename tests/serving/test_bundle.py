@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from rexjax.artifacts import store
+from rexjax.artifacts.files import write_json
 from rexjax.errors import UserError
 from rexjax.serving import export
 from rexjax.serving.bundle import Bundle
@@ -45,7 +45,7 @@ def test_what_is_damaged_is_named(workdir, tmp_path):
             Bundle(folder)
         path.write_bytes(kept)
     about = json.loads((folder / "bundle.json").read_text())
-    store.write_json(folder / "bundle.json", about | {"format": 99})
+    write_json(folder / "bundle.json", about | {"format": 99})
     with pytest.raises(UserError, match="another format"):
         Bundle(folder)
     (folder / "bundle.json").unlink()
@@ -58,7 +58,7 @@ def test_one_that_answers_otherwise_is_refused(workdir, tmp_path):
     export.write(workdir, folder)
     about = json.loads((folder / "bundle.json").read_text())
     about["probe"]["scores"][0][0] += 0.1
-    store.write_json(folder / "bundle.json", about)
+    write_json(folder / "bundle.json", about)
     with pytest.raises(UserError, match="answers otherwise than when it was exported"):
         Bundle(folder).check()
 
@@ -68,5 +68,5 @@ def test_an_export_of_before_there_were_comparisons_has_none(compared, tmp_path)
     assert [one.name for one in Bundle(compared).compared] == ["teacher", "student"]
     folder = shutil.copytree(compared, tmp_path / "old")
     old = {key: value for key, value in about.items() if key not in ("name", "compared")}
-    store.write_json(folder / "bundle.json", old)
+    write_json(folder / "bundle.json", old)
     assert Bundle(folder).compared == [] and Bundle(folder).name == "served"

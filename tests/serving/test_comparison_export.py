@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from rexjax.artifacts import store
+from rexjax.artifacts.files import write_json
 from rexjax.errors import UserError
 from rexjax.models.scorer import Query
 from rexjax.models.served import flatten
@@ -17,7 +18,7 @@ HISTORY = np.asarray([[-1, -1, -1, 5, 80, 7, 2000, 11, 3, 42]], np.int32)
 
 
 def test_what_was_exported_answers_as_the_models_of_the_workdir_and_says_its_bytes(workdir, compared):
-    models = comparison_export.read(workdir, indexes.read(workdir / "index"))
+    models = comparison_export.read(workdir, indexes.read(store.find(workdir / "index").folder))
     about, bundle = json.loads((compared / "bundle.json").read_text()), Bundle(compared)
     assert list(models) == list(about["compared"]) == ["teacher", "student"]
     for one in bundle.compared:
@@ -50,17 +51,17 @@ def test_a_workdir_without_them_is_told_so_and_nothing_is_written(workdir, tmp_p
 
 
 def test_an_index_whose_items_were_changed_is_not_compared(workdir):
-    index = indexes.read(workdir / "index")._replace(version=2)
+    index = indexes.read(store.find(workdir / "index").folder)._replace(version=2)
     with pytest.raises(UserError, match="has been changed by `rexjax items`"):
         comparison_export.read(workdir, index)
 
 
 def test_a_teacher_of_other_histories_is_refused(workdir, tmp_path):
     other = shutil.copytree(workdir, tmp_path / "workdir")
-    path = other / "teacher" / "manifest.json"
+    path = store.find(other / "teacher").folder / "manifest.json"
     manifest = json.loads(path.read_text())
     manifest["config"]["data.length"] = 99
-    store.write_json(path, manifest)
+    write_json(path, manifest)
     with pytest.raises(
         UserError, match="of other items or histories than its index, of 12000 items and histories of 10"
     ):

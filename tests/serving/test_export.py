@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pytest
 
+from rexjax.artifacts import store
 from rexjax.errors import UserError
 from rexjax.models.scorer import Query
 from rexjax.retrieval import index as indexes
@@ -16,7 +17,7 @@ RNG = np.random.default_rng(0)
 @pytest.mark.parametrize("masked", [False, True], ids=["all", "mask"])
 @pytest.mark.parametrize("users", [1, 5, 64])
 def test_the_exported_program_answers_as_the_index_for_any_batch(workdir, exported, users, masked):
-    index, bundle = indexes.read(workdir / "index"), Bundle(exported)
+    index, bundle = indexes.read(store.find(workdir / "index").folder), Bundle(exported)
     histories = RNG.integers(-1, bundle.items, (users, bundle.length)).astype(np.int32)
     mask = RNG.random((users, bundle.items)) < 0.5 if masked else None
     found = bundle.recommend(histories, histories, mask)
@@ -29,7 +30,7 @@ def test_the_exported_program_answers_as_the_index_for_any_batch(workdir, export
 
 def test_similar_items_are_the_nearest_by_cosine_without_the_item(workdir, exported):
     bundle = Bundle(exported)
-    rows = np.asarray(indexes.read(workdir / "index").scorer.state.items.values, np.float64)
+    rows = np.asarray(indexes.read(store.find(workdir / "index").folder).scorer.state.items.values, np.float64)
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     found = bundle.similar(np.asarray([3, 77]))
     for item, ids in zip((3, 77), found.ids, strict=True):
@@ -66,4 +67,6 @@ def test_an_export_that_is_cut_off_leaves_the_one_before_whole(workdir, exported
     monkeypatch.undo()
     export.write(workdir, folder)
     Bundle(folder).check()
-    assert len(list(folder.iterdir())) == 3 and (folder / "histories.db").read_text() == "not ours"
+    names = sorted(path.name.partition("-")[0] for path in folder.iterdir())
+    assert names == ["bundle.json", "histories.db", "lock.json", "parts", "parts"]  # the parts before are kept
+    assert (folder / "histories.db").read_text() == "not ours"

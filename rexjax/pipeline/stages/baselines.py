@@ -37,5 +37,6 @@ STAGE = Stage(
     run=run,
     needs=("prepare", "encode"),
     keys=("seed", "data.length", "data.targets", "baselines", "evaluate.selection", "evaluate.exclude_seen"),
+    packages=("jax", "jaxlib", "scipy", "numpy"),
     what="fit the simple models that stand beside the others",
 )

@@ -61,6 +61,7 @@ STAGE = Stage(
     run=run,
     needs=("prepare", "distill"),
     keys=("seed", "data.length", "data.targets", "student", "compress", "evaluate.selection", "evaluate.exclude_seen"),
+    packages=("jax", "jaxlib", "flax", "optax", "numpy"),
     what="fewer dimensions, fewer bits, fine-tuned to make up for it",
     together=True,
 )

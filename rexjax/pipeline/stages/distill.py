@@ -45,6 +45,7 @@ STAGE = Stage(
     run=run,
     needs=("prepare", "encode", "teacher"),
     keys=("seed", "data.length", "data.targets", "teacher", "student", "evaluate.selection", "evaluate.exclude_seen"),
+    packages=("jax", "jaxlib", "flax", "optax", "numpy"),
     what="train the small student on the teacher's top-k, and its control without",
     together=True,
 )

@@ -1,23 +1,29 @@
 """Stage 2, encode: item text becomes vectors, reduced to a small width."""
 
-import shutil
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jax.sharding import Mesh
 
+from rexjax.artifacts import owned
 from rexjax.artifacts.files import file_hash
 from rexjax.artifacts.store import Artifact
 from rexjax.config.schema import Config
 from rexjax.config.stage import Stage
 from rexjax.encoders import loading, reduce, text
+from rexjax.encoders.cleaning import clean_texts
 from rexjax.encoders.loading import TextModel
 from rexjax.encoders.settings import Encode
 from rexjax.encoders.tfidf import encode_words
 from rexjax.errors import UserError
 from rexjax.pipeline.stages import inputs
 from rexjax.runtime.mesh import make_mesh
+
+_MANY = 0.1
+"""Of the items or tokens: what is worth a warning."""
+_WORDS = "set --encode.tfidf-width 64, which reads words, and characters where a script has no spaces"
 
 
 def run(config: Config, folder: Path, artifacts: dict[str, Artifact]) -> dict[str, Any]:
@@ -29,6 +35,7 @@ def run(config: Config, folder: Path, artifacts: dict[str, Artifact]) -> dict[st
     """
     settings = config.encode
     items = inputs.titles(artifacts["prepare"])
+    items["text"], cleaned = clean_texts(items["text"])
     parts = {"text": _text(config, items, folder, artifacts)} if config.data.text else {}
     if settings.tfidf_width:
         parts["tfidf"] = _tfidf(config, items)
@@ -45,28 +52,43 @@ def run(config: Config, folder: Path, artifacts: dict[str, Artifact]) -> dict[st
             "width": reduced[-1].shape[1],
             "explained_variance": float(reduction.explained),
             "items_without": int((~np.any(raw, axis=1)).sum()),
+            "items_alike": _alike(raw),
         }
     np.save(folder / "vectors.npy", np.concatenate(reduced, 1))
-    shutil.rmtree(_shards(folder), ignore_errors=True)
-    return {"reduction": settings.reduction, "parts": metrics}
+    owned.remove_unfinished(_shards(folder.parent))
+    return {"reduction": settings.reduction, "cleaned": cleaned, "items": len(items["text"]), "parts": metrics}
 
 
-def fill(config: Config, folder: Path, artifacts: dict[str, Artifact]) -> int:
+def _alike(raw: np.ndarray) -> int:
+    """Items that have a vector and share it with another item."""
+    rows = np.round(raw[np.any(raw, axis=1)], 5) + 0  # -0 is 0
+    return sum(count for count in Counter(row.tobytes() for row in rows).values() if count > 1)
+
+
+def fill(config: Config, place: Path, artifacts: dict[str, Artifact]) -> int:
     """A worker's part of ``run``: encodes texts beside other workers until all shards are there; how many texts.
+
+    Args:
+        config: the experiment.
+        place: of the stage's artifact.
+        artifacts: that of stage prepare.
 
     Raises:
         UserError: the config takes its vectors from a file, or has no text.
     """
     if config.encode.vectors or not config.data.text:
         raise UserError("there is nothing to encode: the config has --encode.vectors, or no --data.text")
-    texts = inputs.titles(artifacts["prepare"])["text"]
-    text.fill(_model(config), texts, _shards(folder), mesh=_mesh(config))
+    texts, _ = clean_texts(inputs.titles(artifacts["prepare"])["text"])
+    owned.make(place)
+    shards = _shards(place)
+    owned.make(shards)
+    text.fill(_model(config), _prefixed(config, texts), shards, mesh=_mesh(config))
     return len(texts)
 
 
-def _shards(folder: Path) -> Path:
-    """Beside the stage's folder, which is emptied when a run begins: each shard says itself what it was made from."""
-    return folder.with_name(f"{folder.name}-shards")
+def _shards(place: Path) -> Path:
+    """Beside the versions, so that it outlives unfinished ones: each shard says itself what it was made from."""
+    return place / "shards"
 
 
 def _model(config: Config) -> TextModel:
@@ -83,9 +105,15 @@ def _text(
     """float32 [N, W] before reduction, and where it is from."""
     if config.encode.vectors:
         return _precomputed(Path(config.encode.vectors), items["row"], artifacts["prepare"])
-    model = _model(config)
-    vectors = text.encode_texts(model, items["text"], _shards(folder), mesh=_mesh(config))
-    return vectors, text.provenance(model, items["text"])
+    model, texts = _model(config), _prefixed(config, items["text"])
+    shards = _shards(folder.parent)
+    owned.make(shards)
+    vectors = text.encode_texts(model, texts, shards, mesh=_mesh(config))
+    return vectors, text.provenance(model, texts)
+
+
+def _prefixed(config: Config, texts: list[str]) -> list[str]:
+    return [config.encode.prefix + text if text else "" for text in texts]
 
 
 def _tfidf(config: Config, items: dict[str, list[Any]]) -> tuple[np.ndarray, dict[str, Any]]:
@@ -131,13 +159,34 @@ def _vectors_hash(path: Path) -> str:
 
 
 def show(metrics: dict[str, Any], config: Config) -> list[str]:
-    """What reduction keeps."""
-    return [
+    """What reduction keeps, what was cleaned and cut, and what the vectors cannot tell apart."""
+    parts = {name: part for name, part in metrics["parts"].items() if part["width"]}
+    lines = [
         f"{name}: vectors {part['width']} wide after {metrics['reduction']}, which keeps "
         f"{part['explained_variance']:.1%} of the variance; {part['items_without']} items without"
-        for name, part in metrics["parts"].items()
-        if part["width"]
+        for name, part in parts.items()
     ]
+    counts = parts.get("text", {}).get("provenance", {})
+    said = {"cleaned of HTML or control characters": metrics["cleaned"], "cut to its length": counts.get("truncated")}
+    lines += [f"text: {count} of {metrics['items']} texts {what}" for what, count in said.items() if count]
+    return lines + [f"Warning: {warning}" for warning in _warnings(parts, metrics["items"])]
+
+
+def _warnings(parts: dict[str, Any], items: int) -> list[str]:
+    """Text that a model does not read, or cannot tell apart."""
+    found, counts = [], parts.get("text", {}).get("provenance", {})
+    if counts.get("unknown", 0) > _MANY * counts.get("tokens", 0):
+        found.append(
+            f"the text model does not know {counts['unknown']} of the {counts['tokens']} tokens of these texts: pass "
+            f"--encode.model FOLDER with a model of their language (multilingual-e5, bge), and {_WORDS}"
+        )
+    for name, part in parts.items():
+        if part["items_alike"] > _MANY * items:
+            found.append(
+                f"{part['items_alike']} of {items} items share their {name} vector with another: name more columns in "
+                f"--data.text, or {_WORDS}"
+            )
+    return found
 
 
 STAGE = Stage(
@@ -145,6 +194,7 @@ STAGE = Stage(
     run=run,
     needs=("prepare",),
     keys=("encode",),
+    packages=("jax", "jaxlib", "flax", "tokenizers", "scipy", "numpy"),
     what="item text to vectors, by a pretrained language model",
     external=external,
     show=show,

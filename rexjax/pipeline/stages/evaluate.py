@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from rexjax.artifacts.files import write_json
 from rexjax.artifacts.hashing import digest
-from rexjax.artifacts.store import Artifact, write_json
+from rexjax.artifacts.store import Artifact
 from rexjax.config.schema import Config
 from rexjax.config.stage import Stage
 from rexjax.evaluation import significance, verdict
@@ -54,7 +55,6 @@ def run(config: Config, folder: Path, artifacts: dict[str, Artifact]) -> dict[st
             served=f"student_{config.compress.serve}",
             training=training_of(artifacts),
             card=card,
-            log=data.log,
         ),
     }
     write_json(folder / "metrics.json", found)
@@ -156,6 +156,7 @@ STAGE = Stage(
         "compress.serve",
         "evaluate",
     ),
+    packages=("jax", "jaxlib", "numpy"),
     what="one evaluator for all models: quality, cost, report, verdict",
     show=show,
 )

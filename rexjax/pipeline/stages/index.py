@@ -28,5 +28,6 @@ STAGE = Stage(
     run=run,
     needs=("prepare", "compress"),
     keys=("data.length", "student.model", "compress.serve"),
+    packages=("numpy",),
     what="all that serving needs, in one folder",
 )

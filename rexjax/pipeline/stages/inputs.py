@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from rexjax.artifacts.classes import from_dict
-from rexjax.artifacts.store import CONFIG_FILES, Artifact
+from rexjax.artifacts.store import Artifact, config_files
 from rexjax.config.schema import Config
 from rexjax.data import histories
 from rexjax.embedding.table import check_ids
@@ -126,5 +126,4 @@ def fitted(folder: Path, model: Model) -> Any:
 
 def variant_model(compressed: Artifact, name: str) -> Model:
     """The model of a variant: the student's, as wide as the variant."""
-    files = compressed.folder.parent / CONFIG_FILES
-    return from_dict(Model, compressed.metrics["models"][name], files)
+    return from_dict(Model, compressed.metrics["models"][name], config_files(compressed.folder))

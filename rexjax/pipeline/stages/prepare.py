@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+import time
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,15 @@ from rexjax.artifacts.files import file_hash
 from rexjax.artifacts.store import Artifact
 from rexjax.config.schema import Config
 from rexjax.config.stage import Stage
-from rexjax.data import card, engines, histories, interactions, quantiles
+from rexjax.data import card, engines, histories, interactions
 from rexjax.data import packing as packings
 from rexjax.data.interactions import Clean
 from rexjax.data.packing import Packing
+from rexjax.data.settings import Data
+from rexjax.data.sources import Opened
 from rexjax.errors import UserError, needs_extra
 from rexjax.pipeline import tables
-from rexjax.runtime.progress import track
+from rexjax.runtime.progress import notice, track
 
 with needs_extra("data"):
     import ibis
@@ -29,33 +32,49 @@ with needs_extra("data"):
 
 
 def run(config: Config, folder: Path, inputs: dict[str, Artifact]) -> dict[str, Any]:
-    """Writes ``histories/`` (ArrayRecord), ``items.parquet`` and ``users.parquet`` into ``folder``.
+    """Writes ``histories/`` (ArrayRecord), ``items.parquet`` and, with raw user ids, ``users.parquet`` into ``folder``.
 
     Returns:
-        The data card: users, items, interactions, density, time span, the cleaning steps, cold targets.
+        The data card (``rexjax.data.card``), with counts of items.
     """
     data, scratch = config.data, folder / "scratch"
-    if data.split == "last_session" and not data.columns.session:
-        raise UserError("--data.split last_session needs to know the session's column: pass --data.columns.session")
-    if data.min_rating and not data.columns.rating:
-        raise UserError("--data.min-rating needs to know the rating's column: pass --data.columns.rating")
+    _check_columns(data)
     try:
         with engines.opened(data.engine, scratch / "engine") as con:
-            log, items = data.source.read(data, config.seed, con, scratch)
-            rows = None if items is None else engines.count(items)
-            kept = interactions.clean(log, items, data)
-            tables = {f"{name}.parquet": table for name, table in (("items", kept.items), ("users", kept.users))}
-            content = {name: _write_table(table, folder / name, scratch) for name, table in tables.items()}
+            opened = Opened(*data.source.read(data, config.seed, con, scratch))
+            rows = None if opened.items is None else engines.count(opened.items)
+            kept = interactions.clean(opened.log, opened.items, data)
+            written = {"items.parquet": kept.items} | ({"users.parquet": kept.users} if data.user_ids else {})
+            content = {name: _write_table(table, folder / name, scratch) for name, table in written.items()}
             _write_histories(folder, kept, config, scratch / "sorted")
             span = engines.fetch(kept.times.agg(first=ibis._.time.min(), last=ibis._.time.max())).to_pylist()[0]
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    return card.describe(histories.each(folder), kept.steps, span, data) | {
+    catalogue = pq.read_table(folder / "items.parquet", columns=["title", "text"]).to_pydict()
+    found = card.describe(
+        histories.each(folder), kept.steps, card.Span(**span, now=time.time()), data, catalogue["title"]
+    )
+    for line in found["notices"]:
+        notice(line)
+    return found | {
         "content": content | {"histories": histories.digest(histories.each(folder))},
         "items_without_interactions": kept.unused,
-        "items_without_text": pq.read_table(folder / "items.parquet", columns=["text"])["text"].to_pylist().count(""),
+        "items_without_text": catalogue["text"].count(""),
+        "items_with_several_rows": kept.repeated,
         "catalogue_rows": rows,
+        "time_form": kept.time_form,
+        "files": list(opened.files),
     }
+
+
+def _check_columns(data: Data) -> None:
+    lacking = []
+    if data.split == "last_session" and not data.columns.session:
+        lacking.append("--data.split last_session needs to know the session's column: pass --data.columns.session")
+    if data.min_rating and not data.columns.rating:
+        lacking.append("--data.min-rating needs to know the rating's column: pass --data.columns.rating")
+    if lacking:
+        raise UserError("; ".join(lacking))
 
 
 def _write_table(table: Table, path: Path, scratch: Path) -> str:
@@ -90,20 +109,28 @@ def _write_histories(folder: Path, kept: Clean, config: Config, scratch: Path) -
 
 
 def _packing(kept: Clean, config: Config) -> Packing:
-    data, items = config.data, kept.steps[-1]["items"]
-    if data.split == "global_time":
-        cuts = quantiles.at_shares(kept.times, (1 - 2 * data.holdout, 1 - data.holdout))
-        return Packing(data.split, cuts=tuple(cuts))
-    if data.split == "cold_items":
-        cold = np.zeros(items, bool)
-        cold[np.random.default_rng(config.seed).permutation(items)[: round(data.holdout * items)]] = True
-        return Packing(data.split, cold=cold)
-    return Packing(data.split)
+    data = config.data
+    cold = _cold_items(kept, data, config.seed) if data.split == "cold_items" else None
+    return Packing(data.split, kept.cuts, cold)
+
+
+def _cold_items(kept: Clean, data: Data, seed: int) -> np.ndarray:
+    """bool [N]: the share of the items with interactions that is held out, drawn by the seed."""
+    counted = kept.log.group_by("item").agg(events=ibis._.count())  # Spark keeps repeats in DISTINCT over ORDER BY
+    sold = np.sort(engines.fetch(counted)["item"].to_numpy())
+    cold = np.zeros(engines.count(kept.items), bool)
+    drawn = np.random.default_rng(seed).permutation(len(sold))[: round(data.holdout * len(sold))]
+    cold[sold[drawn]] = True
+    return cold
 
 
 def external(config: Config) -> dict[str, str]:
-    """Hashes of the files that the source reads."""
-    return {path.name: file_hash(path) for path in config.data.source.external_files(config.data)}
+    """Hashes of the files that the source reads, by their names below --data.path."""
+    folder = Path(config.data.path)
+    paths = config.data.source.external_files(config.data)
+    return {
+        str(path.relative_to(folder) if path.is_relative_to(folder) else path.name): file_hash(path) for path in paths
+    }
 
 
 def show(metrics: dict[str, Any], config: Config) -> list[Any]:
@@ -115,6 +142,7 @@ STAGE = Stage(
     name="prepare",
     run=run,
     keys=("seed", "data"),
+    packages=("duckdb", "ibis-framework", "numpy"),
     what="read, clean, split and pack the log",
     external=external,
     show=show,

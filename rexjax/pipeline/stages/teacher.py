@@ -48,6 +48,7 @@ STAGE = Stage(
     run=run,
     needs=("prepare", "encode"),
     keys=("seed", "data.length", "data.targets", "teacher", "evaluate.selection", "evaluate.exclude_seen"),
+    packages=("jax", "jaxlib", "flax", "optax", "numpy"),
     what="fit the teacher: a transformer, a blend, any model",
     together=True,
 )

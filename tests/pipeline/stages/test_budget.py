@@ -3,6 +3,7 @@ from dataclasses import replace
 
 import pytest
 
+from rexjax.artifacts import store
 from rexjax.compression.variants import parse
 from rexjax.config import Config, Pooled, Student, Transformer
 from rexjax.errors import UserError
@@ -96,5 +97,5 @@ def test_the_chosen_point_becomes_the_index(finished, tmp_path):
     shutil.copytree(finished.config.workdir, tmp_path / "run")
     config = budget.keep(replace(finished.config, workdir=str(tmp_path / "run")), "w4_int8", lambda line: None)
     assert config.compress.serve == "w4_int8"
-    about = json.loads((tmp_path / "run" / "index" / "index.json").read_text())
+    about = json.loads((store.find(tmp_path / "run" / "index").folder / "index.json").read_text())
     assert about["model"]["width"] == 4

@@ -7,6 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 import safetensors.numpy
 
+from rexjax.artifacts import store
 from rexjax.artifacts.store import Artifact
 from rexjax.cli.main import main
 from rexjax.config import Config, Data, Encode
@@ -117,7 +118,7 @@ def test_a_model_that_is_not_whole_is_refused_by_the_command(tmp_path, capsys, s
     err = capsys.readouterr().err
     assert err.startswith("rexjax: ") and err.count("\n") == 1
     assert re.search(words, err)
-    assert (tmp_path / "workdir" / "prepare" / "manifest.json").exists()
+    assert store.read(tmp_path / "workdir" / "prepare")
 
 
 def test_tfidf_stands_between_the_text_and_extra_vectors(tmp_path):

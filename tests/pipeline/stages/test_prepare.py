@@ -5,7 +5,6 @@ import io
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute
-import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 
@@ -34,7 +33,7 @@ def run(tmp_path, log=LOG, catalogue=ITEMS, ending="csv", **settings):
         elif table is not None:
             pq.write_table(table, files / f"{name}.parquet")
     data = dataclasses.replace(OPEN, **{"path": str(files)} | settings)
-    store.begin(folder, "key")
+    folder.mkdir(parents=True, exist_ok=True)
     metrics = prepare.run(Config(workdir=str(tmp_path / "workdir"), data=data), folder, {})
     content = metrics.pop("content")
     return metrics, store.finish(folder, "key", content=content, seconds=0, config={}, metrics=metrics)
@@ -71,6 +70,29 @@ def test_the_artifact_holds_the_log_and_the_card_describes_it(tmp_path):
     found = zip(np.repeat(users, np.diff(log.offsets)), raw[log.items], log.times, strict=True)
     assert list(found) == sorted(ROWS, key=lambda row: (row[0], row[2]))
     assert not (artifact.folder / "scratch").exists()
+
+
+def test_raw_ids_of_users_are_left_out_where_they_are_not_wanted(tmp_path):
+    _, artifact = run(tmp_path, user_ids=False)
+    assert not (artifact.folder / "users.parquet").exists()
+    assert histories.read(artifact.folder).users == 30
+
+
+def test_cold_items_are_drawn_from_those_with_interactions(tmp_path):
+    unsold = pa.table({"item_id": list(range(100, 140)), "title": [f"New {n}" for n in range(40)]})
+    whole = pa.concat_tables([ITEMS, unsold])
+    card, artifact = run(tmp_path, catalogue=whole, split="cold_items", holdout=0.2)
+    assert card["items"] == 65 and card["items_without_interactions"] == 40
+    assert card["items_without_training"] == 45  # and five are held out
+    assert card["test_users"] > 5
+
+
+def test_times_that_mislead_are_said_when_the_log_is_read(tmp_path, capsys):
+    tied = LOG.set_column(2, "timestamp", [pa.array([1_704_067_200] * 120 + [1_704_153_600] * 120)])
+    card, _ = run(tmp_path, tied)
+    assert len(card["notices"]) == 1 and "share their time" in card["notices"][0]
+    assert card["notices"][0] in capsys.readouterr().err
+    assert card["time_span"] == {"first": "2024-01-01 00:00:00", "last": "2024-01-02 00:00:00"}
 
 
 def test_csv_and_parquet_give_the_same_artifact(tmp_path):

@@ -1,9 +1,9 @@
-import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from rexjax.artifacts import store
 from rexjax.artifacts.store import Artifact
 from rexjax.config import Blend, Encode, Mesh, Pooled
 from rexjax.errors import UserError
@@ -131,4 +131,4 @@ def test_a_shop_without_text_learns_by_sampled_softmax_and_named_rows(finished, 
     curve = metrics["teacher"]["training"]["teacher"]["curve"]
     assert len(curve) == 2 and all(np.isfinite(point["loss"]) and point["exchange_rounds"] == 1 for point in curve)
     assert "text_cosine" in metrics["baselines"]["left_out"]
-    assert "text_cosine" not in json.loads((tmp_path / "run" / "evaluate" / "metrics.json").read_text())["models"]
+    assert "text_cosine" not in store.find(tmp_path / "run" / "evaluate").metrics["models"]

@@ -1,0 +1,114 @@
+"""What the times of a log are like: whether they are dates, tied, relative to each user, or of mixed units."""
+
+import math
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+
+from rexjax.data.histories import Histories
+
+TIED = 0.5
+"""Share of events that share their time with the one before, above which their order says little."""
+RELATIVE = 0.8
+"""Share of users who begin within NEAR of the log's first moment, above which times count from each user's start."""
+NEAR = 1e-3
+"""Of the log's time span."""
+_EARLIEST, _RECENT, _LATEST = (datetime(year, 1, 1, tzinfo=UTC).timestamp() for year in (1900, 1980, 2100))
+_UNITS = {"s": 1e8, "ms": 1e11, "us": 1e14, "ns": 1e17}
+"""The least number that is a date in that unit; each reaches to the next one's."""
+
+
+def are_dates(first: float, last: float) -> bool:
+    """Whether a log of these bounds counts seconds since 1970: it ends between 1980 and 2100."""
+    return first >= _EARLIEST and _RECENT <= last < _LATEST
+
+
+def spell_time(time: float) -> str:
+    """A moment as ISO 8601 in UTC where it is a date, else the number.
+
+    >>> spell_time(1704067200.0), spell_time(5.0)
+    ('2024-01-01 00:00:00', '5')
+    """
+    if not are_dates(time, time):
+        return f"{time:.15g}"
+    return datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+class TimeTally:
+    """Counts events and users by what their times are like, record by record."""
+
+    def __init__(self, first: float, last: float, now: float) -> None:
+        """Bounds of the log's times, and the present moment in seconds since 1970."""
+        self._first, self._last, self._now = first, last, now
+        self._events = self._followers = self._tied = self._future = self._early = 0
+        self._users = self._at_start = 0
+        self._units = np.zeros(len(_UNITS) + 1, np.int64)
+
+    def add(self, record: Histories) -> None:
+        """Counts one record."""
+        times = record.times
+        begins = record.offsets[:-1][np.diff(record.offsets) > 0]
+        follows = np.ones(len(times), bool)
+        follows[begins] = False
+        self._events += len(times)
+        self._followers += int(follows.sum())
+        self._tied += int((follows & np.append(False, np.diff(times) == 0)).sum())
+        self._future += int((times > self._now).sum())
+        self._early += int((times < 0).sum())
+        self._users += len(begins)
+        near = self._first + NEAR * (self._last - self._first)
+        self._at_start += int((times[begins] <= near).sum())
+        unit = np.searchsorted(list(_UNITS.values()), times, side="right")
+        self._units += np.bincount(unit, minlength=len(self._units))
+
+    def facts(self) -> dict[str, Any]:
+        """Time span and ties, for the data card."""
+        spell = spell_time if are_dates(self._first, self._last) else float
+        return {
+            "time_span": {"first": spell(self._first), "last": spell(self._last)},
+            "tied_events": {"events": self._tied, "share": self._share_tied},
+        }
+
+    @property
+    def _share_tied(self) -> float:
+        return self._tied / max(self._followers, 1)
+
+    def notices(self, split: str) -> list[str]:
+        """One sentence for each way in which the times mislead, with what to do."""
+        found = []
+        if self._share_tied > TIED and split != "last_session":
+            found.append(
+                f"{self._share_tied:.0%} of the events share their time with the one before, so their order says "
+                "little: name their session in --data.columns.session and use --data.split last_session."
+            )
+        counts = [f"{number:,} in {name}" for name, number in zip(_UNITS, self._units[1:], strict=True) if number]
+        if len(counts) > 1:
+            found.append(
+                f"Times look like a mix of units ({', '.join(counts)}): write all of them in one unit, and name it "
+                "with --data.columns.time-unit."
+            )
+            return found
+        return found + self._misplaced() + self._relative()
+
+    def _misplaced(self) -> list[str]:
+        if self._last >= _UNITS["ms"]:
+            unit = [name for name, least in _UNITS.items() if self._last >= least][-1]
+            return [f"Times look like {unit}, and are read as seconds: set --data.columns.time-unit {unit}."]
+        if not are_dates(self._first, self._last):
+            return []
+        early, future = self._early, self._future
+        return [
+            f"{number:,} events lie {where}: correct these times, or leave the events out with --data.where."
+            for number, where in ((early, "before 1970"), (future, "in the future"))
+            if number
+        ]
+
+    def _relative(self) -> list[str]:
+        share = self._at_start / max(self._users, 1)
+        if self._users < 2 or math.isclose(self._first, self._last) or share <= RELATIVE:
+            return []
+        return [
+            f"{share:.0%} of the users begin at the log's first moment, so times seem to count from each user's own "
+            "start: do not use --data.split global_time, and expect no trend over time."
+        ]

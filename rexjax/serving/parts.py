@@ -1,0 +1,106 @@
+"""The folder of an export: parts in a folder of their own, and ``bundle.json``, which says which parts hold.
+
+An export is published by one file that is put in place whole. The parts before are kept for slow readers.
+"""
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from rexjax.artifacts import lock, owned
+from rexjax.artifacts.files import file_hash, read_json, write_json
+from rexjax.artifacts.versions import Owner
+from rexjax.errors import UserError
+
+BUNDLE = "bundle.json"
+PARTS = "parts-"
+"""What the names of the folders with parts begin with."""
+
+T = TypeVar("T")
+
+
+def publish(folder: Path, name: str, write: Callable[[Path], dict[str, Any]], owner: Owner) -> dict[str, Any]:
+    """Writes parts, and then the file that names them.
+
+    Args:
+        folder: of the export, which ``owner`` holds.
+        name: of what is exported, in the name of the parts.
+        write: writes files into the folder it is given, and returns what ``bundle.json`` is to say of them.
+        owner: the export.
+
+    Returns:
+        ``bundle.json``.
+
+    Raises:
+        UserError: another export holds the folder by now; nothing is published.
+    """
+    last = read_json(folder / BUNDLE).get("place")
+    place = folder / f"{PARTS}{name}-{time.time_ns()}"
+    owned.make(place, token=owner.token)
+    about = write(place)
+    hashes = {path.name: file_hash(path) for path in sorted(place.iterdir()) if path.name not in owned.NOTES}
+    files = {name: [(place / name).stat().st_size, sha256] for name, sha256 in hashes.items()}
+    write_json(place / owned.MANIFEST, owned.MARK | {"files": files})
+    (place / owned.STARTED).unlink()
+    owner.confirm()
+    found = owned.MARK | about | {"place": place.name, "files": hashes}
+    write_json(folder / BUNDLE, found)  # from here on, and not before, the folder holds the new one
+    _remove_others(folder, {place.name, last}, owner)
+    return found
+
+
+def _remove_others(folder: Path, kept: set[str | None], owner: Owner) -> None:
+    for parts in folder.glob(f"{PARTS}*"):
+        if parts.name in kept:
+            continue
+        if (parts / owned.MANIFEST).exists():
+            owned.remove_finished(parts)
+        elif owner.alone:
+            owned.remove_unfinished(parts)
+
+
+def is_foreign(folder: Path) -> bool:
+    """Whether ``folder`` holds what no export has written."""
+    if os.path.lexists(folder / BUNDLE):
+        return not _is_bundle(read_json(folder / BUNDLE))
+    if not folder.exists():
+        return False
+    inside = [path for path in folder.iterdir() if not path.name.startswith(lock.NAME)]
+    return any(not path.name.startswith(PARTS) or owned.is_foreign(path) for path in inside)
+
+
+def _is_bundle(about: dict[str, Any]) -> bool:
+    return {"format", "place", "files"} <= about.keys()
+
+
+def reading(folder: Path, use: Callable[[Path, dict[str, Any]], T]) -> T:
+    """``use(parts, about)`` of the newest export, each file checked; again where a newer one was published meanwhile.
+
+    Raises:
+        UserError: there is none, or a file is missing or altered.
+    """
+    about = _about(folder)
+    while True:
+        try:
+            return use(_checked(folder / about["place"], about["files"]), about)
+        except Exception:  # its files are gone, or damaged
+            before, about = about, _about(folder)
+            if about == before:
+                raise
+
+
+def _about(folder: Path) -> dict[str, Any]:
+    about = read_json(folder / BUNDLE)
+    if not _is_bundle(about):
+        raise UserError(f"{folder} is no finished export: make one with `rexjax export WORKDIR {folder}`")
+    return about
+
+
+def _checked(place: Path, files: dict[str, str]) -> Path:
+    for name, expected in files.items():
+        path = place / name
+        if not path.is_file() or file_hash(path) != expected:
+            raise UserError(f"{path} is missing or damaged: export the workdir again")
+    return place

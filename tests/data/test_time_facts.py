@@ -1,0 +1,90 @@
+import re
+
+import numpy as np
+import pytest
+
+from rexjax.data import time_facts
+from rexjax.data.histories import Histories
+
+DAY = 86_400
+START = 1_704_067_200.0
+"""2024-01-01."""
+
+
+def tally(users, now=START + 1000 * DAY):
+    """Of users with these times, in two records."""
+    every = [time for own in users for time in own]
+    found = time_facts.TimeTally(min(every), max(every), now)
+    for part in (users[:1], users[1:]):
+        if part:
+            offsets = np.cumsum([0, *map(len, part)])
+            events = np.concatenate([np.asarray(own, float) for own in part])
+            found.add(Histories(np.zeros(len(events), np.int32), events, offsets, offsets[1:], offsets[1:]))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("time", "expected"),
+    [
+        (START, "2024-01-01 00:00:00"),
+        (START + 0.75, "2024-01-01 00:00:00"),
+        (7029.0, "7029"),
+        (1.7e12, "1700000000000"),
+    ],
+)
+def test_a_moment_is_spelt_as_a_date_where_it_is_one(time, expected):
+    assert time_facts.spell_time(time) == expected
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "expected"),
+    [(START, START + 1, True), (-1e8, START, True), (0, 5000, False), (START, 1.7e12, False), (-1e12, START, False)],
+)
+def test_a_log_is_of_dates_where_it_ends_in_our_time(first, last, expected):
+    assert time_facts.are_dates(first, last) is expected
+
+
+@pytest.mark.parametrize(
+    ("users", "split", "share"),
+    [
+        (([0, 0, 0, 1], [5, 5]), "leave_one_out", 75),
+        (([0, 0, 1], [5, 5, 6]), "leave_one_out", None),  # half of them
+        (([0, 1], [1, 2], [2, 3]), "leave_one_out", None),  # two users' times do not meet
+        (([0, 0, 0, 1], [5, 5]), "last_session", None),
+        (([], [0, 0]), "global_time", 100),
+        (([0], [0]), "leave_one_out", None),
+    ],
+)
+def test_events_that_share_their_time_are_a_notice(users, split, share):
+    found = tally(users).notices(split)
+    sentence = (
+        f"{share}% of the events share their time with the one before, so their order says little: name their "
+        "session in --data.columns.session and use --data.split last_session."
+    )
+    assert found == ([sentence] if share else [])
+
+
+@pytest.mark.parametrize(
+    ("users", "words"),
+    [
+        ([[0, 3 * DAY, 9 * DAY], [0, 90 * DAY], [1, 400 * DAY]], "times seem to count from each user's own start"),
+        ([[0, 1, 2], [1, 2]], None),
+        ([[0, 1, 2]], None),  # one user alone
+        ([[START, START + DAY], [START + 50 * DAY, START + 60 * DAY]], None),
+        ([[-DAY, START], [START + DAY, START + 2 * DAY]], "1 events lie before 1970"),
+        ([[START, START + 1001 * DAY], [START + 20 * DAY]], "1 events lie in the future"),
+        ([[START, 1e3 * START], [START + DAY]], r"a mix of units \(2 in s, 1 in ms\)"),
+        ([[1e3 * START, 1e3 * START + 5], [1e3 * START + 9]], "look like ms, .*--data.columns.time-unit ms"),
+        ([[1e6 * START, 1e6 * START + 5], [1e6 * START + 9]], "--data.columns.time-unit us"),
+    ],
+)
+def test_times_that_mislead_are_a_notice_that_says_what_to_do(users, words):
+    found = "; ".join(tally(users).notices("leave_one_out"))
+    assert re.search(words or "^$", found)
+
+
+def test_the_span_is_of_dates_or_of_numbers():
+    facts = tally([[START, START + DAY], [START, START]]).facts()
+    assert facts["time_span"] == {"first": "2024-01-01 00:00:00", "last": "2024-01-02 00:00:00"}
+    assert facts["tied_events"] == {"events": 1, "share": 0.5}
+    assert tally([[3, 4]]).facts()["time_span"] == {"first": 3, "last": 4}
