@@ -5,6 +5,7 @@ import io
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute
+import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 
@@ -68,7 +69,9 @@ def test_the_artifact_holds_the_log_and_the_card_describes_it(tmp_path):
     raw = pq.read_table(artifact.folder / "items.parquet")["item_id"].to_numpy()
     users = pq.read_table(artifact.folder / "users.parquet")["user_id"].to_numpy()
     found = zip(np.repeat(users, np.diff(log.offsets)), raw[log.items], log.times, strict=True)
-    assert list(found) == sorted(ROWS, key=lambda row: (row[0], row[2]))
+    written = [(str(user), str(item), time) for user, item, time in ROWS]  # ids are text, whatever their type was
+    assert sorted(found) == sorted(written)
+    assert np.all(np.diff(log.times)[np.diff(np.repeat(np.arange(30), np.diff(log.offsets))) == 0] >= 0)
     assert not (artifact.folder / "scratch").exists()
 
 
@@ -113,8 +116,9 @@ def test_cold_items_are_in_no_ones_training(tmp_path, monkeypatch):
     assert card["test_users"] == len(tests) and card["interactions"] == len(log.items) < 240
     # a user's events are still his own, in their order, and none comes after the one that tests
     raw = pq.read_table(artifact.folder / "items.parquet")["item_id"].to_numpy()
+    users = pq.read_table(artifact.folder / "users.parquet")["user_id"].to_pylist()
     for user, (start, stop) in enumerate(zip(log.offsets[:-1], log.offsets[1:], strict=True)):
-        own = [item for owner, item, _ in sorted(ROWS, key=lambda row: (row[0], row[2])) if owner == user]
+        own = [str(item) for owner, item, _ in sorted(ROWS, key=lambda row: row[2]) if str(owner) == users[user]]
         kept = raw[log.items[start:stop]].tolist()
         assert [item for item in own if item in kept] == kept
     monkeypatch.setattr(histories, "USERS_PER_RECORD", 7)
