@@ -14,6 +14,7 @@ from rexjax.embedding.table import check_ids
 from rexjax.encoders import reduce
 from rexjax.errors import UserError, check_least, check_share
 from rexjax.families.base import FineTuning, Model, Run, SoftTargets, TrainingData
+from rexjax.families.unmet import calibrated
 from rexjax.models import recommender as recommenders
 from rexjax.models.items import ItemEncoder
 from rexjax.models.recommender import Params, Recommender
@@ -132,11 +133,17 @@ class GradientModel(Model):
         batches = soft.lists(labels, settings.epochs, features.scored) if soft else _without_lists(labels)
         template, text = self.scorer_of(model, data.items), features.text
         plain = replace(model, fake_quantize=None, prune=None)
+        unmet = np.zeros(data.items, bool) if features.scored is None else ~features.scored
+
+        def calibrate(model: Recommender, params: Params) -> tuple[Served, dict[str, float]]:
+            # one copy on one device: validation sets are small, and every process computes the same numbers
+            return calibrated(recommenders.serve(model, params, text, data.items), unmet, measure, run.select)
+
+        def measure(state: Served) -> dict[str, float]:
+            return run.validate(replace(template, state=state), settings.validate_users)
 
         def validate(params: Params) -> dict[str, float]:
-            # one copy on one device: validation sets are small, and every process computes the same numbers
-            served = recommenders.serve(model, params, text, data.items)
-            return run.validate(replace(template, state=served), settings.validate_users)
+            return calibrate(model, params)[1]
 
         start = self._start(data, tuning)
         task = Task(run.name, model, objective, batches, validate, features, start, run.select)
@@ -150,7 +157,9 @@ class GradientModel(Model):
             save_every=run.save_every,
         )
         run.summaries[run.name] = fitted.summary
-        return recommenders.serve(plain, fitted.params, text, data.items)
+        if not unmet.any():
+            return recommenders.serve(plain, fitted.params, text, data.items)
+        return calibrate(plain, fitted.params)[0]
 
     def _resolved(self, data: TrainingData, run: Run) -> Training:
         """Training settings with what the config leaves open, and its decay in steps."""

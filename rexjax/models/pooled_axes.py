@@ -44,7 +44,7 @@ def _turned(x: jax.Array, basis: jax.Array) -> jax.Array:
 
 
 def narrow(student: Served, width: int) -> Served:
-    """The first ``width`` dimensions of a pooled student, items normalised again."""
+    """The first ``width`` dimensions of a pooled student; items keep their lengths."""
     wide = student.items.shape[1]
     up, down = student.history["up"], student.history["down"]
     hidden = up["kernel"].shape[1]
@@ -53,4 +53,5 @@ def narrow(student: Served, width: int) -> Served:
         "up": up | {"kernel": kernel},
         "down": {"kernel": down["kernel"][:, :width], "bias": down["bias"][:width]},
     }
-    return Served(normalize(student.items[:, :width]), history)
+    lengths = jnp.linalg.norm(student.items, axis=1, keepdims=True)
+    return Served(normalize(student.items[:, :width]) * lengths, history)

@@ -5,9 +5,9 @@ import io
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute
-import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
+from pyarrow import csv
 
 from rexjax.artifacts import store
 from rexjax.config import Columns, Config, Data, Files, Tfds
@@ -30,7 +30,7 @@ def run(tmp_path, log=LOG, catalogue=ITEMS, ending="csv", **settings):
     files.mkdir(parents=True)
     for name, table in (("interactions", log), ("items", catalogue)):
         if table is not None and ending == "csv":
-            pa.csv.write_csv(table, files / f"{name}.csv")
+            csv.write_csv(table, files / f"{name}.csv")
         elif table is not None:
             pq.write_table(table, files / f"{name}.parquet")
     data = dataclasses.replace(OPEN, **{"path": str(files)} | settings)
