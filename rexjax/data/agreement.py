@@ -21,14 +21,17 @@ def repeated_ids(items: Table, data: Data) -> Table:
 
 
 def known_items(steps: Steps, log: Table, known: Table, repeated: Table | None, data: Data) -> Table:
-    """The interactions whose item has a row in the items file.
+    """The interactions whose item has a row in the items file, by the items' codes.
 
     Args:
         steps: counts them.
         log: columns user and item.
-        known: the catalogue, a row per item.
+        known: the catalogue, a row per item: columns item, code and text.
         repeated: what ``repeated_ids`` found; None where the log carries the text.
         data: with ``strict``, files that disagree are refused.
+
+    Returns:
+        The log; its column item holds codes, int64.
 
     Raises:
         UserError: no item is in both files; with ``strict``, all ways in which they disagree.
@@ -46,7 +49,8 @@ def known_items(steps: Steps, log: Table, known: Table, repeated: Table | None, 
         if data.text:
             wrong.append((known.filter(_.text == ""), "are without text"))
         _refuse(wrong)
-    return steps.take("item without a row in the items file", log.semi_join(known, "item"), f"mend the ids: {spelt}")
+    coded = log.join(known.select("item", "code"), "item").drop("item").rename(item="code")
+    return steps.take("item without a row in the items file", coded, f"mend the ids: {spelt}")
 
 
 def _spellings(unknown: Table, unused: Table) -> str:
