@@ -1,48 +1,14 @@
 import datetime
 import hashlib
 
-import ibis
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from rexjax.config import Columns, Data
-from rexjax.data.interactions import clean
+from rexjax.config import Columns
 from rexjax.errors import UserError
+from tests.data.cleaning import numbered_log, raw, run, table
 from tests.reference.data import k_core
-
-OPEN = {"source": "files", "min_user_events": 1, "min_item_events": 1, "strict": False}
-
-
-def table(rows, names):
-    return pa.table({name: list(column) for name, column in zip(names, zip(*rows, strict=True), strict=True)})
-
-
-def run(log, items=None, **settings):
-    """Cleans a list of (user, item, time) and of (item, title), or tables."""
-    con = ibis.duckdb.connect()
-    data = Data(**OPEN | settings)
-    log = log if isinstance(log, pa.Table) else table(log, ("user_id", "item_id", "timestamp"))
-    if items is None:
-        items = table([(item, f"title {item}") for item in sorted(set(log["item_id"].to_pylist()))], _ITEMS)
-    elif items == "in the log":
-        items, data = None, Data(**OPEN | {"items": ""} | settings)
-    else:
-        items = items if isinstance(items, pa.Table) else table(items, _ITEMS)
-    items = None if items is None else con.create_table("raw_items", items)
-    found = clean(con.create_table("raw_log", log), items, data)
-    return found, con
-
-
-_ITEMS = ("item_id", "title")
-
-
-def raw(found, con):
-    """The clean log as (raw user, raw item, time), in its order."""
-    users = con.to_pyarrow(found.users)["user_id"].to_pylist()
-    items = con.to_pyarrow(found.items)["item_id"].to_pylist()
-    log = con.to_pyarrow(found.log).to_pylist()
-    return [(users[row["user"]], items[row["item"]], row["time"]) for row in log]
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -279,82 +245,6 @@ def test_a_step_that_leaves_nothing_is_named(settings, words):
         run(numbered_log([1, 2, 3, 4]), **settings)
 
 
-def numbered_log(numbers):
-    """A log whose column n holds them."""
-    ids = [f"i{at}" for at in range(len(numbers))]
-    return pa.table({"user_id": ["u"] * len(ids), "item_id": ids, "timestamp": range(len(ids)), "n": numbers})
-
-
-@pytest.mark.parametrize(
-    ("where", "kept"),
-    [("n > 0", [1, 3]), ("n != 0", [1, 3, None]), ("n >= 0 and item_id != 'i0'", [0, 3])],
-)
-@pytest.mark.parametrize("numbers", [[1, 0, 3, None], ["1", "0", " 3.0", " "], [1.0, 0.0, 3.0, float("nan")]])
-def test_rows_are_kept_where_the_conditions_hold_and_counted(where, kept, numbers):
-    found, con = run(numbered_log(numbers), where=where)
-    places = {1: "i0", 0: "i1", 3: "i2", None: "i3"}
-    assert [item for _, item, _ in raw(found, con)] == sorted(places[number] for number in kept)
-    assert found.steps[1] | {"step": f"not {where}", "removed": 4 - len(kept)} == found.steps[1]
-
-
-@pytest.mark.parametrize(
-    ("numbers", "words"),
-    [
-        (["5", "n/a"], "column 'n' of the log holds 'n/a' in row 2, which is no number"),
-        (["3,5", "n/a"], "'3,5' in row 1"),
-        (["5", "Infinity"], "'Infinity' in row 2"),
-        ([5.0, float("inf")], "'inf' in row 2"),
-        (["1e999", "1"], "'1e999' in row 1"),
-        (["0x10", "1d"], "'0x10' in row 1"),
-    ],
-)
-@pytest.mark.parametrize("settings", [{"where": "n > 0"}, {"min_rating": 1.0, "columns": Columns(rating="n")}])
-def test_what_should_be_a_number_and_is_none_is_named_with_its_row(numbers, words, settings):
-    with pytest.raises(UserError, match=words):
-        run(numbered_log(numbers), **settings)
-
-
-@pytest.mark.parametrize(
-    "numbers",
-    [[5.0, float("nan"), None, 3.0], ["5", "NaN", "", "3.0"], ["5.0", " nan", None, "+3"], [5, None, None, 3]],
-)
-def test_a_missing_rating_is_dropped_and_counted_and_never_passes(numbers):
-    found, con = run(numbered_log(numbers), min_rating=4.0, columns=Columns(rating="n"))
-    assert [item for _, item, _ in raw(found, con)] == ["i0"]
-    assert [(step["step"], step["removed"]) for step in found.steps if step["removed"]] == [
-        ("missing rating", 2),
-        ("rating below 4", 1),
-    ]
-
-
-@pytest.mark.parametrize("sessions", [["a", "b", None, None], ["a", "b", " ", "NaN"], [1.0, 2.0, float("nan"), None]])
-def test_events_without_a_session_are_refused_where_sessions_are_used(sessions):
-    log = numbered_log(sessions)
-    words = r"column 'n' of the log holds no session in row 3 \(2 rows have none\)"
-    with pytest.raises(UserError, match=words):
-        run(log, split="last_session", columns=Columns(session="n"))
-    run(log, columns=Columns(session="n"))
-
-
-@pytest.mark.parametrize("kind", ["", "zzz"])
-def test_the_last_of_several_rows_of_an_item_counts_as_a_whole(kind):
-    items = pa.table({"item_id": ["a", "a", "b"], "title": ["Zulu", "Aardvark", "B"], "kind": ["aaa", kind, "k"]})
-    found, con = run([("u", "a", 1), ("u", "b", 2)], items, columns=Columns(category="kind"))
-    rows = {row["item_id"]: row for row in con.to_pyarrow(found.items).to_pylist()}
-    assert (rows["a"]["title"], rows["a"]["category"], rows["a"]["row"]) == ("Aardvark", kind, 1)
-    assert found.repeated == 1
-
-
-def test_a_log_gives_the_latest_title_of_an_item_not_the_last_in_the_alphabet():
-    log = table(
-        [("u", "a", 5, "Newer", "n"), ("v", "a", 9, None, "-"), ("w", "a", 2, "Zero", "z"), ("v", "b", 5, "B", "b")],
-        ("user_id", "item_id", "timestamp", "title", "kind"),
-    )
-    found, con = run(log, "in the log", columns=Columns(category="kind"), strict=True)
-    rows = {row["item_id"]: (row["title"], row["category"]) for row in con.to_pyarrow(found.items).to_pylist()}
-    assert rows == {"a": ("Newer", "n"), "b": ("B", "b")}
-
-
 SHOP = [(user, item, 10 * user + n) for user in range(3) for n, item in enumerate(("a", "b", "c" if user else "d"))]
 SHOP_ITEMS = [("a", "A"), ("b", "B"), ("c", "C"), ("d", "D"), ("new", "New"), ("mute", "")]
 
@@ -393,63 +283,3 @@ def test_under_global_time_the_core_looks_at_nothing_behind_the_cut(seed, catalo
     kept = kept if catalogue == "all" else {(u, i) for u, i in kept if i in items}
     assert {(u, i) for u, i, _ in raw(found, con)} == kept
     assert 0 < len(core) < len(kept)
-
-
-def test_equal_times_under_global_time_are_named():
-    log = [(user, item, 1_704_067_200) for user in range(4) for item in "abc"]
-    with pytest.raises(UserError, match="100% of the events have the same time .2024-01-01 00:00:00.*last_session"):
-        run(log, split="global_time")
-
-
-@pytest.mark.parametrize(
-    ("times", "words"),
-    [
-        (["2026-01-31", "yesterday"], "'yesterday' in row 2, which is no time"),
-        ([1.0, float("nan")], "in row 2, which is no time"),
-        (["1", "inf"], "'inf' in row 2, which is no time"),
-    ],
-)
-def test_a_time_that_is_none_is_named_with_its_row(times, words):
-    log = pa.table({"user_id": ["u", "u"], "item_id": ["a", "b"], "timestamp": times})
-    with pytest.raises(UserError, match=words):
-        run(log)
-
-
-@pytest.mark.parametrize(
-    ("settings", "words"),
-    [
-        (
-            {"columns": Columns(user="who")},
-            r"no column 'who' \(it has user_id, item_id, timestamp\).*--data.columns.user",
-        ),
-        ({"columns": Columns(item="what")}, "no column 'what'.*--data.columns.item"),
-        ({"columns": Columns(time="when")}, "no column 'when'.*--data.columns.time"),
-        ({"columns": Columns(rating="stars"), "min_rating": 3.0}, "no column 'stars'.*--data.columns.rating"),
-        ({"columns": Columns(session="visit"), "split": "last_session"}, "no column 'visit'.*--data.columns.session"),
-        ({"text": ("title", "brand")}, "items has no column 'brand'.*--data.text"),
-        ({"columns": Columns(category="kind")}, "items has no column 'kind'.*--data.columns.category"),
-    ],
-)
-def test_a_column_that_is_missing_is_named(settings, words):
-    with pytest.raises(UserError, match=words):
-        run([("u", "a", 1)], **settings)
-
-
-@pytest.mark.parametrize("text", [("title",), ("user_id", "title")])
-def test_a_log_without_the_text_it_should_carry_is_refused(text):
-    with pytest.raises(UserError, match="there is no items file, and the log has no text column"):
-        run([("u", "a", 1)], "in the log", text=text)
-
-
-@pytest.mark.parametrize("items", [None, "in the log"])
-def test_items_may_be_ids_alone(items):
-    found, con = run([("u", "a", 1), ("u", "b", 2)], items, text=())
-    assert con.to_pyarrow(found.items).select(["title", "text"]).to_pydict() == {"title": ["a", "b"], "text": ["", ""]}
-
-
-def test_an_empty_log_is_refused():
-    empty = pa.table(
-        {"user_id": pa.array([], "int64"), "item_id": pa.array([], "int64"), "timestamp": pa.array([], "int64")}
-    )
-    with pytest.raises(UserError, match="the log is empty"):
-        run(empty, pa.table({"item_id": pa.array([], "int64"), "title": pa.array([], "string")}))
