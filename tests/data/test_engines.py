@@ -24,32 +24,14 @@ needs_spark = pytest.mark.skipif(
     reason="needs Java and pip install 'rexjax[spark]'",
 )
 # PySpark leaves the socket by which Arrow came to the garbage collector
-pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket.socket:ResourceWarning")
-
-
-@pytest.fixture(scope="session")
-def session():
-    """One JVM for all of these tests, without what only pays on large logs."""
-    from pyspark.sql import SparkSession
-
-    settings = {
-        "spark.driver.bindAddress": "127.0.0.1",
-        "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1",
-        "spark.driver.host": "127.0.0.1",
-        "spark.log.level": "ERROR",
-        "spark.sql.codegen.wholeStage": "false",
-        "spark.sql.files.maxPartitionBytes": "4096",
-        "spark.sql.shuffle.partitions": "3",
-        "spark.ui.enabled": "false",
-        "spark.ui.showConsoleProgress": "false",
-    }
-    session = SparkSession.builder.master("local[2]").config(map=settings).getOrCreate()
-    yield session
-    session.stop()
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:unclosed <socket.socket:ResourceWarning"),
+    pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning"),  # the JVM is begun by a fork; JAX may be there already
+]
 
 
 @pytest.fixture
-def spark(session, tmp_path):
+def spark(spark_session, tmp_path):
     with engines.opened("local[2]", tmp_path / "engine") as con:
         yield con
 
@@ -117,7 +99,7 @@ def artifact_of(engine, folder, files, **settings):
         ("shop", {"split": "cold_items", "source": Shop(users=300, items=80, interactions=3000)}),
     ],
 )  # fmt: skip
-def test_spark_makes_the_artifact_that_duckdb_makes(session, tmp_path, ending, settings):
+def test_spark_makes_the_artifact_that_duckdb_makes(spark_session, tmp_path, ending, settings):
     if ending != "shop":
         log, items = untidy()
         write(log, tmp_path / f"interactions.{ending}")
@@ -228,7 +210,7 @@ def test_quantiles_are_the_same_on_either_engine(spark, duckdb, tmp_path, monkey
         ("who,item_id,timestamp\n1,a,1\n", "the log has no column 'user_id'"),
     ],
 )
-def test_a_broken_log_is_refused_in_one_sentence(session, tmp_path, csv, words):
+def test_a_broken_log_is_refused_in_one_sentence(spark_session, tmp_path, csv, words):
     (tmp_path / "interactions.csv").write_text(csv)
     with pytest.raises(UserError, match=words) as caught:
         artifact_of("local[2]", tmp_path / "spark", tmp_path, items="", text=())
@@ -236,12 +218,12 @@ def test_a_broken_log_is_refused_in_one_sentence(session, tmp_path, csv, words):
 
 
 @needs_spark
-def test_tables_of_the_same_name_stay_and_ours_go(session, tmp_path):
-    session.sql("CREATE OR REPLACE TEMP VIEW items AS SELECT 1 AS mine")
+def test_tables_of_the_same_name_stay_and_ours_go(spark_session, tmp_path):
+    spark_session.sql("CREATE OR REPLACE TEMP VIEW items AS SELECT 1 AS mine")
     with engines.opened("local[2]", tmp_path) as con:
         con.create_table("items", pa.table({"theirs": [2]}))
         assert len(list(tmp_path.rglob("*.parquet"))) >= 1
-    assert session.sql("SELECT mine FROM items").count() == 1
+    assert spark_session.sql("SELECT mine FROM items").count() == 1
     assert not list(tmp_path.rglob("*.parquet"))
 
 
