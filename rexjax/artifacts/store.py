@@ -162,6 +162,8 @@ def _newest(place: Path) -> Artifact:
         if not owned.is_marked(manifest) or not {"key", "hash", "metrics", "files"} <= manifest.keys():
             raise UserError(f"{folder / MANIFEST} is damaged: {again} to make it again")
         return Artifact(folder, manifest)
+    if not place.parent.is_dir():
+        raise UserError(f"there is no workdir {place.parent}: name the one that `rexjax run CONFIG` wrote")
     raise UserError(f"stage '{place.name}' has not finished in {place.parent}: {again} first")
 
 

@@ -188,10 +188,10 @@ def _gone(path: Path, data: Data) -> list[str]:
         ids = _catalogue(path, replace(data, text=(), columns=replace(data.columns, category="")))["item_id"]
     else:
         try:
-            lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+            lines = path.read_text(encoding="utf-8").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"{path} cannot be read as a list of ids ({error}): write one a line") from error
-        ids = list(dict.fromkeys(line for line in lines if line))
+        ids = list(dict.fromkeys(line for line in lines if line.strip()))
     if not ids:
         raise UserError(f"{path} has no id: it needs one a line")
     return ids

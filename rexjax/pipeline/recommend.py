@@ -238,7 +238,7 @@ def write(path: Path, table: pa.Table) -> None:
 
 
 def read_ids(path: Path, column: str) -> list[str]:
-    """Distinct ids in the order of a file: the ``column`` of CSV or Parquet, else one a line.
+    """Distinct ids, as written, in the order of a file: the ``column`` of CSV or Parquet, else one a line.
 
     Raises:
         UserError: the file cannot be read, has no such column, or no id.
@@ -251,7 +251,7 @@ def read_ids(path: Path, column: str) -> list[str]:
         )
     except (OSError, UnicodeDecodeError, pa.ArrowException) as error:
         raise UserError(f"{path} cannot be read as ids ({str(error).splitlines()[0]}): write one a line") from error
-    found = [line for line in dict.fromkeys(line.strip() for line in ids) if line]
+    found = [line for line in dict.fromkeys(ids) if line.strip()]
     if not found:
         raise UserError(f"{path} has no id: it needs one a line")
     return found

@@ -156,3 +156,8 @@ def test_json_is_written_whole(tmp_path):
     with pytest.raises(TypeError):
         write_json(tmp_path / "new" / "x.json", {"a": object()})
     assert json.loads((tmp_path / "new" / "x.json").read_text()) == {"a": 1}
+
+
+def test_a_workdir_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(UserError, match="there is no workdir .*nowhere: name the one that `rexjax run CONFIG` wrote"):
+        store.read(tmp_path / "nowhere" / "encode")
