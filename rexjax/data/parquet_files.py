@@ -13,6 +13,9 @@ with needs_extra("data"):
     import ibis
     from ibis.expr.types import Table
 
+_DIGITS = 38
+"""Of decimals: DuckDB reads longer ones as other numbers, and Spark has none."""
+
 
 def read(con: Any, paths: Sequence[Path], root: Path | None = None) -> tuple[Table, list[dict[str, Any]]]:
     """Parquet files as a table, and what the data card says of each.
@@ -53,6 +56,10 @@ def _schema(path: Path) -> dict[str, pa.DataType]:
     except (OSError, pa.ArrowException) as error:
         reason = " ".join(str(error).split()[:30])
         raise UserError(f"{path} cannot be read as Parquet ({reason}): write it again") from error
+    wide = [field for field in schema if pa.types.is_decimal(field.type) and field.type.precision > _DIGITS]
+    if wide:
+        shown = " and ".join(f"{field.name!r} ({field.type})" for field in wide)
+        raise UserError(f"{path} has decimals of more than {_DIGITS} digits in {shown}, which are misread: write text")
     return {field.name: _plain(field.type) for field in schema}
 
 
