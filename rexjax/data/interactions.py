@@ -111,7 +111,7 @@ def _named(log: Table, columns: Columns, data: Data, *, own_text: bool) -> Table
         wanted["category"] = columns.category
     if columns.explode and not columns.time:
         del wanted["raw_time"]
-    if "" in wanted.values():
+    if not wanted.get("raw_time", "there"):
         raise UserError(
             "the log needs a time: name its column with --data.columns.time, or pass --data.columns.explode"
         )

@@ -1,5 +1,6 @@
 """Parquet files as one table: a file, or parts below a folder, Hive partitions included."""
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,8 @@ def _schema(path: Path) -> dict[str, pa.DataType]:
     if wide:
         shown = " and ".join(f"{field.name!r} ({field.type})" for field in wide)
         raise UserError(f"{path} has decimals of more than {_DIGITS} digits in {shown}, which are misread: write text")
+    if twice := sorted(name for name, times in Counter(schema.names).items() if times > 1):
+        raise UserError(f"{path} has more than one column {', '.join(map(repr, twice))}: keep or rename one of them")
     return {field.name: _plain(field.type) for field in schema}
 
 
@@ -78,6 +81,11 @@ def _partitions(path: Path, root: Path) -> tuple[str, ...]:
 
 def _refuse_differing(schemas: dict[Path, dict[str, pa.DataType]], root: Path | None) -> None:
     first, *others = schemas
+    if root is not None and (both := set(_partitions(first, root)) & set(schemas[first])):
+        raise UserError(
+            f"{first} has the columns {', '.join(map(repr, sorted(both)))}, and so have the names of the folders that it "
+            "lies in: rename the folders, or leave these columns out of the files"
+        )
     for path in others:
         ours, theirs = schemas[first], schemas[path]
         changed = [

@@ -154,6 +154,7 @@ def test_lists_become_rows_in_the_order_of_their_times_or_of_the_list(con, tmp_p
 
 LATE = 21_000 * "u,i,1\n"
 DAY = "u,i,{}\n".format
+RATED = {"columns": {"rating": "stars"}, "min_rating": 4.0}
 REFUSED = [
     ({"log.csv": CSV, "log.parquet": TABLE}, {}, "log.parquet and .*log.csv may both be meant"),
     ({"log.csv": HEADER + LATE + "u,i\n"}, {}, "log.csv cannot be read in line 21002: it has 2 cells, too few"),
@@ -188,6 +189,13 @@ REFUSED = [
     ({"log.csv": HEADER + DAY("1 1 2023 EST")}, {"columns": {"time_format": "%d %m %Y %Z"}}, "EST' in row 1"),
     ({"log.csv": "who|what\nu|i\n"}, {"csv": {"delimiter": "^"}},
      "no columns 'user_id', 'item_id', 'timestamp' .it has who.what.: .*--data.columns.user, .*--data.csv.delimiter"),
+    ({"log.parquet": TABLE.append_column("stars", pa.array([[5]] * len(ROWS)))}, RATED, "array<int64>, .*no numbers"),
+    ({"log.parquet": TABLE.append_column("stars", pa.array([b"5"] * len(ROWS)))}, RATED, "'stars' .*type binary"),
+    ({"log.parquet": TABLE.append_column("stars", pa.array([5] * len(ROWS), pa.date32()))}, RATED, "type date"),
+    ({"log.csv": CSV}, {"columns": {"user": ""}}, "no column '' .*--data.columns.user"),
+    ({"log/user_id=1/a.parquet": TABLE}, {}, "has the columns 'user_id', and so have the names of the folders"),
+    ({"log.parquet": pa.Table.from_arrays(TABLE.columns * 2, names=NAMES + ("x", "item_id", "y"))}, {},
+     "has more than one column 'item_id'"),
     ({"log.parquet": pa.table({"user_id": ["u"], "item_id": ["i"], "timestamp": [1],
                                "wide": pa.array([decimal.Decimal(5)], pa.decimal256(39))})}, {},
      "decimals of more than 38 digits in 'wide' .decimal256"),
@@ -256,8 +264,8 @@ def test_times_are_seconds_whatever_their_unit(con, tmp_path, times, columns, se
         ("%H:%M", "has no year"),
         ("%d %b", "has no year"),
         ("%Y-W%W", "has a week without its day"),
-        ("%d/%m/%Y %I:%M", "only one of %I .* and %p"),
-        ("%d/%m/%Y %H:%M %p", "only one of %I .* and %p"),
+        ("%d/%m/%Y %I:%M", "has only one of %I .* and %p"),
+        ("%d/%m/%Y %H:%M %p", "has only one of %I .* and %p"),
         ("%d/%d/%Y", "names one part twice"),
         ("%Y-%Q", "strptime does not know .*bad directive"),
         ("%Y %", "strptime does not know .*stray %"),
