@@ -20,8 +20,11 @@ with needs_extra("data"):
 _EXACT = {dt.Float16: 2**11, dt.Float32: 2**24, dt.Float64: 2**53}
 _BLANK = "[\x01-\x20\x7f-\xa0\xad\u1680\u180e\u2000-\u200f\u2028-\u202f\u205f-\u2064\u3000\ufeff]"
 """White space, control characters, and characters without width."""
-_COMPOSED = "[\u0300-\u036f\u0374\u037e\u0387\u1100-\u11ff\u2126\u212a\u212b\uf900-\ufaff]|\\p{M}"
-"""Characters of which Unicode has another spelling."""
+_COMPOSED = (
+    "[\u0300-\u036f\u0374\u037e\u0387\u0590-\u1fff\u20d0-\u20ff\u2126\u212a\u212b\u2329\u232a"
+    "\u302a-\u302f\u3099\u309a\uf900-\ufb4f]"
+)
+"""Characters that have another spelling in Unicode, or are a part of one, and some more."""
 
 
 def to_text(table: Table, name: str, where: str) -> Column:
@@ -180,6 +183,6 @@ def _refuse_first(table: Table, fails: Callable[[Column], Column], what: str) ->
     if found:
         raise UserError(
             f"{what} holds {found[0]['value']!r} in row {found[0]['row_of_id'] + 1}, which is no id (bytes must be "
-            "UTF-8, numbers whole, floats below 2^53, or 2^24 where they are of 32 bits, and times without nanoseconds): "
-            "write all ids as text"
+            "UTF-8, numbers whole, floats below 2^53, or 2^24 where they are of 32 bits, and times without "
+            "nanoseconds): write all ids as text"
         )

@@ -83,8 +83,8 @@ def _refuse_differing(schemas: dict[Path, dict[str, pa.DataType]], root: Path | 
     first, *others = schemas
     if root is not None and (both := set(_partitions(first, root)) & set(schemas[first])):
         raise UserError(
-            f"{first} has the columns {', '.join(map(repr, sorted(both)))}, and so have the names of the folders that it "
-            "lies in: rename the folders, or leave these columns out of the files"
+            f"{first} has the columns {', '.join(map(repr, sorted(both)))}, and so have the names of the folders that "
+            "it lies in: rename the folders, or leave these columns out of the files"
         )
     for path in others:
         ours, theirs = schemas[first], schemas[path]

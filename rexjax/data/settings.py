@@ -84,7 +84,7 @@ class Csv:
 
 
 def _format_problem(form: str) -> str:
-    """Why ``strptime`` would not read a format, or would read a moment other than the one that is meant; "": it does."""
+    """Why ``strptime`` would not read a format, or would read another moment than is meant; "": it does."""
     try:
         datetime.strptime("", form)
     except re.error:

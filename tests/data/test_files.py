@@ -74,7 +74,7 @@ PACKED = {
     "CRLF and LF": {"log.csv": HEADER + BODY.replace("\n", "\r\n", 5)},
     "blank lines in front": {"log.csv": "\n\r\n\n" + CSV.replace("\n", "\r\n")},
     "blank lines and a declared delimiter": {"log.csv": "\n\nsep=,\n" + CSV},
-    "an ending in upper case": {"log.csv.GZ": gzip.compress(CSV.encode())},
+    "a packing in upper case": {"log.csv.GZ": gzip.compress(CSV.encode())},
     "a zip with hidden files": {"log.csv.zip": zipped(**{"log": CSV, "folder/.Trash": "x", "__MACOSX/._log": "x"})},
     "blank lines": {"log.csv": HEADER + BODY.replace("\n", "\n\n", 3)},
     "semicolons": {"log.csv": SEMICOLONS},
