@@ -144,10 +144,8 @@ def _refuse_lacking(what: str, table: Table, wanted: dict[str, str], delimiter: 
     if lacking:
         names = f"column{'s'[: len(lacking) > 1]} {', '.join(map(repr, lacking))}"
         flags = ", ".join(dict.fromkeys(lacking.values()))
-        alone = f", or what stands between cells with {delimiter}" if len(table.columns) == 1 else ""
-        raise UserError(
-            f"{what} has no {names} (it has {', '.join(table.columns)}): say what is meant with {flags}{alone}"
-        )
+        alone = f", and {delimiter} for what stands between cells" if len(table.columns) == 1 else ""
+        raise UserError(f"{what} has no {names} (it has {', '.join(table.columns)}): see {flags}{alone}")
 
 
 def catalogue(items: Table, data: Data) -> Table:
