@@ -95,6 +95,8 @@ def spell_type(hint: Any) -> str:
         return "{" + ",".join(map(str, typing.get_args(hint))) + "}"
     if hint is bool:
         return ""
+    if _parts(hint) == (bool,):
+        return "{True,False}"
     return _TYPES[hint][0] if hint in _TYPES else spell_type(_parts(hint)[0])
 
 
@@ -118,6 +120,8 @@ def what_fits(key: Key) -> str:
 def _words(hint: Any) -> str:
     if typing.get_origin(hint) is Literal:
         return f"one of {', '.join(map(str, typing.get_args(hint)))}"
+    if hint is bool:
+        return "True or False"
     return _TYPES[hint][1] if hint in _TYPES else _words(_parts(hint)[0])
 
 

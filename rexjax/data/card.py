@@ -1,6 +1,7 @@
 """The data card: what a prepared log is like, counted record by record."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,6 +28,8 @@ class Span(NamedTuple):
     last: float
     now: float
     """The present moment in seconds since 1970: later events are in the future."""
+    dated: bool = False
+    """Whether the log writes its times as dates, and not as numbers of some unit."""
 
 
 class _Tally:
@@ -78,7 +81,7 @@ def describe(
     for record in records:
         tally.add(record)
         times.add(record)
-        shown += _some_histories(record, titles, len(shown), dates=are_dates(span.first, span.last))
+        shown += _some_histories(record, titles, len(shown), span)
     _refuse_idle(tally, users, data)
     trained, events = tally.trained > 0, int((tally.trained + tally.valid + tally.test).sum())
     return {
@@ -116,9 +119,11 @@ def _refuse_idle(tally: _Tally, users: int, data: Data) -> None:
         )
 
 
-def _some_histories(record: Histories, titles: Sequence[str], before: int, *, dates: bool) -> list[dict[str, Any]]:
+def _some_histories(record: Histories, titles: Sequence[str], before: int, span: Span) -> list[dict[str, Any]]:
     """Histories of the first users, the latest events, to be checked by eye; raw ids of users are personal."""
-    spell = spell_time if dates else "{:.15g}".format
+    spell: Callable[[float], str] = "{:.15g}".format
+    if span.dated or are_dates(span.first, span.last):
+        spell = partial(spell_time, dated=span.dated)
     shown = []
     for user in range(min(_SHOWN_USERS - before, record.users)):
         start, stop = record.offsets[user], record.offsets[user + 1]

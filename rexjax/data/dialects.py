@@ -64,6 +64,8 @@ def find(text: PlainText, csv: Csv, wanted: Wanted) -> Dialect:
     sample = text.sample
     if not sample.strip():
         raise UserError(f"{text.source} is empty: write a line with the columns' names, and a row per line below")
+    blank = re.match(r"(\r?\n)*", sample)[0]
+    sample = sample[len(blank) :]
     first = sample.split("\n", 1)[0]
     declared = _DECLARED.fullmatch(first)
     if declared:
@@ -75,14 +77,14 @@ def find(text: PlainText, csv: Csv, wanted: Wanted) -> Dialect:
         _refuse_data(text, rows, wanted)
     names = _names(text, rows[0], csv, header, wanted)
     decimal = csv.decimal or _decimal(rows[header:], [names.index(name) for name in wanted.numbers if name in names])
-    return Dialect(delimiter, quote, escape, decimal, header, names, int(bool(declared)))
+    return Dialect(delimiter, quote, escape, decimal, header, names, blank.count("\n") + int(bool(declared)))
 
 
 def _parse(
     sample: str, delimiters: tuple[str | None, ...], quote: str, wanted: Sequence[str], whole: bool
 ) -> tuple[str, str, str, list[list[str]]]:
     """Delimiter, quote, escape and rows of the dialect that fits best; the first of those that fit alike."""
-    first = sample.lstrip("\n").split("\n", 1)[0]
+    first = sample.split("\n", 1)[0]
     candidates = [
         (delimiter, *quoting)
         for delimiter in (delimiters if delimiters[0] else [one for one in _DELIMITERS if one in first] or [","])

@@ -1,7 +1,11 @@
 """Ids are text, as a person would write them, from whatever type a log has; what cannot be one is refused."""
 
+import unicodedata
 from collections.abc import Callable
 from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from rexjax.data.engines import count, fetch, numbered
 from rexjax.errors import UserError, needs_extra
@@ -14,7 +18,13 @@ with needs_extra("data"):
 
 # the first whole number that a type cannot tell from its neighbour
 _EXACT = {dt.Float16: 2**11, dt.Float32: 2**24, dt.Float64: 2**53}
-_BLANK = "[ \t\n\r\v\f\u00a0\u2000-\u200b\u3000\ufeff]"
+_BLANK = "[\x01-\x20\x7f-\xa0\xad\u1680\u180e\u2000-\u200f\u2028-\u202f\u205f-\u2064\u3000\ufeff]"
+"""White space, control characters, and characters without width."""
+_COMPOSED = (
+    "[\u0300-\u036f\u0374\u037e\u0387\u0590-\u1fff\u20d0-\u20ff\u2126\u212a\u212b\u2329\u232a"
+    "\u302a-\u302f\u3099\u309a\uf900-\ufb4f]"
+)
+"""Characters that have another spelling in Unicode, or are a part of one, and some more."""
 
 
 def to_text(table: Table, name: str, where: str) -> Column:
@@ -47,7 +57,7 @@ def to_text(table: Table, name: str, where: str) -> Column:
 
 
 def refuse_look_alikes(ids: Table, what: str) -> None:
-    """Refuses ids that are the same but for blanks around them, which nobody sees.
+    """Refuses ids that look the same: but for blanks around them, or for how Unicode composes their letters.
 
     Args:
         ids: one column, ``id``, of strings; those of the log and of the items file together.
@@ -57,6 +67,11 @@ def refuse_look_alikes(ids: Table, what: str) -> None:
         UserError: there are such ids; two of them are named.
     """
     known = ids.filter(_.id.notnull()).distinct()
+    _refuse_blanks(known, what)
+    _refuse_compositions(known, what)
+
+
+def _refuse_blanks(known: Table, what: str) -> None:
     around = f"^{_BLANK}+|{_BLANK}+$"
     if count(known.filter(_.id.re_search(around))) == 0:
         return
@@ -67,6 +82,25 @@ def refuse_look_alikes(ids: Table, what: str) -> None:
         raise UserError(
             f"column {what!r} holds {pair[0]['first']!r} and {pair[0]['last']!r}, which differ in blanks alone: strip "
             "the ids in the log and in the items file, or give one another id"
+        )
+
+
+def _refuse_compositions(known: Table, what: str) -> None:
+    """Python composes the few ids that may have another spelling."""
+    marked = fetch(known.filter(_.id.re_search(_COMPOSED)).order_by("id"))["id"].to_pylist()
+    composed = {text: unicodedata.normalize("NFC", text) for text in marked}
+    other = pa.table({"one": list(composed), "id": pa.array(composed.values(), pa.string())})
+    other = other.filter(pc.not_equal(other["one"], other["id"]))
+    if not len(other):
+        return
+    spelt = known.get_backend().create_table("composed_ids", other, overwrite=True)
+    pairs = fetch(spelt.join(known, "id").order_by("one").limit(1)).to_pylist()
+    first: dict[str, str] = {}
+    pairs += [{"one": one, "id": first[id]} for one, id in composed.items() if first.setdefault(id, one) != one]
+    if pairs:
+        raise UserError(
+            f"column {what!r} holds {pairs[0]['one']!a} and {pairs[0]['id']!a}, which are one text in two spellings of "
+            "Unicode: write ids in one of them, such as NFC, in the log and in the items file"
         )
 
 
@@ -103,6 +137,11 @@ def _without_zone(column: Column) -> Column:
     return column.cast("timestamp").cast("string")
 
 
+def _is_finer(column: Column) -> Column:
+    """Whether it has parts of a microsecond, which its text would lack."""
+    return (column.cast("timestamp") != column).fill_null(False)
+
+
 def _decoded(column: Column) -> Column:
     if column.get_backend().name == "pyspark":
         return try_validate_utf8(column.cast("string"))
@@ -131,7 +170,7 @@ def _is_inexact(column: Column) -> Column:
 
 _SPELLINGS = (
     _Spelling((dt.String, dt.Integer, dt.Boolean, dt.Date, dt.Time, dt.UUID, dt.Null), _as_written),
-    _Spelling(dt.Timestamp, _without_zone),
+    _Spelling(dt.Timestamp, _without_zone, _is_finer),
     _Spelling(dt.Binary, _decoded, _is_undecodable),
     _Spelling(dt.Decimal, _whole_decimal, _has_decimals),
     _Spelling(dt.Floating, _whole_float, _is_inexact),
@@ -144,5 +183,6 @@ def _refuse_first(table: Table, fails: Callable[[Column], Column], what: str) ->
     if found:
         raise UserError(
             f"{what} holds {found[0]['value']!r} in row {found[0]['row_of_id'] + 1}, which is no id (bytes must be "
-            "UTF-8, numbers whole, and floats below 2^53, or 2^24 where they are of 32 bits): write all ids as text"
+            "UTF-8, numbers whole, floats below 2^53, or 2^24 where they are of 32 bits, and times without "
+            "nanoseconds): write all ids as text"
         )

@@ -114,16 +114,12 @@ def _named(log: Table, columns: Columns, data: Data, *, own_text: bool) -> Table
         wanted["category"] = columns.category
     if columns.explode and not columns.time:
         del wanted["raw_time"]
-    for key, name in wanted.items():
-        if not name:
-            raise UserError(
-                "the log needs a time: name its column with --data.columns.time, or pass --data.columns.explode"
-            )
-        if name not in log.columns:
-            raise UserError(
-                f"the log has no column {name!r} (it has {', '.join(log.columns)}): say which one it is with "
-                f"--data.columns.{key.removeprefix('raw_')}"
-            )
+    if not wanted.get("raw_time", "there"):
+        raise UserError(
+            "the log needs a time: name its column with --data.columns.time, or pass --data.columns.explode"
+        )
+    flags = {name: f"--data.columns.{key.removeprefix('raw_')}" for key, name in wanted.items()}
+    _refuse_lacking("the log", log, flags, "--data.csv.delimiter")
     if columns.explode:
         log = lists.explode(log, columns)
         wanted["raw_time"] = columns.time or lists.PLACE
@@ -145,6 +141,16 @@ def _named(log: Table, columns: Columns, data: Data, *, own_text: bool) -> Table
     return numbered(log.select(**named), "position")
 
 
+def _refuse_lacking(what: str, table: Table, wanted: dict[str, str], delimiter: str) -> None:
+    """Refuses a table without all ``wanted`` columns, which have the flags that name them."""
+    lacking = {name: flag for name, flag in wanted.items() if name not in table.columns}
+    if lacking:
+        names = f"column{'s'[: len(lacking) > 1]} {', '.join(map(repr, lacking))}"
+        flags = ", ".join(dict.fromkeys(lacking.values()))
+        alone = f", and {delimiter} for what stands between cells" if len(table.columns) == 1 else ""
+        raise UserError(f"{what} has no {names} (it has {', '.join(table.columns)}): see {flags}{alone}")
+
+
 def catalogue(items: Table, data: Data) -> Table:
     """One row per raw item: item, row (where it was), title, text and, if asked for, category ('' where there is none).
 
@@ -155,9 +161,7 @@ def catalogue(items: Table, data: Data) -> Table:
     named = {columns.item: "--data.columns.item"} | dict.fromkeys(data.text, "--data.text")
     if columns.category:
         named[columns.category] = "--data.columns.category"
-    for name, flag in named.items():
-        if name not in items.columns:
-            raise UserError(f"{data.items} has no column {name!r} (it has {', '.join(items.columns)}): see {flag}")
+    _refuse_lacking(data.items, items, named, "--data.items-csv.delimiter")
     category = items[columns.category] if columns.category else None
     return _catalogue(
         items, None, ids.to_text(items, columns.item, "items file"), [items[name] for name in data.text], category

@@ -38,8 +38,13 @@ def with_numbers(log: Table, column: str, name: str) -> Table:
         UserError: a value is text of another form, or infinite; the first row is named.
     """
     values = log[column]
-    if values.type().is_integer():
+    kind = values.type()
+    if kind.is_integer():
         return log
+    if not (kind.is_numeric() or kind.is_string() or kind.is_null()):
+        raise UserError(
+            f"column {name!r} of the log holds values of the type {kind}, which are no numbers: write numbers"
+        )
     if values.type().is_string():
         text = values.strip()
         number = ibis.ifelse(text.re_search(_NUMBER), text, ibis.null("string")).try_cast("float64")

@@ -1,5 +1,6 @@
 """Parquet files as one table: a file, or parts below a folder, Hive partitions included."""
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,9 @@ from rexjax.errors import UserError, needs_extra
 with needs_extra("data"):
     import ibis
     from ibis.expr.types import Table
+
+_DIGITS = 38
+"""Of decimals: DuckDB reads longer ones as other numbers, and Spark has none."""
 
 
 def read(con: Any, paths: Sequence[Path], root: Path | None = None) -> tuple[Table, list[dict[str, Any]]]:
@@ -53,6 +57,12 @@ def _schema(path: Path) -> dict[str, pa.DataType]:
     except (OSError, pa.ArrowException) as error:
         reason = " ".join(str(error).split()[:30])
         raise UserError(f"{path} cannot be read as Parquet ({reason}): write it again") from error
+    wide = [field for field in schema if pa.types.is_decimal(field.type) and field.type.precision > _DIGITS]
+    if wide:
+        shown = " and ".join(f"{field.name!r} ({field.type})" for field in wide)
+        raise UserError(f"{path} has decimals of more than {_DIGITS} digits in {shown}, which are misread: write text")
+    if twice := sorted(name for name, times in Counter(schema.names).items() if times > 1):
+        raise UserError(f"{path} has more than one column {', '.join(map(repr, twice))}: keep or rename one of them")
     return {field.name: _plain(field.type) for field in schema}
 
 
@@ -71,6 +81,11 @@ def _partitions(path: Path, root: Path) -> tuple[str, ...]:
 
 def _refuse_differing(schemas: dict[Path, dict[str, pa.DataType]], root: Path | None) -> None:
     first, *others = schemas
+    if root is not None and (both := set(_partitions(first, root)) & set(schemas[first])):
+        raise UserError(
+            f"{first} has the columns {', '.join(map(repr, sorted(both)))}, and so have the names of the folders that "
+            "it lies in: rename the folders, or leave these columns out of the files"
+        )
     for path in others:
         ours, theirs = schemas[first], schemas[path]
         changed = [

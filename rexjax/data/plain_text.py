@@ -81,18 +81,19 @@ def open_plain(source: Path, encoding: str, flag: str, folder: Path) -> PlainTex
 @contextmanager
 def _bytes(source: Path) -> Iterator[IO[bytes]]:
     """What the file holds, unpacked."""
+    packing = source.suffix.lower()
     try:
-        if source.suffix == ".zip":
+        if packing == ".zip":
             with zipfile.ZipFile(source) as archive:
-                names = [name for name in archive.namelist() if not name.endswith("/") and "__MACOSX" not in name]
+                names = [name for name in archive.namelist() if not _is_hidden(name)]
                 if len(names) != 1:
                     raise UserError(
                         f"{source} holds {len(names)} files ({', '.join(names[:5])}): pack one alone, or unpack it"
                     )
                 with archive.open(names[0]) as file:
                     yield file
-        elif source.suffix in _PACKED:
-            with pa.input_stream(str(source), compression=_PACKED[source.suffix]) as file:
+        elif packing in _PACKED:
+            with pa.input_stream(str(source), compression=_PACKED[packing]) as file:
                 yield file
         else:
             with source.open("rb") as file:
@@ -100,6 +101,11 @@ def _bytes(source: Path) -> Iterator[IO[bytes]]:
     except _UNREADABLE as error:
         reason = " ".join(str(error).split()[:20])
         raise UserError(f"{source} cannot be read ({reason}): it may be cut off, write it again") from error
+
+
+def _is_hidden(name: str) -> bool:
+    """Whether a member of a zip archive is a folder, or a file that systems add by themselves."""
+    return name.endswith("/") or name.startswith("__MACOSX/") or name.rsplit("/", 1)[-1].startswith(".")
 
 
 def _marked(source: Path) -> str:
@@ -119,7 +125,7 @@ def _marked(source: Path) -> str:
 
 def _needs_copy(source: Path, encoding: str, flag: str) -> bool:
     """Whether it is packed, not UTF-8, or of mixed line ends. A file that is read in place is checked to its end."""
-    if source.suffix in (*_PACKED, ".zip") or not _is_utf8(encoding):
+    if source.suffix.lower() in (*_PACKED, ".zip") or not _is_utf8(encoding):
         return True
     decoder = codecs.getincrementaldecoder("utf-8")()
     pairs = returns = feeds = 0

@@ -1,7 +1,9 @@
 """Settings of stage prepare: the columns of a log, its source, and how it is cleaned, split and packed."""
 
 import math
+import re
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Literal
 
 from rexjax.data import where as conditions
@@ -34,6 +36,10 @@ class Columns:
     explode: str = ""
     """What stands between the items where one row holds a user's whole list, such as ' ' or '|'; 'list' where the
     column itself is a list (Parquet, JSON lines). Without a time column, an item's place in its list is its time."""
+
+    def __post_init__(self) -> None:
+        if self.time_format and (problem := _format_problem(self.time_format)):
+            raise UserError(f"data.columns has time_format={self.time_format!r}, which {problem}: mend it")
 
 
 @dataclass(frozen=True)
@@ -77,10 +83,29 @@ class Csv:
         return replace(items, **{name: getattr(items, name) or getattr(self, name) for name in shared})
 
 
+def _format_problem(form: str) -> str:
+    """Why ``strptime`` would not read a format, or would read another moment than is meant; "": it does."""
+    try:
+        datetime.strptime("", form)
+    except re.error:
+        return "names one part twice"
+    except ValueError as error:
+        if "does not match" not in str(error):
+            return f"strptime does not know ({error})"
+    signs = set(re.findall(r"%(.)", form))
+    if not signs & set("YyGcx"):
+        return "has no year (%Y or %y)"
+    if signs & set("UWV") and not signs & set("aAuw"):
+        return "has a week without its day (%u, %w or %a)"
+    if ("I" in signs) != ("p" in signs):
+        return "has only one of %I (hours to 12) and %p (AM or PM)"
+    return ""
+
+
 def _is_encoding(name: str) -> bool:
     try:
         "".encode(name)
-    except LookupError:  # also where Python knows it and it is no text's, such as base64
+    except (LookupError, UnicodeError):  # also where Python knows it and it is no text's, such as base64
         return False
     return True
 

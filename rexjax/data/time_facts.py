@@ -1,7 +1,10 @@
 """What the times of a log are like: whether they are dates, tied, relative to each user, or of mixed units."""
 
+import contextlib
 import math
-from datetime import UTC, datetime
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,6 +18,9 @@ RELATIVE = 0.8
 NEAR = 1e-3
 """Of the log's time span."""
 _EARLIEST, _RECENT, _LATEST = (datetime(year, 1, 1, tzinfo=UTC).timestamp() for year in (1900, 1980, 2100))
+_YEARS = (1900, 2100)
+_EXCEL_DAYS = (25_569, 73_051)
+"""1970 to 2099, in days as Excel counts them."""
 _UNITS = {"s": 1e8, "ms": 1e11, "us": 1e14, "ns": 1e17}
 """The least number that is a date in that unit; each reaches to the next one's."""
 
@@ -24,23 +30,25 @@ def are_dates(first: float, last: float) -> bool:
     return first >= _EARLIEST and _RECENT <= last < _LATEST
 
 
-def spell_time(time: float) -> str:
-    """A moment as ISO 8601 in UTC where it is a date, else the number.
+def spell_time(time: float, *, dated: bool = False) -> str:
+    """A moment as ISO 8601 in UTC where it is a date, or known to be one (``dated``), else the number.
 
     >>> spell_time(1704067200.0), spell_time(5.0)
     ('2024-01-01 00:00:00', '5')
     """
-    if not are_dates(time, time):
-        return f"{time:.15g}"
-    return datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    if dated or are_dates(time, time):
+        with contextlib.suppress(OverflowError):  # of a year beyond 9999
+            return (datetime(1970, 1, 1) + timedelta(seconds=time)).isoformat(" ", "seconds")
+    return f"{time:.15g}"
 
 
 class TimeTally:
     """Counts events and users by what their times are like, record by record."""
 
-    def __init__(self, first: float, last: float, now: float) -> None:
-        """Bounds of the log's times, and the present moment in seconds since 1970."""
-        self._first, self._last, self._now = first, last, now
+    def __init__(self, first: float, last: float, now: float, dated: bool = False) -> None:
+        """Bounds of the log's times, the present moment in seconds since 1970, and whether times were written as dates,
+        whose unit is no question."""
+        self._first, self._last, self._now, self._dated = first, last, now, dated
         self._events = self._followers = self._tied = self._future = self._early = 0
         self._users = self._at_start = 0
         self._units = np.zeros(len(_UNITS) + 1, np.int64)
@@ -64,7 +72,9 @@ class TimeTally:
 
     def facts(self) -> dict[str, Any]:
         """Time span and ties, for the data card."""
-        spell = spell_time if are_dates(self._first, self._last) else float
+        spell: Callable[[float], Any] = float
+        if self._dated or are_dates(self._first, self._last):
+            spell = partial(spell_time, dated=self._dated)
         return {
             "time_span": {"first": spell(self._first), "last": spell(self._last)},
             "tied_events": {"events": self._tied, "share": self._share_tied},
@@ -83,7 +93,7 @@ class TimeTally:
                 "little: name their session in --data.columns.session and use --data.split last_session."
             )
         counts = [f"{number:,} in {name}" for name, number in zip(_UNITS, self._units[1:], strict=True) if number]
-        if len(counts) > 1:
+        if len(counts) > 1 and not self._dated:
             found.append(
                 f"Times look like a mix of units ({', '.join(counts)}): write all of them in one unit, and name it "
                 "with --data.columns.time-unit."
@@ -92,10 +102,9 @@ class TimeTally:
         return found + self._misplaced() + self._relative()
 
     def _misplaced(self) -> list[str]:
-        if self._last >= _UNITS["ms"]:
-            unit = [name for name, least in _UNITS.items() if self._last >= least][-1]
-            return [f"Times look like {unit}, and are read as seconds: set --data.columns.time-unit {unit}."]
-        if not are_dates(self._first, self._last):
+        if not self._dated and (notice := self._misread()):
+            return [notice]
+        if not self._dated and self._last < _RECENT:
             return []
         early, future = self._early, self._future
         return [
@@ -103,6 +112,20 @@ class TimeTally:
             for number, where in ((early, "before 1970"), (future, "in the future"))
             if number
         ]
+
+    def _misread(self) -> str:
+        """What numbers look like that are no seconds; "" where they may be."""
+        if self._last >= _UNITS["ms"]:
+            unit = [name for name, least in _UNITS.items() if self._last >= least][-1]
+            return f"Times look like {unit}, and are read as seconds: set --data.columns.time-unit {unit}."
+        if self._is_within(_YEARS):
+            return "Times look like years, and are read as seconds: pass --data.columns.time-format %Y."
+        if self._is_within(_EXCEL_DAYS):
+            return "Times look like days as Excel counts them, and are read as seconds: write them as dates."
+        return ""
+
+    def _is_within(self, bounds: tuple[int, int]) -> bool:
+        return bounds[0] <= self._first and self._last < bounds[1]
 
     def _relative(self) -> list[str]:
         share = self._at_start / max(self._users, 1)

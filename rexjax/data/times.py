@@ -19,16 +19,19 @@ with needs_extra("data"):
 
 _EPOCH = ibis.timestamp("1970-01-01", timezone="UTC")
 _PER_SECOND = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
+FORMS_OF_NUMBERS = (*_PER_SECOND, "none")
+"""Forms, as ``with_seconds`` returns them, of times that are no dates."""
 _LARGEST = 1e300  # infinity is larger, on every engine
 _SMALLEST = 1e8  # seconds: 1973; the same number of the next smaller unit is in January 1970
 # No backslash: engines differ in what one means within a string.
 _GAP = "[ \t\r\n]*"
 _NUMBER = f"^{_GAP}[+-]?([0-9]+([.][0-9]*)?|[.][0-9]+)([eE][+-]?[0-9]+)?{_GAP}$"
 _CLOCK = r"([01]?[0-9]|2[0-3]):[0-5][0-9]"
-_PLAIN = rf"^[0-9]{{4}}-[0-9]{{1,2}}-[0-9]{{1,2}}([ T]{_CLOCK}:[0-5][0-9]([.][0-9]+)?(Z|[+-][0-9]{{2}}:[0-9]{{2}})?)?$"
+_ZONE = "(0[0-9]|1[0-5])"  # hours: engines wrap a larger offset around, or take it as it is
+_PLAIN = rf"^[0-9]{{4}}-[0-9]{{1,2}}-[0-9]{{1,2}}([ T]{_CLOCK}:[0-5][0-9]([.][0-9]+)?(Z|[+-]{_ZONE}:[0-5][0-9])?)?$"
 _ISO = (
     rf"^{_GAP}([0-9]{{4}}[-/][0-9]{{1,2}}[-/][0-9]{{1,2}})([ T]{_CLOCK})?(:[0-5][0-9]([.,][0-9]+)?)?"
-    rf"{_GAP}(Z|UTC|[+-][0-9]{{2}}(:?[0-9]{{2}})?)?{_GAP}$"
+    rf"{_GAP}(Z|UTC|[+-]{_ZONE}(:?[0-5][0-9])?)?{_GAP}$"
 )
 _DATE_IN_DIGITS = (
     "^(19|20)[0-9]{2}(0[1-9]|1[0-2])(0[1-9]|[12][0-9]|3[01])(([01][0-9]|2[0-3])([0-5][0-9]([0-5][0-9])?)?)?$"
@@ -263,4 +266,6 @@ def parse(text: str, form: str) -> datetime:
         ValueError: the text is not of the format.
     """
     moment = datetime.strptime(text.strip(), form)
+    if "%Z" in form and not moment.tzinfo and not re.search(r"\b(UTC|GMT)\b", text.upper()):
+        raise ValueError(f"{text} is in a zone whose offset is not known")  # strptime drops this machine's own zone
     return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)

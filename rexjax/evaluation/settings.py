@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from rexjax.errors import check_least
+from rexjax.errors import UserError, check_least
 from rexjax.evaluation.metrics import Metric, split_name, with_metrics
 from rexjax.training.settings import SELECT
 
@@ -39,6 +39,8 @@ class Evaluate:
 
     def __post_init__(self) -> None:
         check_least(self, "evaluate", 1, "resamples", "latency_repeats")
+        if any(isinstance(cutoff, int) and cutoff < 1 for cutoff in self.k):
+            raise UserError(f"evaluate has k={self.k}: set each of k to 1 or more")
         split_name(self.select, self.known, "evaluate.select")
 
     @property

@@ -30,6 +30,7 @@ class Outer:
     some: tuple[int, ...] = (1, 2)
     kind: Literal["a", "b"] = "a"
     path: Path | None = None
+    perhaps: bool | None = None
     switch: bool = False
     action: object = print
 
@@ -44,15 +45,17 @@ def test_keys_have_names_types_defaults_and_help():
         "some",
         "kind",
         "path",
+        "perhaps",
         "switch",
     ]
-    assert [key.default for key in found.values()] == ["x", 3, 4, 5, (1, 2), "a", None, False]
-    types = ["STR", "INT", "INT", "INT", "[INT ...]", "{a,b}", "PATH", ""]
+    assert [key.default for key in found.values()] == ["x", 3, 4, 5, (1, 2), "a", None, None, False]
+    types = ["STR", "INT", "INT", "INT", "[INT ...]", "{a,b}", "PATH", "{True,False}", ""]
     assert [spell_type(key.hint) for key in found.values()] == types
     assert found["inner.deep-one"].help == "How deep, in metres."
     assert found["first"].positional and not found["some"].positional
     assert found["switch"].negation == "no-switch"
     assert what_fits(found["path"]) == "a path"
+    assert what_fits(found["perhaps"]) == "True or False"
     assert next(keys_of(Outer)).default is MISSING
 
 

@@ -11,10 +11,10 @@ START = 1_704_067_200.0
 """2024-01-01."""
 
 
-def tally(users, now=START + 1000 * DAY):
+def tally(users, now=START + 1000 * DAY, dated=False):
     """Of users with these times, in two records."""
     every = [time for own in users for time in own]
-    found = time_facts.TimeTally(min(every), max(every), now)
+    found = time_facts.TimeTally(min(every), max(every), now, dated)
     for part in (users[:1], users[1:]):
         if part:
             offsets = np.cumsum([0, *map(len, part)])
@@ -73,6 +73,9 @@ def test_events_that_share_their_time_are_a_notice(users, split, share):
         ([[START, START + DAY], [START + 50 * DAY, START + 60 * DAY]], None),
         ([[-DAY, START], [START + DAY, START + 2 * DAY]], "1 events lie before 1970"),
         ([[START, START + 1001 * DAY], [START + 20 * DAY]], "1 events lie in the future"),
+        ([[-1e12, START], [START + DAY, START + 2 * DAY]], "1 events lie before 1970"),
+        ([[2019, 2021], [2020, 2021]], "look like years, .*--data.columns.time-format %Y"),
+        ([[45_000, 45_002.5], [45_001, 45_002]], "look like days as Excel counts them"),
         ([[START, 1e3 * START], [START + DAY]], r"a mix of units \(2 in s, 1 in ms\)"),
         ([[1e3 * START, 1e3 * START + 5], [1e3 * START + 9]], "look like ms, .*--data.columns.time-unit ms"),
         ([[1e6 * START, 1e6 * START + 5], [1e6 * START + 9]], "--data.columns.time-unit us"),
@@ -81,6 +84,27 @@ def test_events_that_share_their_time_are_a_notice(users, split, share):
 def test_times_that_mislead_are_a_notice_that_says_what_to_do(users, words):
     found = "; ".join(tally(users).notices("leave_one_out"))
     assert re.search(words or "^$", found)
+
+
+@pytest.mark.parametrize(
+    ("users", "words"),
+    [
+        ([[START, 253_402_300_799.0], [START + DAY]], "^1 events lie in the future"),
+        ([[-62_135_596_800.0, START], [START + DAY, START + 2 * DAY]], "^1 events lie before 1970"),
+        ([[2e10, 2e10 + DAY], [2e10 + 5]], "^3 events lie in the future"),
+    ],
+)
+def test_the_unit_of_times_that_were_written_as_dates_is_no_question(users, words):
+    assert re.search(words, "; ".join(tally(users, dated=True).notices("leave_one_out")))
+
+
+def test_times_that_were_written_as_dates_are_spelt_as_dates():
+    span = tally([[-62_135_596_800.0, 253_402_300_799.0]], dated=True).facts()["time_span"]
+    assert span == {"first": "0001-01-01 00:00:00", "last": "9999-12-31 23:59:59"}
+    assert tally([[5, 1e13]], dated=True).facts()["time_span"] == {
+        "first": "1970-01-01 00:00:05",
+        "last": "10000000000000",
+    }
 
 
 def test_the_span_is_of_dates_or_of_numbers():

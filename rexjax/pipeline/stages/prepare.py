@@ -16,7 +16,7 @@ from rexjax.artifacts.files import file_hash
 from rexjax.artifacts.store import Artifact
 from rexjax.config.schema import Config
 from rexjax.config.stage import Stage
-from rexjax.data import card, engines, histories, interactions
+from rexjax.data import card, engines, histories, interactions, times
 from rexjax.data import packing as packings
 from rexjax.data.interactions import Clean
 from rexjax.data.packing import Packing
@@ -50,9 +50,10 @@ def run(config: Config, folder: Path, inputs: dict[str, Artifact]) -> dict[str, 
             span = engines.fetch(kept.times.agg(first=ibis._.time.min(), last=ibis._.time.max())).to_pylist()[0]
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+    dated = kept.time_form not in times.FORMS_OF_NUMBERS
     catalogue = pq.read_table(folder / "items.parquet", columns=["title", "text"]).to_pydict()
     found = card.describe(
-        histories.each(folder), kept.steps, card.Span(**span, now=time.time()), data, catalogue["title"]
+        histories.each(folder), kept.steps, card.Span(**span, now=time.time(), dated=dated), data, catalogue["title"]
     )
     for line in found["notices"]:
         notice(line)
