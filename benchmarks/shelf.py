@@ -12,7 +12,6 @@ Fitted trials and finished models are not repeated: killed, the command goes on 
 import argparse
 import json
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -81,9 +80,10 @@ def main() -> None:
         rows = record.rows(flags.json)
         if not any(row["case"] == name and row["trials_allowed"] == flags.trials for row in rows):
             found = log.row(name, SHELF[name], flags.trials)
-            rows = [row for row in rows if row["case"] != name] + [found | {"commit": _commit()}]
-            command = "python -m benchmarks.shelf " + " ".join(sys.argv[1:]).replace(flags.data, "FOLDER/online_retail")
-            record.write(flags.json, rows, ("jax", "numpy", "scipy"), command=command)
+            command = f"python -m benchmarks.shelf {name} --data FOLDER/online_retail --trials {flags.trials}"
+            made = {"seed": log.config.seed, "command": command, "commit": _commit()}
+            rows = [row for row in rows if row["case"] != name] + [found | made]
+            record.write(flags.json, rows, ("jax", "numpy", "scipy"))
     print(_table(record.rows(flags.json)))
 
 

@@ -12,8 +12,9 @@ from jax.sharding import Mesh, PartitionSpec
 from rexjax.models.fold_in import normal_equations, solve
 from rexjax.runtime.mesh import place, replicated, sharding
 
-NARROWEST = 8
-"""Entries of the narrowest bucket; the others are twice, four times, … as wide."""
+NARROWEST, GROWTH = 16, 4
+"""Entries of the narrowest bucket, and how much wider each of the others is. With buckets that grow by two, compilation took
+11 s of processor time instead of 8 s, and an epoch the same half second (209,700 events, 4,074 users, 64 wide)."""
 PIECE = 256
 """Entries of a row whose vectors are read at a time."""
 CHUNK_FLOATS = 1 << 22
@@ -21,7 +22,7 @@ CHUNK_FLOATS = 1 << 22
 
 
 class Bucket(NamedTuple):
-    """Rows of a sparse matrix with about as many entries: what is padded is less than half."""
+    """Rows of a sparse matrix with about as many entries."""
 
     ids: jax.Array
     """int32 [G, P], the place of each entry's column among the rows of the other side; 0 at padding."""
@@ -67,7 +68,8 @@ class _Plan(NamedTuple):
 
 
 def _plan(degrees: np.ndarray, width: int, devices: int) -> _Plan:
-    entries = NARROWEST << np.ceil(np.log2(np.maximum(degrees, NARROWEST) / NARROWEST)).astype(int)
+    growths = np.ceil(np.log(np.maximum(degrees, NARROWEST) / NARROWEST) / np.log(GROWTH) - 1e-9)
+    entries = NARROWEST * GROWTH ** growths.astype(int)
     groups, places, first = [], np.zeros(len(degrees), np.int64), 0
     for count in np.unique(entries).tolist():
         rows = np.flatnonzero(entries == count)

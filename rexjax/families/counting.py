@@ -41,7 +41,7 @@ class CountingModel(Model, ABC):
             decays["slower decay"] = round(math.sqrt(self.decay), 4)
         other: Unit = "events" if self.recency == "times" else "times"
         changed = {name: replace(self, decay=decay) for name, decay in decays.items()}
-        return kept | changed | {f"recency in {other}": replace(self, recency=other)}
+        return changed | {f"recency in {other}": replace(self, recency=other)} | kept
 
 
 def count_events(data: TrainingData) -> sp.csr_array:
