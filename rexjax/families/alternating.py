@@ -13,8 +13,8 @@ from rexjax.models.fold_in import normal_equations, solve
 from rexjax.runtime.mesh import place, replicated, sharding
 
 NARROWEST, GROWTH = 16, 4
-"""Entries of the narrowest bucket, and how much wider each of the others is. With buckets that grow by two, compilation took
-11 s of processor time instead of 8 s, and an epoch the same half second (209,700 events, 4,074 users, 64 wide)."""
+"""Entries of the narrowest bucket, and how much wider each of the others is. With buckets that grow by two, compilation
+took 11 s of processor time instead of 8 s, and an epoch the same half second (209,700 events, 4,074 users, 64 wide)."""
 PIECE = 256
 """Entries of a row whose vectors are read at a time."""
 CHUNK_FLOATS = 1 << 22
