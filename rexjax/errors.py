@@ -58,6 +58,11 @@ def check_least(part: Any, what: str, least: int, *names: str) -> None:
     check_range(part, what, f"{least} or more", lambda value: value >= least, *names)
 
 
+def check_positive(part: Any, what: str, *names: str) -> None:
+    """Each is above 0."""
+    check_range(part, what, "a number above 0", lambda value: value > 0, *names)
+
+
 def check_share(part: Any, what: str, *names: str) -> None:
     """Each is in [0, 1)."""
     check_range(part, what, "a share from 0 to below 1", lambda value: 0 <= value < 1, *names)

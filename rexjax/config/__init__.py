@@ -11,12 +11,17 @@ from rexjax.evaluation.metrics import ListMetric, RankMetric
 from rexjax.evaluation.settings import Evaluate
 from rexjax.families.base import Model
 from rexjax.families.blend import Blend
+from rexjax.families.decayed import DecayedPopularity
+from rexjax.families.ials import IALS
 from rexjax.families.linear import Ease, ItemKNN
 from rexjax.families.pooled import Pooled
 from rexjax.families.popularity import Popularity, RecentPopularity
 from rexjax.families.rules import SequentialRules
+from rexjax.families.slim import Slim
 from rexjax.families.text import TextCosine
+from rexjax.families.text_knn import TextKNN
 from rexjax.families.transformer import Transformer
+from rexjax.families.walks import RP3beta
 from rexjax.training.settings import Rows, Training
 
 __all__ = [
@@ -49,5 +54,10 @@ __all__ = [
     "ItemKNN",
     "RecentPopularity",
     "SequentialRules",
+    "RP3beta",
+    "Slim",
+    "DecayedPopularity",
+    "IALS",
+    "TextKNN",
     "load",
 ]

@@ -16,19 +16,29 @@ if TYPE_CHECKING:
     from rexjax.families.base import Unsuitable as Unsuitable
     from rexjax.families.base import fit as fit
     from rexjax.families.blend import Blend as Blend
+    from rexjax.families.decayed import DecayedPopularity as DecayedPopularity
     from rexjax.families.gradient import GradientModel as GradientModel
+    from rexjax.families.ials import IALS as IALS
     from rexjax.families.linear import Ease as Ease
     from rexjax.families.linear import ItemKNN as ItemKNN
     from rexjax.families.pooled import Pooled as Pooled
     from rexjax.families.popularity import Popularity as Popularity
     from rexjax.families.popularity import RecentPopularity as RecentPopularity
     from rexjax.families.rules import SequentialRules as SequentialRules
+    from rexjax.families.slim import Slim as Slim
     from rexjax.families.text import TextCosine as TextCosine
+    from rexjax.families.text_knn import TextKNN as TextKNN
     from rexjax.families.transformer import Transformer as Transformer
+    from rexjax.families.walks import RP3beta as RP3beta
 else:
     __getattr__, __dir__, __all__ = attach(
         __name__,
         {
+            "RP3beta": "rexjax.families.walks",
+            "Slim": "rexjax.families.slim",
+            "DecayedPopularity": "rexjax.families.decayed",
+            "IALS": "rexjax.families.ials",
+            "TextKNN": "rexjax.families.text_knn",
             "Blend": "rexjax.families.blend",
             "Distillable": "rexjax.families.base",
             "Ease": "rexjax.families.linear",

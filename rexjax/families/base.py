@@ -7,6 +7,7 @@ small protocols here; a stage asks for the ability, never for the class.
 import abc
 import contextlib
 import itertools
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -28,6 +29,7 @@ MEMBER_SEEDS = 1_000_003
 """Between the seeds of two members of an ensemble."""
 KEPT_BYTES = 1 << 30
 """Packed epochs that are kept in memory."""
+_BETWEEN_WORDS = re.compile("(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")  # of a class name
 
 
 class Unsuitable(UserError):
@@ -248,11 +250,10 @@ ABILITIES = {Distillable: "learn from a teacher", Narrowable: "lose dimensions",
 
 
 def named(models: tuple[Model, ...]) -> dict[str, Model]:
-    """Models by their names in tables: ``Ease`` is ease, a second one ease_2."""
+    """Models by their names in tables: ``ItemKNN`` is item_knn, a second one item_knn_2."""
     found: dict[str, Model] = {}
     for model in models:
-        kind = "".join(f"_{c.lower()}" if c.isupper() else c for c in type(model).__name__).strip("_")
-        name = kind.replace("k_n_n", "knn")
+        name = _BETWEEN_WORDS.sub("_", type(model).__name__).lower()
         count = sum(other == name or other.startswith(f"{name}_") for other in found)
         found[f"{name}_{count + 1}" if count else name] = model
     return found

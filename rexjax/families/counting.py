@@ -18,10 +18,10 @@ PAIRS = 20_000_000
 
 @dataclass(frozen=True)
 class CountingModel(Model, ABC):
-    """A model that sums item-item weights over the items of a history, weighted by recency.
+    """A model of the distinct items of a history, weighted by recency.
 
-    An item of the history counts ``decay ** age``, where its age is the number of steps since its latest event. An item
-    that occurs several times counts once.
+    Most sum item-item weights over them. An item of the history counts ``decay ** age``, where its age is the number of
+    steps since its latest event. An item that occurs several times counts once.
     """
 
     decay: float = 1.0
@@ -41,7 +41,7 @@ class CountingModel(Model, ABC):
             decays["slower decay"] = round(math.sqrt(self.decay), 4)
         other: Unit = "events" if self.recency == "times" else "times"
         changed = {name: replace(self, decay=decay) for name, decay in decays.items()}
-        return kept | changed | {f"recency in {other}": replace(self, recency=other)}
+        return changed | {f"recency in {other}": replace(self, recency=other)} | kept
 
 
 def count_events(data: TrainingData) -> sp.csr_array:
@@ -75,6 +75,27 @@ def weigh_events(data: TrainingData, decay: float, recency: Unit) -> sp.csr_arra
     return sp.coo_array(entries, (data.log.users, data.items)).tocsr()
 
 
+@dataclass(frozen=True)
+class GramRows:
+    """Rows of ``XᵀX + l2 I``, whose padding is ``l2 I``, for a device that asks for them."""
+
+    matrix: sp.csr_array
+    transposed: sp.csr_array
+    l2: float
+    size: int
+
+    def __call__(self, index: tuple[slice, ...]) -> np.ndarray:
+        """float32 [rows of ``index``, V]."""
+        start, stop, _ = index[0].indices(self.size)
+        rows = np.zeros((stop - start, self.size), np.float32)
+        real = self.transposed[start:stop]
+        for first in range(0, real.shape[0], 512):
+            part = (real[first : first + 512] @ self.matrix).toarray()
+            rows[first : first + len(part), : part.shape[1]] = part
+        rows[np.arange(stop - start), np.arange(start, stop)] += self.l2
+        return rows
+
+
 def row_blocks(left: sp.csr_array, right: sp.csr_array) -> Iterator[tuple[int, int]]:
     """Ranges of rows of ``left.T @ right`` (float32 [S, N] each) that take about ``PAIRS`` multiplications each."""
     pairs = np.cumsum(left.T @ np.diff(right.indptr).astype(np.float64))
@@ -104,6 +125,13 @@ def keep_largest(matrix: sp.csr_array, width: int, seed: int) -> dict[str, np.nd
 def check_width(model: Model, name: str) -> None:
     """Raises ``UserError`` where the number of entries a row is below 1."""
     check_least(model, type(model).__name__, 1, name)
+
+
+def check_training_decay(model: Model) -> None:
+    """Raises ``UserError`` where ``training_decay`` is not in (0, 1]."""
+    check_range(
+        model, type(model).__name__, "a number above 0, at most 1", lambda value: 0 < value <= 1, "training_decay"
+    )
 
 
 def stack(blocks: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:

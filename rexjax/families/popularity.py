@@ -49,13 +49,7 @@ class RecentPopularity(Model):
         Raises:
             Unsuitable: all events have the same time.
         """
-        _, events = data.events()
-        times = data.log.times[events]
-        if not len(times) or times.min() == times.max():
-            raise Unsuitable(
-                f"--{run.key} is RecentPopularity, and all {len(times):,} training events have the same time: choose "
-                "Popularity"
-            )
+        events, times = training_times(data, run, "RecentPopularity")
         recent = events[times > times.max() - self.days * DAY]
         counts = np.bincount(data.log.items[recent], minlength=data.items)
         return {"scores": counts.astype(np.float32)[:, None]}
@@ -63,6 +57,21 @@ class RecentPopularity(Model):
     def scorer(self, state: dict[str, Any]) -> Scorer:
         """One number an item."""
         return one_score_an_item(state)
+
+
+def training_times(data: TrainingData, run: Run, family: str) -> tuple[np.ndarray, np.ndarray]:
+    """Place in the log int64 [E'] and time [E'] of each training event, for ``family``.
+
+    Raises:
+        Unsuitable: all events have the same time.
+    """
+    _, events = data.events()
+    times = data.log.times[events]
+    if not len(times) or times.min() == times.max():
+        raise Unsuitable(
+            f"--{run.key} is {family}, and all {len(times):,} training events have the same time: choose Popularity"
+        )
+    return events, times
 
 
 def one_score_an_item(state: dict[str, Any]) -> Scorer:

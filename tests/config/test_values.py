@@ -8,6 +8,7 @@ import pytest
 
 from rexjax.artifacts import classes, hashing
 from rexjax.config import (
+    IALS,
     Config,
     Data,
     Ease,
@@ -18,6 +19,7 @@ from rexjax.config import (
     Pooled,
     SequentialRules,
     Shop,
+    Slim,
     Tfds,
     Training,
     Transformer,
@@ -112,7 +114,7 @@ def numbers(part, prefix=""):
             yield name, partial(_with, part, field.name, type(value))
 
 
-@pytest.mark.parametrize("teacher", [Transformer(), Pooled(), Ease(), ItemKNN(), SequentialRules()])
+@pytest.mark.parametrize("teacher", [Transformer(), Pooled(), Ease(), ItemKNN(), SequentialRules(), Slim(), IALS()])
 def test_no_number_of_a_config_may_be_negative_endless_or_none(teacher):
     taken = []
     for key, change in numbers(Config("w", teacher=teacher)):

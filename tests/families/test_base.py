@@ -4,9 +4,21 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rexjax.config import Blend, Model, Pooled, Popularity, TextCosine, Transformer
+from rexjax.config import (
+    IALS,
+    Blend,
+    ItemKNN,
+    Model,
+    Pooled,
+    Popularity,
+    RecentPopularity,
+    RP3beta,
+    TextCosine,
+    TextKNN,
+    Transformer,
+)
 from rexjax.errors import UserError
-from rexjax.families.base import Distillable, Narrowable, Planned, Run, check_state, fit, need, need_vectors
+from rexjax.families.base import Distillable, Narrowable, Planned, Run, check_state, fit, named, need, need_vectors
 from rexjax.models.scorer import dot_product, score_matrix
 from rexjax.models.served import Served
 from rexjax.runtime.mesh import make_mesh
@@ -106,3 +118,8 @@ def test_variations_double_and_halve_every_number():
 def test_a_model_that_is_chosen_on_validation_needs_to_be_told_how(tmp_path):
     with pytest.raises(UserError, match="chosen on validation: give Run a validate function"):
         Run(make_mesh(1, 1), tmp_path).validate(None)
+
+
+def test_models_are_named_by_their_classes():
+    models = (ItemKNN(), IALS(), RP3beta(), RecentPopularity(), ItemKNN(decay=0.5), TextKNN())
+    assert list(named(models)) == ["item_knn", "ials", "rp3beta", "recent_popularity", "item_knn_2", "text_knn"]

@@ -13,12 +13,17 @@ from rexjax.artifacts import classes
 from rexjax.data import batches
 from rexjax.families.base import Model, fit
 from rexjax.families.blend import Blend
+from rexjax.families.decayed import DecayedPopularity
+from rexjax.families.ials import IALS
 from rexjax.families.linear import Ease, ItemKNN
 from rexjax.families.pooled import Pooled
 from rexjax.families.popularity import Popularity, RecentPopularity
 from rexjax.families.rules import SequentialRules
+from rexjax.families.slim import Slim
 from rexjax.families.text import TextCosine
+from rexjax.families.text_knn import TextKNN
 from rexjax.families.transformer import Transformer
+from rexjax.families.walks import RP3beta
 from rexjax.models.scorer import Query, positions_of, prefixes, scores_of_positions
 from rexjax.models.served import flatten, unflatten
 from rexjax.training.settings import Training
@@ -32,11 +37,20 @@ COUNTING = {
     "ease by time": Ease(l2=5.0, decay=0.7, recency="times"),
     "item neighbours": ItemKNN(neighbours=7, decay=0.9),
     "item neighbours by time": ItemKNN(neighbours=7, decay=0.5, recency="times"),
+    "decayed popularity": DecayedPopularity(half_life=2.0),
+    "walks": RP3beta(neighbours=7, alpha=0.8, beta=0.4),
+    "walks by time": RP3beta(neighbours=7, decay=0.6, recency="times"),
+    "slim": Slim(l1=0.1, l2=0.5, neighbours=9),
+    "slim by time": Slim(l1=0.1, l2=0.5, decay=0.7, training_decay=0.9, recency="times"),
+    "factors": IALS(width=8, epochs=4),
+    "factors by time": IALS(width=6, epochs=3, decay=0.7, training_decay=0.9, l2_exponent=0.5, recency="times"),
     "rules": SequentialRules(rules=6),
     "rules by time": SequentialRules(rules=6, window=2, recency="times"),
 }
 FAMILIES: dict[str, Model] = COUNTING | {
     "text": TextCosine(),
+    "texts": TextKNN(events=4),
+    "texts by time": TextKNN(events=4, decay=0.5, recency="times"),
     "blend": Blend((Ease(l2=5.0, decay=0.8), Popularity())),
     "sum": Blend((ItemKNN(neighbours=7), Popularity()), weights=(1.0, 0.1), standardized=False),
     "transformer": Transformer(width=8, layers=1, training=TRAINING),

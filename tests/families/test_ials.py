@@ -1,0 +1,151 @@
+import jax
+import numpy as np
+import pytest
+from jax import export
+
+from rexjax.compression import quantize
+from rexjax.errors import UserError
+from rexjax.families import alternating
+from rexjax.families.counting import weigh_events
+from rexjax.families.ials import IALS
+from rexjax.models.scorer import Query
+from rexjax.models.served import flatten, unflatten
+from rexjax.runtime.mesh import make_mesh, place, sharding
+from tests.families.small_log import ITEMS, LENGTH, make_run
+from tests.families.test_linear import matrix_of
+
+
+def solve_rows(model: IALS, weights: np.ndarray, fixed: np.ndarray) -> np.ndarray:
+    """Row by row: (sum c h hᵀ + alpha HᵀH + l2 (sum c + alpha rows of H)^nu I) w = sum c h."""
+    found = np.zeros((len(weights), fixed.shape[1]))
+    for row, own in enumerate(weights):
+        ridge = model.l2 * (own.sum() + model.unobserved_weight * len(fixed)) ** model.l2_exponent
+        normal = model.unobserved_weight * fixed.T @ fixed + ridge * np.eye(fixed.shape[1])
+        right = np.zeros(fixed.shape[1])
+        for column in np.flatnonzero(own):
+            normal += own[column] * np.outer(fixed[column], fixed[column])
+            right += own[column] * fixed[column]
+        found[row] = np.linalg.solve(normal, right)
+    return found
+
+
+def factors(model: IALS, weights: np.ndarray) -> np.ndarray:
+    """Item vectors, float64."""
+    items = np.asarray(model.first_vectors(weights.shape[1], 0), np.float64)
+    for _ in range(model.epochs):
+        items = solve_rows(model, weights.T, solve_rows(model, weights, items))
+    return items
+
+
+MODELS = [
+    IALS(width=5, epochs=1, l2=0.1),
+    IALS(width=8, epochs=6),
+    IALS(width=8, epochs=3, unobserved_weight=0.4, l2=0.5, l2_exponent=0.0, init_std=1.0),
+]
+
+
+@pytest.mark.parametrize("devices", [1, 8])
+@pytest.mark.parametrize("model", MODELS, ids=["one epoch", "by frequency", "all alike"])
+def test_items_are_those_of_plain_alternation(data, tmp_path, model, devices):
+    state = model.fit(data, make_run(tmp_path, devices))
+    expected = factors(model, matrix_of(data))
+    np.testing.assert_allclose(state.items, expected, atol=1e-4)
+    np.testing.assert_allclose(state.history["gramian"], model.unobserved_weight * expected.T @ expected, atol=1e-4)
+
+
+def test_every_half_of_an_epoch_lowers_the_loss(data):
+    """The twin's own check: what it alternates is the loss of the docstring."""
+    model, matrix = MODELS[1], matrix_of(data)
+    alpha, power = model.unobserved_weight, model.l2_exponent
+    per_user, per_item = matrix.sum(1) + alpha * ITEMS, matrix.sum(0) + alpha * len(matrix)
+
+    def loss(users, items):
+        scores = users @ items.T
+        ridge = (per_user**power * (users**2).sum(1)).sum() + (per_item**power * (items**2).sum(1)).sum()
+        return (matrix * (scores - 1) ** 2).sum() + alpha * (scores**2).sum() + model.l2 * ridge
+
+    items, losses = np.asarray(model.first_vectors(ITEMS, 0), np.float64), []
+    for _ in range(3):
+        users = solve_rows(model, matrix, items)
+        losses.append(loss(users, items))
+        items = solve_rows(model, matrix.T, users)
+        losses.append(loss(users, items))
+    assert (np.diff(losses) < 0).all()
+
+
+def test_rows_are_solved_piece_by_piece_and_chunk_by_chunk(data, tmp_path, monkeypatch):
+    whole = MODELS[1].fit(data, make_run(tmp_path))
+    monkeypatch.setattr("rexjax.families.alternating.PIECE", 4)
+    monkeypatch.setattr("rexjax.families.alternating.CHUNK_FLOATS", 1000)
+    alternating.half_step.cache_clear()
+    parts = MODELS[1].fit(data, make_run(tmp_path))
+    alternating.half_step.cache_clear()
+    np.testing.assert_allclose(parts.items, whole.items, atol=1e-4)
+
+
+def test_the_vectors_lie_over_all_devices(data):
+    mesh, model = make_mesh(8), MODELS[0]
+    users, items = alternating.arrange(weigh_events(data, 1.0, "events"), model.width, mesh)
+    vectors = place(np.zeros((items.size, model.width), np.float32), sharding(mesh, "rows"))
+    found = alternating.half_step(mesh)(vectors, users.buckets, alternating.Objective(0.1, 4.0, 0.1, 1.0))
+    assert {shard.data.shape for shard in found.addressable_shards} == {(users.size // 8, model.width)}
+
+
+def test_a_history_is_folded_in_by_one_solution(data, run):
+    """Item 7 counts once, by its latest time; unknown users are solved for as those of training are."""
+    model = IALS(width=6, epochs=2, decay=0.5, recency="times")
+    state = model.fit(data, run)
+    query = Query(np.array([[-1, 7, 3, 7, 4]], np.int32), np.array([[0, 0, 10, 10, 25, 90]], np.int32))
+    weights = np.zeros((1, ITEMS))
+    weights[0, [3, 7, 4]] = 0.5, 0.5, 1.0
+    items = np.asarray(state.items, np.float64)
+    expected = solve_rows(model, weights, items) @ items.T
+    scorer = model.scorer(state)
+    scores = jax.jit(lambda own, asked: scorer.score(own, scorer.encode(own, asked), np.arange(ITEMS)))(state, query)
+    np.testing.assert_allclose(scores, expected, atol=1e-4)
+    with pytest.raises(UserError, match="needs the time"):
+        jax.eval_shape(scorer.encode, state, Query(query.histories))
+
+
+def test_its_items_can_be_quantised(data, run):
+    model = IALS(width=8, epochs=4)
+    state = model.fit(data, run)
+    query = Query(np.random.default_rng(0).integers(0, ITEMS, (16, LENGTH)).astype(np.int32))
+
+    @jax.jit
+    def answer(scorer):
+        return scorer.score(scorer.state, scorer.encode(scorer.state, query), np.arange(ITEMS))
+
+    whole, small = (np.asarray(answer(model.scorer(own))) for own in (state, quantize.quantize(state, 8)))
+    assert np.abs(small - whole).max() < 0.05 * whole.std()
+
+
+def test_folding_in_is_exported_for_any_number_of_users(data, run):
+    model = IALS(width=8, epochs=2)
+    state = model.fit(data, run)
+    scorer, histories = model.scorer(state), np.random.default_rng(0).integers(-1, ITEMS, (3, LENGTH), np.int32)
+
+    def encode(leaves, histories):
+        return scorer.encode(model.state_from(unflatten(leaves)), Query(histories))
+
+    asked = jax.ShapeDtypeStruct((*export.symbolic_shape("b"), LENGTH), np.int32)
+    program = export.export(jax.jit(encode), platforms=("cpu", "cuda", "tpu"))(flatten(state), asked)
+    again = export.deserialize(program.serialize()).call
+    np.testing.assert_allclose(again(flatten(state), histories), encode(flatten(state), histories), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"width": 0},
+        {"epochs": 0},
+        {"l2": 0.0},
+        {"unobserved_weight": 0.0},
+        {"l2_exponent": -1.0},
+        {"init_std": 0.0},
+        {"training_decay": 1.5},
+    ],
+)
+def test_settings_that_mean_nothing_are_refused(settings):
+    with pytest.raises(UserError, match="set "):
+        IALS(**settings)
