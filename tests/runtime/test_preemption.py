@@ -9,6 +9,16 @@ from rexjax.runtime import preemption
 from rexjax.runtime.preemption import Preempted
 
 
+@pytest.fixture(autouse=True)
+def signals_are_heard():
+    """Tests in the background of a shell, or under nohup, inherit signals that are ignored."""
+    numbers = {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL}
+    before = {number: signal.signal(number, handler) for number, handler in numbers.items()}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 def strike(number=signal.SIGTERM):
     os.kill(os.getpid(), number)
 
