@@ -11,6 +11,7 @@ EXAMPLES = {
     "rexjax.embedding.bags": {"combine"},
     "rexjax.embedding.table": {"Table.on"},
     "rexjax.evaluation.metrics": {"coverage", "per_user"},
+    "rexjax.losses.listwise": {"lambdarank", "listmle", "listnet", "ndcg", "warp"},
     "rexjax.losses.sampled": {
         "bpr",
         "gbce",

@@ -30,6 +30,7 @@ FAST_PATHS = {
         "gbce",
         "bpr",
     ],
+    "rexjax.losses.listwise": ["warp", "listnet", "listmle", "lambdarank", "ndcg"],
     "rexjax.losses.sharded_softmax": ["cross_entropy"],
     "rexjax.embedding.exchange": ["dedupe"],
     "rexjax.embedding.table": ["gather", "look_up", "update"],

@@ -58,9 +58,20 @@ class GradientModel(Model):
     logit_adjustment: float = 0.0
     """So many times the log of its popularity is added to an item's logits in training: answers lean less to it
     (Menon et al. 2021)."""
-    loss: Literal["full_softmax", "sampled_softmax", "gbce", "bce", "bpr"] = "full_softmax"
-    """Cross-entropy over the whole catalogue, or over ``negatives`` shared samples with logQ correction; gBCE, BCE and
-    BPR with as many samples, drawn evenly."""
+    loss: Literal[
+        "full_softmax",
+        "sampled_softmax",
+        "gbce",
+        "bce",
+        "bpr",
+        "warp",
+        "listnet",
+        "listmle",
+        "lambdarank",
+        "ndcg",
+    ] = "full_softmax"
+    """Cross-entropy over the whole catalogue, or over ``negatives`` shared samples with logQ correction; gBCE, BCE,
+    BPR, WARP, ListNet, ListMLE, LambdaRank and smooth NDCG with as many samples, drawn evenly."""
     negatives: int = 512
     """Samples of the other losses."""
     training: Training = field(default_factory=Training)

@@ -6,6 +6,12 @@ from rexjax._lazy import attach
 
 if TYPE_CHECKING:
     from rexjax.losses import sharded_softmax as _sharded_softmax
+    from rexjax.losses.listwise import LISTWISE as LISTWISE
+    from rexjax.losses.listwise import lambdarank as lambdarank
+    from rexjax.losses.listwise import listmle as listmle
+    from rexjax.losses.listwise import listnet as listnet
+    from rexjax.losses.listwise import ndcg as ndcg
+    from rexjax.losses.listwise import warp as warp
     from rexjax.losses.sampled import SAMPLED as SAMPLED
     from rexjax.losses.sampled import bpr as bpr
     from rexjax.losses.sampled import gbce as gbce
@@ -21,15 +27,21 @@ else:
     __getattr__, __dir__, __all__ = attach(
         __name__,
         {
+            "LISTWISE": "rexjax.losses.listwise",
             "SAMPLED": "rexjax.losses.sampled",
             "Targets": "rexjax.losses.sharded_softmax",
             "bpr": "rexjax.losses.sampled",
             "gbce": "rexjax.losses.sampled",
+            "lambdarank": "rexjax.losses.listwise",
+            "listmle": "rexjax.losses.listwise",
+            "listnet": "rexjax.losses.listwise",
             "mixture": "rexjax.losses.sharded_softmax",
+            "ndcg": "rexjax.losses.listwise",
             "one_label": "rexjax.losses.sharded_softmax",
             "sampled_softmax": "rexjax.losses.sampled",
             "sharded_cross_entropy": "rexjax.losses.sharded_softmax:cross_entropy",
             "soft_cross_entropy": "rexjax.losses.sampled",
             "softmax_cross_entropy": "rexjax.losses.sampled",
+            "warp": "rexjax.losses.listwise",
         },
     )

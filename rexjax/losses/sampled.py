@@ -88,7 +88,7 @@ def sampled_softmax(
     >>> round(float(sampled_softmax(scores, labels, **about)), 4)  # log 2: the sample 7 is the label
     0.6931
     """
-    _check_sampled(scores, labels, where, positive, sampled, log_expected)
+    check_sampled(scores, labels, where, positive, sampled, log_expected)
     corrected = jnp.where(sampled == labels[..., None], -jnp.inf, scores - log_expected)
     everything = jnp.concatenate([positive[..., None], corrected], -1)
     return mean(jax.nn.logsumexp(everything, -1) - positive, where)
@@ -116,7 +116,7 @@ def gbce(
     >>> round(float(gbce(jnp.zeros((1, 1)), jnp.asarray([7]), calibration=1.0, **about)), 4)  # (log 2 / 2 + log 2) / 2
     0.5199
     """
-    _check_sampled(scores, labels, where, positive, sampled, log_expected)
+    check_sampled(scores, labels, where, positive, sampled, log_expected)
     share = jnp.minimum(jnp.exp(log_expected[0]), 1.0)
     power = share * (calibration * (1 - 1 / share) + 1 / share)
     negative = jnp.where(sampled == labels[..., None], 0, jax.nn.softplus(scores)).sum(-1)
@@ -139,7 +139,7 @@ def bpr(
     >>> round(float(bpr(jnp.zeros((1, 1)), jnp.asarray([7]), **about)), 4)  # log(1 + exp(0 - 1))
     0.3133
     """
-    _check_sampled(scores, labels, where, positive, sampled, log_expected)
+    check_sampled(scores, labels, where, positive, sampled, log_expected)
     losses = jnp.where(sampled == labels[..., None], 0, jax.nn.softplus(scores - positive[..., None]))
     return mean(losses.mean(-1), where)
 
@@ -160,7 +160,7 @@ def _check_where(where: jax.Array | None, losses: jax.Array) -> None:
         check_shape("where", where, losses.shape, "scores")
 
 
-def _check_sampled(
+def check_sampled(
     scores: jax.Array,
     labels: jax.Array,
     where: jax.Array | None,
@@ -168,6 +168,7 @@ def _check_sampled(
     sampled: jax.Array,
     log_expected: jax.Array,
 ) -> None:
+    """Refuses shapes and types that do not fit, of any loss over samples."""
     check_integers("labels", labels)
     check_integers("sampled", sampled)
     check_shape("labels", labels, scores.shape[:-1], "scores")

@@ -15,6 +15,7 @@ from rexjax.embedding import table as tables
 from rexjax.embedding.bags import Feature
 from rexjax.losses import sampled as losses
 from rexjax.losses import sharded_softmax
+from rexjax.losses.listwise import LISTWISE
 from rexjax.models.layers import normalize
 from rexjax.models.recommender import Recommender
 from rexjax.training.catalogue import Constants, draw_evenly, draw_popular
@@ -50,6 +51,9 @@ class NamedRows(NamedTuple):
 
 
 Objective = WholeTable | NamedRows
+
+SAMPLED = losses.SAMPLED | LISTWISE
+"""Losses over the label and samples that the batch shares, by their names in a config."""
 
 
 class _Forward(NamedTuple):
@@ -127,7 +131,7 @@ def _with_prior(users: jax.Array, items: jax.Array, prior: jax.Array) -> tuple[j
 
 
 def sampled(recommender: Recommender, kind: str, negatives: int) -> Objective:
-    """A loss over the next item and M drawn items that the batch shares; ``kind`` is one of ``losses.SAMPLED``.
+    """A loss over the next item and M drawn items that the batch shares; ``kind`` is one of ``SAMPLED``.
 
     Sampled softmax draws by popularity (and corrects for it), the others evenly, as their papers do.
     """
@@ -140,7 +144,7 @@ def sampled(recommender: Recommender, kind: str, negatives: int) -> Objective:
     def loss(params, vectors, batch, drawn, key):
         ids, log_share = drawn
         users = recommender.user_vectors(params["history"], vectors["history"], batch, jax.random.fold_in(key, 0))
-        return losses.SAMPLED[kind](
+        return SAMPLED[kind](
             recommender.scale * jnp.einsum("bld,md->blm", users, vectors["sampled"]),
             batch.labels,
             where=batch.labels >= 0,

@@ -28,6 +28,7 @@ TWINS: dict[str, Callable[..., Any]] = {
     "rexjax.losses.sampled:sampled_softmax": losses.sampled_softmax,
     "rexjax.losses.sampled:gbce": partial(losses.over_samples, "gbce"),
     "rexjax.losses.sampled:bpr": partial(losses.over_samples, "bpr"),
+    **{f"rexjax.losses.listwise:{kind}": partial(losses.over_lists, kind) for kind in losses.LISTS},
     "rexjax.losses.sharded_softmax:cross_entropy": losses.whole_cross_entropy,
     # embedding
     "rexjax.embedding.exchange:dedupe": embedding.distinct,

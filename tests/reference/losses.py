@@ -63,6 +63,47 @@ def over_samples(
     return averaged(values, where)
 
 
+def over_lists(
+    kind: str, scores: np.ndarray, labels: np.ndarray, ids: np.ndarray, share: float, where: np.ndarray | None = None
+) -> float:
+    """ "warp", "listnet", "listmle", "lambdarank" or "ndcg": scores [..., V] of all items, of which ``ids`` [M] were
+    drawn, list by list."""
+    values = np.empty(labels.shape)
+    for at in np.ndindex(labels.shape):
+        row = scores[at].astype(np.float64)
+        values[at] = LISTS[kind](np.append(row[labels[at]], row[ids[ids != labels[at]]]), share)
+    return averaged(values, where)
+
+
+def _warp(scores: np.ndarray, share: float) -> float:
+    violating = [1 - scores[0] + other for other in scores[1:] if 1 - scores[0] + other > 0]
+    rank = round(len(violating) / share)
+    return sum(1 / place for place in range(1, rank + 1)) * float(np.mean(violating)) if violating else 0.0
+
+
+def _listmle(scores: np.ndarray, share: float) -> float:
+    places = [np.log(np.exp(scores[place:]).sum()) - scores[place] for place in range(len(scores))]
+    return float(np.mean(places))
+
+
+def _lambdarank(scores: np.ndarray, share: float) -> float:
+    gains = 1 / np.log2(2 + np.argsort(np.argsort(-scores, kind="stable"), kind="stable"))
+    return float(np.abs(gains[0] - gains[1:]) @ softplus(scores[1:] - scores[0]))
+
+
+def _ndcg(scores: np.ndarray, share: float) -> float:
+    return 1 - 1 / float(np.log2(2 + (1 / (1 + np.exp(scores[0] - scores[1:]))).sum()))
+
+
+LISTS = {
+    "warp": _warp,
+    "listnet": lambda scores, share: np.log(np.exp(scores).sum()) - scores[0],
+    "listmle": _listmle,
+    "lambdarank": _lambdarank,
+    "ndcg": _ndcg,
+}
+
+
 def whole_cross_entropy(
     users: jax.Array, items: jax.Array, targets: Targets, real: jax.Array, scale: float
 ) -> jax.Array:

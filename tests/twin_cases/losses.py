@@ -26,6 +26,11 @@ def compare_sampled(fast, twin, rng):
     close(found, twin(scores, labels, ids, log_expected if fast.function.__name__ == "sampled_softmax" else 4 / 7))
 
 
+@case(*(f"losses.listwise:{kind}" for kind in ("warp", "listnet", "listmle", "lambdarank", "ndcg")))
+def compare_lists(fast, twin, rng):
+    compare_sampled(fast, twin, rng)
+
+
 @case("losses.sharded_softmax:cross_entropy")
 def compare_sharded_softmax(fast, twin, rng):
     users, items, labels = normal(rng, 16, 8), normal(rng, 64, 8), rng.integers(-1, 50, 16).astype(np.int32)
