@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rexjax.errors import UserError
-from rexjax.families.base import Model, Planned, Run, TrainingData, check_state
+from rexjax.families.base import Model, Planned, Run, TrainingData, Unsuitable, check_state
 from rexjax.models.scorer import Query, Scorer, positions_of, scores_of_positions
 from rexjax.runtime.progress import notice
 
@@ -43,21 +43,39 @@ class Blend(Model):
             raise UserError(f"Blend has {len(self.members)} members and {len(self.weights)} weights: give one to each")
 
     def fit(self, data: TrainingData, run: Run) -> dict[str, Any]:
-        """Fits the members one after another, then chooses the weights."""
+        """Fits the members one after another, then chooses the weights. Members that the log does not suit are left
+        out, and that is said."""
         if not self.members:
             raise UserError(f"--{run.key} is a Blend without members: name two models or more")
-        states = {}
-        for number, member in enumerate(self.members):
-            own = run.member(number)
-            states[str(number)] = member.fit(data, own)
-            check_state(states[str(number)], f"--{own.key} ({type(member).__name__})")
-        equal = np.full(len(self.members), 1 / len(self.members), np.float32)
+        states = self._fitted(data, run)
+        equal = np.full(len(states), 1 / len(states), np.float32)
         state = {"members": states, "weights": equal}
         self._check_catalogues(state, data.items, run)
-        return state | {"weights": np.asarray(self.weights or self._choose(state, run), np.float32)}
+        given = [self.weights[int(number)] for number in _numbers(state)] if self.weights else None
+        return state | {"weights": np.asarray(given or self._choose(state, run), np.float32)}
+
+    def _fitted(self, data: TrainingData, run: Run) -> dict[str, Any]:
+        """States by the member's number.
+
+        Raises:
+            Unsuitable: the log suits no member; the reason of the last one.
+        """
+        states, unsuitable = {}, None
+        for number, member in enumerate(self.members):
+            own = run.member(number)
+            try:
+                states[str(number)] = member.fit(data, own)
+            except Unsuitable as error:
+                notice(f"{run.name}: left out: {error}")
+                unsuitable = error
+                continue
+            check_state(states[str(number)], f"--{own.key} ({type(member).__name__})")
+        if unsuitable and not states:
+            raise unsuitable
+        return states
 
     def _check_catalogues(self, state: dict[str, Any], items: int, run: Run) -> None:
-        for number, scorer in enumerate(self._scorers(state)):
+        for number, scorer in zip(_numbers(state), self._scorers(state), strict=True):
             if scorer.items != items:
                 raise UserError(
                     f"--{run.key}.members.{number} knows {scorer.items} items and the log has {items}: the members of "
@@ -70,13 +88,14 @@ class Blend(Model):
         def quality(weights: np.ndarray) -> float:
             return run.validate(replace(template, state=state | {"weights": weights}))[run.select]
 
-        weights, best = select_ensemble(quality, len(self.members))
-        names = (f"{type(member).__name__} {weight:g}" for member, weight in zip(self.members, weights, strict=True))
+        members = [self.members[int(number)] for number in _numbers(state)]
+        weights, best = select_ensemble(quality, len(members))
+        names = (f"{type(member).__name__} {weight:g}" for member, weight in zip(members, weights, strict=True))
         notice(f"{run.name}: weights by validation {run.select} {best:.4f}: {', '.join(names)}")
         return weights
 
     def _scorers(self, state: dict[str, Any]) -> list[Scorer]:
-        return [member.scorer(state["members"][str(number)]) for number, member in enumerate(self.members)]
+        return [self.members[int(number)].scorer(state["members"][number]) for number in _numbers(state)]
 
     def scorer(self, state: dict[str, Any]) -> Scorer:
         """The weighted sum."""
@@ -87,7 +106,7 @@ class Blend(Model):
     def state_from(self, tree: dict[str, Any]) -> dict[str, Any]:
         """The members' states as their families have them."""
         stored = tree["members"]
-        return tree | {"members": {n: member.state_from(stored[n]) for n, member in _numbered(self.members)}}
+        return tree | {"members": {n: self.members[int(n)].state_from(stored[n]) for n in _numbers(tree)}}
 
     def recipes(self, length: int, aligned: int = 0, soft: bool = False) -> dict[str, Any]:
         """Those of the members that are trained by gradients, for the plan."""
@@ -108,8 +127,9 @@ class Blend(Model):
         return found
 
 
-def _numbered(members: tuple[Model, ...]) -> list[tuple[str, Model]]:
-    return [(str(number), member) for number, member in enumerate(members)]
+def _numbers(state: dict[str, Any]) -> list[str]:
+    """Numbers of the members that were fitted, in their order."""
+    return sorted(state["members"], key=int)
 
 
 def select_ensemble(quality: Callable[[np.ndarray], float], members: int) -> tuple[np.ndarray, float]:
@@ -172,7 +192,7 @@ def _summed(scorers: tuple[Scorer, ...]) -> Scorer:
 
 
 def _states(state: dict[str, Any]) -> list[Any]:
-    return [state["members"][str(number)] for number in range(len(state["members"]))]
+    return [state["members"][number] for number in _numbers(state)]
 
 
 class _Standardized(NamedTuple):

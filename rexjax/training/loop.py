@@ -89,12 +89,7 @@ def train(
     current = _first_state(task, config, table, constants, seed, mesh)
     about = state.abstract(model, config, table, text_width=text_width, mesh=mesh), table, mesh
     to_disk, from_disk = checkpoint_layout.writer(*about), checkpoint_layout.reader(*about)
-    whole = jax.jit(lambda current: state.whole(current, table, mesh))
-
-    def on_host(current: state.TrainState) -> Params:
-        params = processes.gather(whole(current))
-        return params | {"rows": params["rows"][:items]}
-
+    on_host = _to_host(table, mesh, items)
     best = on_host(current)
     progress = checkpoint.Progress(epoch=0, best_epoch=0, best=-1.0, curve=[])
     steps = None
@@ -133,6 +128,17 @@ def train(
     summary = {"epochs": progress.epoch, "best_epoch": progress.best_epoch, f"valid_{task.select}": progress.best}
     summary |= {"most_epochs": config.epochs, "steps": steps, "warmup": config.warmup}
     return Fitted(best, summary | {"goodput": run_steps.goodput(), "curve": progress.curve})
+
+
+def _to_host(table: Table, mesh: jax.sharding.Mesh, items: int) -> Callable[[state.TrainState], Params]:
+    """A compiled function: whole parameters on every host, rows by item id."""
+    whole = jax.jit(lambda current: state.whole(current, table, mesh))
+
+    def on_host(current: state.TrainState) -> Params:
+        params = processes.gather(whole(current))
+        return params | {"rows": params["rows"][:items]}
+
+    return on_host
 
 
 def _first_state(

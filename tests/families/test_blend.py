@@ -13,9 +13,10 @@ from rexjax.data.histories import Histories
 from rexjax.errors import UserError
 from rexjax.evaluation import ranking, requests
 from rexjax.families import blend
-from rexjax.families.base import Run, TrainingData
+from rexjax.families.base import Run, TrainingData, Unsuitable
 from rexjax.models import recommender
 from rexjax.models.scorer import Query, Scorer, positions_of
+from rexjax.models.served import flatten, unflatten
 from rexjax.runtime.mesh import make_mesh
 
 N, W, L, D = 20, 5, 10, 8
@@ -180,6 +181,38 @@ def test_weights_are_chosen_on_validation_and_a_useless_member_gets_none(tmp_pat
     own = run(tmp_path).validate(model.scorer(state))["ndcg@10"]
     assert own == max(run(tmp_path).validate(m.scorer(m.fit(None, None)))["ndcg@10"] for m in model.members)
     assert state["weights"][1] > state["weights"][0] and state["weights"].sum() == pytest.approx(1)
+
+
+@dataclass(frozen=True)
+class Misfit(Model):
+    """Suits no log."""
+
+    def fit(self, data, run):
+        raise Unsuitable(f"--{run.key} is a Misfit")
+
+    def scorer(self, state):
+        raise AssertionError
+
+
+@pytest.mark.parametrize("weights", [(), (0.2, 0.5, 0.3)])
+def test_members_that_the_log_does_not_suit_are_left_out(tmp_path, capsys, weights):
+    up, down = Fixed(tuple(range(N))), Fixed(tuple(-i for i in range(N)))
+    model = Blend((up, Misfit(), down), weights=weights)
+    state = model.fit(data(), run(tmp_path))
+    assert "left out: --teacher.members.1 is a Misfit" in capsys.readouterr().err
+    assert list(state["members"]) == ["0", "2"] and len(state["weights"]) == 2
+    if weights:
+        np.testing.assert_allclose(state["weights"], [0.2, 0.3])
+    stored = model.state_from(unflatten(flatten(state)))
+    kept = replace(model, members=(up, down), weights=(0.2, 0.3) if weights else ())
+    expected = kept.scorer(kept.fit(data(), run(tmp_path)))
+    asked = histories(3, 5)
+    np.testing.assert_array_equal(all_scores(model.scorer(stored), asked), all_scores(expected, asked))
+
+
+def test_a_blend_of_misfits_is_one(tmp_path):
+    with pytest.raises(Unsuitable, match="members.1 is a Misfit"):
+        Blend((Misfit(), Misfit())).fit(data(), run(tmp_path))
 
 
 def test_weights_that_are_given_are_kept_and_validation_is_not_asked(tmp_path):
