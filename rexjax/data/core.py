@@ -1,5 +1,6 @@
 """The k-core of a log: rare users and items are dropped until none is left (a fixed point, as k-core is defined)."""
 
+from rexjax.data.engines import count
 from rexjax.data.settings import Data
 from rexjax.data.steps import Steps
 from rexjax.errors import needs_extra
@@ -27,15 +28,13 @@ def k_core(steps: Steps, log: Table, data: Data, cut: float | None = None) -> Ta
     least = f"{data.min_user_events}/{data.min_item_events}"
     counted = "" if cut is None else ", events before the cut"
     for round_ in range(1, _ROUNDS):
-        before = steps.taken[-1].interactions
         thinned = _at_least(log, "user", data.min_user_events, cut)
         thinned = _at_least(thinned, "item", data.min_item_events, cut, keep_later=data.catalogue == "all")
+        if thinned is log or count(thinned) == steps.taken[-1].interactions:
+            break
         log = steps.take(
             f"{least}-core{counted}", thinned, "lower --data.min-user-events or --data.min-item-events", round_
         )
-        if steps.taken[-1].interactions == before:
-            steps.taken.pop()
-            break
     return log
 
 

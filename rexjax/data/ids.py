@@ -56,19 +56,23 @@ def to_text(table: Table, name: str, where: str) -> Column:
     return spelling.spell(column).nullif("")
 
 
+def distinct(ids: Table) -> Table:
+    """Each id of the column ``id`` once."""
+    return ids.filter(_.id.notnull()).distinct()
+
+
 def refuse_look_alikes(ids: Table, what: str) -> None:
     """Refuses ids that look the same: but for blanks around them, or for how Unicode composes their letters.
 
     Args:
-        ids: one column, ``id``, of strings; those of the log and of the items file together.
+        ids: what ``distinct`` made of those of the log and of the items file together, stored in the engine.
         what: the column's name, for messages.
 
     Raises:
         UserError: there are such ids; two of them are named.
     """
-    known = ids.filter(_.id.notnull()).distinct()
-    _refuse_blanks(known, what)
-    _refuse_compositions(known, what)
+    _refuse_blanks(ids, what)
+    _refuse_compositions(ids, what)
 
 
 def _refuse_blanks(known: Table, what: str) -> None:

@@ -65,10 +65,14 @@ def clean(log: Table, items: Table | None, data: Data) -> Clean:
     with reading("items file"):
         known = _own_catalogue(log, data) if items is None else catalogue(items, data)
         known = materialise("catalogue", _with_codes(known, [_.item.hexdigest("md5"), _.item]))
-    ids.refuse_look_alikes(log.select(id="user"), columns.user)
-    ids.refuse_look_alikes(log.select(id="item").union(known.select(id="item")), columns.item)
+    items_of_log = known.select(id="item")
+    if items is not None:
+        items_of_log = items_of_log.union(log.select(id="item"))
+    ids.refuse_look_alikes(materialise("item_ids", ids.distinct(items_of_log)), columns.item)
+    user_ids = materialise("user_ids", ids.distinct(log.select(id="user")))
+    ids.refuse_look_alikes(user_ids, columns.user)
     present = log.filter(_.user.notnull(), _.item.notnull(), _.time.notnull()).drop("raw_time")
-    users = materialise("known_users", _with_codes(present.select("user").distinct(), [_.user.length(), _.user]))
+    users = materialise("known_users", _with_codes(user_ids.select(user="id"), [_.user.length(), _.user]))
     coded = present.join(users, "user").drop("user").rename(user="code")
     log = steps.take("missing user, item or time", coded, "check --data.columns and the file")
     if data.split == "last_session":
@@ -169,7 +173,10 @@ def catalogue(items: Table, data: Data) -> Table:
 
 
 def _own_catalogue(log: Table, data: Data) -> Table:
-    """The same from a log that carries the text."""
+    """The same from a log that carries the text, or none."""
+    if not data.text and not data.columns.category:
+        named = log.filter(_.item.notnull()).group_by("item").agg(row=_.position.max())
+        return named.mutate(title=_.item, text=ibis.literal(""))
     category = log.category if data.columns.category else None
     return _catalogue(log, log.position, log.item, [log[f"text_{i}"] for i in range(len(data.text))], category)
 
