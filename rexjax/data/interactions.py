@@ -65,14 +65,12 @@ def clean(log: Table, items: Table | None, data: Data) -> Clean:
     with reading("items file"):
         known = _own_catalogue(log, data) if items is None else catalogue(items, data)
         known = materialise("catalogue", _with_codes(known, [_.item.hexdigest("md5"), _.item]))
-    items_of_log = known.select(id="item")
-    if items is not None:
-        items_of_log = items_of_log.union(log.select(id="item"))
-    ids.refuse_look_alikes(materialise("item_ids", ids.distinct(items_of_log)), columns.item)
-    user_ids = materialise("user_ids", ids.distinct(log.select(id="user")))
-    ids.refuse_look_alikes(user_ids, columns.user)
+    both = known.select(id="item") if items is None else known.select(id="item").union(log.select(id="item"))
+    ids.refuse_look_alikes(materialise("item_ids", ids.distinct(both)), columns.item)
+    named = ids.distinct(log.select(id="user")).rename(user="id")
+    users = materialise("known_users", _with_codes(named, [_.user.length(), _.user]))
+    ids.refuse_look_alikes(users.select(id="user"), columns.user)
     present = log.filter(_.user.notnull(), _.item.notnull(), _.time.notnull()).drop("raw_time")
-    users = materialise("known_users", _with_codes(user_ids.select(user="id"), [_.user.length(), _.user]))
     coded = present.join(users, "user").drop("user").rename(user="code")
     log = steps.take("missing user, item or time", coded, "check --data.columns and the file")
     if data.split == "last_session":

@@ -31,9 +31,12 @@ def calibrated(
     """
     if not unmet.any():
         return served, validate(served)
-    tried = [(scaled(served, unmet, factor), factor) for factor in FACTORS]
-    found = [(state, validate(state)) for state, _ in tried]
-    return max(found, key=lambda pair: pair[1][metric])  # the first of equal ones
+    best, found = FACTORS[0], validate(served)
+    for factor in FACTORS[1:]:
+        metrics = validate(scaled(served, unmet, factor))
+        if metrics[metric] > found[metric]:
+            best, found = factor, metrics
+    return scaled(served, unmet, best), found
 
 
 def scaled(served: Served, unmet: np.ndarray, factor: float) -> Served:

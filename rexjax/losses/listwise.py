@@ -9,7 +9,7 @@ lists, such as rax, compare all pairs of a list, M² of them; tests compare the 
 import jax
 import jax.numpy as jnp
 
-from rexjax.losses.sampled import check_sampled, mean
+from rexjax.losses.sampled import check_sampled, mean, sampled_softmax
 
 _NEVER = -1e9  # the score of a sample that does not count; sums of -inf have no gradient
 
@@ -60,9 +60,8 @@ def listnet(
     >>> round(float(listnet(jnp.zeros((1, 1)), jnp.asarray([7]), **about)), 4)  # log 2
     0.6931
     """
-    check_sampled(scores, labels, where, positive, sampled, log_expected)
-    everything = jnp.concatenate([positive[..., None], _others(scores, labels, sampled)], -1)
-    return mean(jax.nn.logsumexp(everything, -1) - positive, where)
+    even = jnp.zeros_like(log_expected)
+    return sampled_softmax(scores, labels, where=where, positive=positive, sampled=sampled, log_expected=even)
 
 
 def listmle(
