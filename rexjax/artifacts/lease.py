@@ -97,10 +97,11 @@ def has_ended(lease: dict[str, Any], *, locked: bool) -> bool:
     kernel, processes = _machine()
     if lease.get("kernel") != kernel:
         return False
-    return locked or lease.get("processes") == processes and not _is_running(lease["pid"])
+    return locked or lease.get("processes") == processes and not is_running(lease["pid"])
 
 
-def _is_running(process: int) -> bool:
+def is_running(process: int) -> bool:
+    """Whether this machine has a process of that number."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:

@@ -17,6 +17,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from rexjax.artifacts.lease import is_running
+
 STALE_AFTER = 900.0
 """Seconds after which a claim of another host counts no more; those of dead processes on this host never do."""
 _LOOK_AGAIN = 1.0
@@ -110,14 +112,4 @@ def _is_alive(path: Path) -> bool:
         return age < _LOOK_AGAIN
     if host != socket.gethostname():
         return age < STALE_AFTER
-    return process != os.getpid() and _is_running(process)
-
-
-def _is_running(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+    return process != os.getpid() and is_running(process)
