@@ -7,6 +7,7 @@ from rich.table import Table
 
 from rexjax.cli import terminal
 from rexjax.cli.places import ConfigFile
+from rexjax.errors import UserError
 
 if TYPE_CHECKING:
     from rexjax.config.schema import Config
@@ -22,12 +23,49 @@ class Sweep:
     """How many models are trained, at most."""
     of: Literal["teacher", "student", "control"] = "teacher"
     """What is searched for: a teacher, from small ones up; how a student is taught; or its control."""
+    minutes: float = 0.0
+    """Of a teacher: proposes members of a blend from cheap to dear for so many minutes of fitting, and keeps what pays
+    by a paired interval; --trials is not read then. 0: searches the settings of the config's teacher."""
     update: bool = False
     """Brings a workdir of another config up to date."""
+
+    def __post_init__(self) -> None:
+        if self.minutes < 0 or self.minutes and self.of != "teacher":
+            raise UserError(
+                f"--minutes {self.minutes:g} --of {self.of}: members are proposed for a teacher, in minutes above 0"
+            )
 
 
 def sweep(request: Sweep, config: "Config") -> None:
     """``rexjax sweep``."""
+    search = propose_members if request.minutes else search_settings
+    search(request, config)
+
+
+def propose_members(request: Sweep, config: "Config") -> None:
+    """``rexjax sweep --of teacher --minutes``."""
+    from rexjax.artifacts import workdirs
+    from rexjax.pipeline import members
+    from rexjax.runtime.compile_cache import keep_compiled_programs
+
+    keep_compiled_programs()
+    found = members.propose(config, request.minutes, terminal.say, update=request.update)
+    table = Table(title="Members, from cheap to dear, by validation")
+    for name in ("member", "with it", "gain", "95 % interval", "seconds", "kept"):
+        table.add_column(name, justify="left" if name == "member" else "right")
+    for tried in found.proposals:
+        interval = f"{tried.gain.low:+.4f} to {tried.gain.high:+.4f}"
+        figures = f"{tried.quality:.4f}", f"{tried.gain.difference:+.4f}", interval, f"{tried.seconds:.0f}"
+        table.add_row(tried.name, *figures, "*" if tried.kept else "")
+    terminal.out.print(table)
+    if found.skipped:
+        terminal.out.print(f"no time was left for {', '.join(found.skipped)}: give more --minutes, and it goes on")
+    best = workdirs.folder_of(config.workdir) / members.FOLDER / "best.json"
+    terminal.out.print(f"the teacher that pays: {best}")
+
+
+def search_settings(request: Sweep, config: "Config") -> None:
+    """``rexjax sweep`` of a model's settings."""
     from rexjax.artifacts import workdirs
     from rexjax.pipeline import sweep as sweeps
     from rexjax.runtime.compile_cache import keep_compiled_programs

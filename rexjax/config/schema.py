@@ -19,6 +19,8 @@ from rexjax.encoders.settings import Encode
 from rexjax.errors import UserError, check_least
 from rexjax.evaluation.settings import Evaluate
 from rexjax.families.base import Model
+from rexjax.families.blend import Blend
+from rexjax.families.decayed import DecayedPopularity
 from rexjax.families.linear import Ease, ItemKNN
 from rexjax.families.popularity import Popularity, RecentPopularity
 from rexjax.families.rules import SequentialRules
@@ -61,8 +63,9 @@ class Config:
         Ease(),
     )
     """Simple models that stand beside the others in every table; one that does not suit the log is left out."""
-    teacher: Model = field(default_factory=Transformer)
-    """Stage teacher: any model; Blend is several."""
+    teacher: Model = Blend((Ease(), SequentialRules(), DecayedPopularity(), Transformer()))
+    """Stage teacher: any model. Blend is several, whose weights are chosen on validation; the default's members go from
+    cheap to dear."""
     student: Student = field(default_factory=Student)
     """Stage distill."""
     compress: Compress = field(default_factory=Compress)
