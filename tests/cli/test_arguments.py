@@ -11,7 +11,7 @@ from rexjax.config import Blend, Config, Pooled, Transformer
 from rexjax.errors import UserError
 from tests.cli.runs import main, refused, state
 
-CONFIG = Config(workdir="runs/x")
+CONFIG = Config(workdir="runs/x", teacher=Transformer())
 
 
 @pytest.mark.parametrize(
@@ -40,6 +40,13 @@ def test_a_command_is_its_dataclass_and_the_rest_changes_the_config():
     assert (config.student.model.width, config.data.strict, config.evaluate.k) == (16, False, (5,))
     assert arguments.override(CONFIG, []) is CONFIG
     assert arguments.parse(Recommend, ["w", "--user", "1", "--user", "2"], "r", keys=False)[0].user == ("1", "2")
+
+
+def test_the_default_teacher_is_a_blend_whose_transformer_has_keys():
+    config = arguments.override(Config("runs/x"), ["--teacher.members.3.width", "32"])
+    assert config.teacher.members[-1] == Transformer(width=32)
+    with pytest.raises(UserError, match=r"--teacher.width \(did you mean --teacher.members.3.width\?\)"):
+        arguments.override(Config("runs/x"), ["--teacher.width", "32"])
 
 
 def test_members_of_a_blend_have_keys():

@@ -66,7 +66,7 @@ def test_keys_lists_type_default_and_help(capsys):
     text = capsys.readouterr().out
     assert "--data.strict, --data.no-strict (default: True)\n" in text and "--evaluate.k [INT ...]" in text
     assert "did" not in refused(capsys, "keys", "nothing-like-it")
-    assert "teacher.training.epochs" in refused(capsys, "keys", "teacher.epochs")
+    assert "teacher.members.3.training.epochs" in refused(capsys, "keys", "teacher.epochs")
 
 
 def test_keys_of_a_config_file_are_those_of_its_classes(tmp_path, capsys):

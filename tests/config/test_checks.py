@@ -14,7 +14,7 @@ GIB = 1 << 30
     [
         (Config("w", teacher=Transformer(width=1 << 20, heads=1)), ["--teacher needs 17.0 GB", "memory"]),
         (Config("w", teacher=Blend((Ease(), Pooled(width=1 << 20)))), ["--teacher.members.1 needs"]),
-        (Config("w", data=Data(length=1 << 26)), ["--teacher needs", "--student.model needs"]),
+        (Config("w", data=Data(length=1 << 26)), ["--teacher.members.3 needs", "--student.model needs"]),
         (Config("w", data=Data(source=Shop(10**6, 10**6, 10**9))), ["--data.source needs 24.0 GB"]),
     ],
 )
