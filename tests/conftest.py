@@ -1,4 +1,4 @@
-"""Eight emulated CPU devices, and one cache of compiled programs for the whole run: both before jax is imported."""
+"""Eight emulated CPU devices, quick compilation and one cache of compiled programs: all before jax is imported."""
 
 import atexit
 import importlib.util
@@ -10,11 +10,23 @@ from pathlib import Path
 import pytest
 
 os.environ["JAX_PLATFORMS"] = "cpu"
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # two thirds of the tests' time was compilation
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # many tests build the same program again
     os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="rexjax-tests-")
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
     atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
+
+
+@pytest.fixture
+def optimized(monkeypatch):
+    """Tests that look at compiled programs ask for this: XLA does all that it does for users."""
+    import jax
+
+    monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "0")  # of processes that a test starts
+    jax.config.update("jax_disable_most_optimizations", False)
+    yield
+    jax.config.update("jax_disable_most_optimizations", True)
 
 
 @pytest.fixture(scope="session")

@@ -264,6 +264,7 @@ def test_arrays_that_lie_as_the_table_are_read_by_the_same_routing(devices):
         np.testing.assert_array_equal(expanded[known], values[ids[known]])
 
 
+@pytest.mark.usefixtures("optimized")
 def test_the_compiled_step_holds_no_whole_table():
     mesh, table = make_mesh(8, 1), Table("items", 80_000, D)
     shape = jax.ShapeDtypeStruct((N,), jnp.int32)

@@ -67,6 +67,7 @@ def test_a_shard_of_padding_and_a_batch_without_labels_are_no_nan():
     assert value == 0 and not any(np.asarray(g).any() for g in gradients)
 
 
+@pytest.mark.usefixtures("optimized")
 @pytest.mark.parametrize("mesh", [(1, 1), (8, 1)], ids=str)
 def test_logits_and_the_matrix_are_never_whole(mesh):
     mesh, tokens, rows = make_mesh(*mesh), 4096, 16384

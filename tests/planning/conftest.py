@@ -3,6 +3,11 @@ import pytest
 from rexjax.config import Config, Data, Encode, Evaluate, Pooled, Shop, Student, Training, Transformer
 
 
+@pytest.fixture(autouse=True)
+def _optimized(optimized):
+    """Plans read what the compiler says."""
+
+
 @pytest.fixture
 def tiny(tmp_path):
     """A config whose programs compile in seconds; without a text encoder, whose vectors are given."""

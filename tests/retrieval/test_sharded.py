@@ -63,6 +63,7 @@ def test_cosine():
     check(answers(make_mesh(8), items, 3001, 5, cosine=True), topk.top_k(QUERIES, items, 5, cosine=True))
 
 
+@pytest.mark.usefixtures("optimized")
 def test_what_is_exchanged_does_not_follow_the_items():
     mesh, sizes = make_mesh(8), []
     for n in (8_000, 80_000):

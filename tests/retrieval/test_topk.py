@@ -132,6 +132,7 @@ def test_padding_excludes_nothing():
     np.testing.assert_array_equal(topk.top_k(QUERIES, rows, 9, exclude=nothing)[1], topk.top_k(QUERIES, rows, 9)[1])
 
 
+@pytest.mark.usefixtures("optimized")
 def test_scores_of_the_whole_catalogue_never_lie_in_memory():
     n, users = 100_000, 32
     shapes = (jax.ShapeDtypeStruct((users, D), jnp.float32), jax.ShapeDtypeStruct((n, D), jnp.float32))
@@ -140,6 +141,7 @@ def test_scores_of_the_whole_catalogue_never_lie_in_memory():
     assert plain >= 4 * users * n and temp(lambda queries, rows: topk.top_k(queries, rows, 10)) < plain / 4
 
 
+@pytest.mark.usefixtures("optimized")
 def test_many_queries_with_long_lists_of_excluded_items_need_little_memory(monkeypatch):
     n, users, long = 40_000, 300, 200
     monkeypatch.setattr(topk, "RESCORED_NUMBERS", 1 << 18)

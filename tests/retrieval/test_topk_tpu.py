@@ -73,6 +73,7 @@ def test_what_the_kernels_do_not_know_goes_the_plain_way(rows, mask, cosine, fit
     assert topk_tpu.reads(rows, mask, cosine) == fits
 
 
+@pytest.mark.usefixtures("optimized")
 @pytest.mark.usefixtures("libtpu")
 def test_the_tpu_compiler_takes_them_and_scores_never_go_back_to_memory():
     run = subprocess.run(
