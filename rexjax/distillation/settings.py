@@ -20,6 +20,9 @@ class Student:
     teacher_temperature: tuple[float, ...] = (1.0,)
     """The teacher's logits are divided by it: above 1 they say more of what is not at their top. Two values as
     above."""
+    rank_decay: float = 0.0
+    """A list weighs exp(-rank_decay · r / top_k) times its share, where r is the rank that the teacher gives to the
+    label, top_k where it is not listed; the label has the rest. 0: all lists weigh alike."""
     alignment_weight: float = 0.0
     """Weight of the likeness between the teacher's item vectors and a learned projection of the student's."""
     augmented_rounds: int = 0
@@ -29,7 +32,7 @@ class Student:
 
     def __post_init__(self) -> None:
         check_least(self, "student", 1, "top_k")
-        check_least(self, "student", 0, "augmented_rounds", "alignment_weight")
+        check_least(self, "student", 0, "augmented_rounds", "alignment_weight", "rank_decay")
         check_share(self, "student", "corruption_rate")
         for name, fits in (("teacher_weight", _is_share), ("teacher_temperature", _is_positive)):
             values = getattr(self, name)

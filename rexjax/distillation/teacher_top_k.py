@@ -161,17 +161,34 @@ class TeacherLists:
         altered = folder / "items.npy"
         self.items = np.load(altered, mmap_mode="r") if altered.exists() else None
 
-    def of(self, batch: Batch, share: float, temperature: float = 1.0) -> tuple[Batch, Lists]:
+    def of(self, batch: Batch, share: float, temperature: float = 1.0, rank_decay: float = 0.0) -> tuple[Batch, Lists]:
         """``batch`` with the items of this round (labels stay what did happen), and its lists.
 
-        Their weights are the teacher's probabilities at ``temperature``, and sum to ``share`` over a list (or to 0, if
-        none of its items is scored).
+        Their weights are the teacher's probabilities at ``temperature``, and sum over a list to ``share`` times
+        ``rank_weights`` (or to 0, if none of its items is scored).
         """
         ids, logits = self.ids[batch.events], self.logits[batch.events].astype(np.float32) / temperature
         weights = np.exp(logits - logits[..., :1])  # lists begin with the largest
         weights = weights if self._scored is None else weights * self._scored[ids]
-        found = Lists(ids, share * weights / np.maximum(weights.sum(-1, keepdims=True), 1e-9))
+        share_of_list = share * rank_weights(ids, batch.labels, rank_decay)[..., None]
+        found = Lists(ids, share_of_list * weights / np.maximum(weights.sum(-1, keepdims=True), 1e-9))
         return (batch if self.items is None else with_items(batch, self.items)), found
+
+
+def rank_weights(ids: np.ndarray, labels: np.ndarray, decay: float) -> np.ndarray:
+    """How far lists are to be trusted, by where the teacher ranks what did happen (after Cui et al. 2024, DLLM2Rec).
+
+    Args:
+        ids: int32 [B, L, K], the best first.
+        labels: int32 [B, L].
+        decay: see ``Student.rank_decay``.
+
+    Returns:
+        float32 [B, L], ``exp(-decay * rank / K)``: 1 where the label heads the list, exp(-decay) where it is not in it.
+    """
+    hits = ids == labels[..., None]
+    rank = np.where(hits.any(-1), hits.argmax(-1), ids.shape[-1])
+    return np.exp(-decay / ids.shape[-1] * rank).astype(np.float32)
 
 
 def place(folder: Path, number: int) -> Path:
@@ -197,7 +214,7 @@ def soft_targets(folder: Path, student: Student, vectors: np.ndarray | None = No
 
         def epoch(number: int, first: int) -> Iterator[tuple[Batch, Lists]]:
             own, now = rounds[number % len(rounds)], (float(share(number)), float(temperature(number)))
-            return (own.of(batch, *now) for batch in labels(number, first))
+            return (own.of(batch, *now, student.rank_decay) for batch in labels(number, first))
 
         return epoch
 

@@ -275,3 +275,16 @@ def test_the_top_k_of_a_batch_is_that_of_a_loop(scale, by_position):
             np.testing.assert_allclose(scores[ids[row, column]], scores[order], rtol=1e-4, atol=1e-5)
             expected = scores[order] - np.log(np.exp(scores - scores.max()).sum()) - scores.max()
             np.testing.assert_allclose(logits[row, column], expected, rtol=2e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("decay", [0.0, 1.5])
+def test_lists_weigh_less_the_lower_the_teacher_ranks_what_did_happen(written, decay):
+    lists, _ = written
+    for batch in packed(False):
+        _, found = lists.of(batch, 0.8, rank_decay=decay)
+        for row, column in np.argwhere(batch.labels >= 0):
+            listed = found.items[row, column].tolist()
+            label = batch.labels[row, column]
+            rank = listed.index(label) if label in listed else len(listed)
+            wanted = 0.8 * np.exp(-decay * rank / len(listed))
+            assert found.weights[row, column].sum() == pytest.approx(wanted, rel=1e-5)
