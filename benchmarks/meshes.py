@@ -8,7 +8,6 @@ counts where it holds what ``problems`` asks for. One that does not is named, an
 
 import argparse
 import math
-import subprocess
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -34,7 +33,7 @@ def main() -> None:
     command = "python -m benchmarks.meshes" + " --quick" * flags.quick
     rows = []
     for generation in CHIPS:
-        rows.append(row(generation, flags.quick) | {"command": command, "commit": _commit(), "seeds": []})
+        rows.append(row(generation, flags.quick) | {"command": command, "commit": record.commit(), "seeds": []})
         print(
             f"{generation}: {rows[-1]['ours']} of {rows[-1]['of']} meshes", *rows[-1]["failed"], sep="\n  ", flush=True
         )
@@ -113,10 +112,6 @@ def _rows_are_shared_wholly(laid: np.ndarray) -> bool:
 
 def _chips(layout: str) -> int:
     return math.prod(int(side) for side in layout.split("x"))
-
-
-def _commit() -> str:
-    return subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
 
 
 if __name__ == "__main__":

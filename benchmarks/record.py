@@ -36,6 +36,11 @@ def rows(path: str) -> list[dict[str, Any]]:
     return json.loads(Path(path).read_text(encoding="utf-8"))["rows"] if path and Path(path).exists() else []
 
 
+def commit() -> str:
+    """The commit that is checked out."""
+    return subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+
+
 def has(package: str) -> bool:
     """Whether ``package`` is installed."""
     try:

@@ -11,7 +11,6 @@ Fitted trials and finished models are not repeated: killed, the command goes on 
 
 import argparse
 import json
-import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -75,19 +74,19 @@ def main() -> None:
     flags = parser.parse_args()
     if unknown := set(flags.models) - set(SHELF):
         parser.error(f"no model {', '.join(sorted(unknown))}: there are {', '.join(SHELF)}")
-    log = _Log(flags.data)
+    log = Log(flags.data)
     for name in flags.models or SHELF:
         rows = record.rows(flags.json)
         if not any(row["case"] == name and row["trials_allowed"] == flags.trials for row in rows):
             found = log.row(name, SHELF[name], flags.trials)
             command = f"python -m benchmarks.shelf {name} --data FOLDER/online_retail --trials {flags.trials}"
-            made = {"seed": log.config.seed, "command": command, "commit": _commit()}
+            made = {"seed": log.config.seed, "command": command, "commit": record.commit()}
             rows = [row for row in rows if row["case"] != name] + [found | made]
             record.write(flags.json, rows, ("jax", "numpy", "scipy"))
     print(_table(record.rows(flags.json)))
 
 
-class _Log:
+class Log:
     """The log as models are fitted and asked on it."""
 
     def __init__(self, folder: str) -> None:
@@ -135,7 +134,7 @@ class _Log:
 class _Trials:
     """Validation metrics of settings, kept in a file a model."""
 
-    def __init__(self, name: str, log: _Log) -> None:
+    def __init__(self, name: str, log: Log) -> None:
         self.name, self.log, self.path = name, log, RUNS / f"{name}.jsonl"
         lines = self.path.read_text(encoding="utf-8").splitlines() if self.path.exists() else []
         self.known = {key: value for key, value in map(json.loads, lines)}
@@ -172,10 +171,6 @@ def search(start: Model, quality: Callable[[Model], float], trials: int) -> tupl
         if found > reached:
             best, reached = model, found
     return best, len(tried)
-
-
-def _commit() -> str:
-    return subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
 
 
 def _table(rows: list[dict[str, Any]]) -> str:

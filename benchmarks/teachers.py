@@ -13,7 +13,6 @@ again.
 import argparse
 import json
 import os
-import subprocess
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -61,7 +60,7 @@ def main() -> None:
         variant = Variant(name, flags.time, flags.split, flags.data, flags.pooled)
         for seed in flags.seeds:
             ours = variant.test(seed, text=True)
-            fixed = {"dataset": name, "case": variant.label, "seed": seed, "commit": _commit()}
+            fixed = {"dataset": name, "case": variant.label, "seed": seed, "commit": record.commit()}
             found = [fixed | {"metric": f"{part} {key}", "ours": value} for part, key, value in ours.figures()]
             if flags.without:
                 found += [fixed | row for row in _difference(ours, variant.test(seed, text=False))]
@@ -174,10 +173,6 @@ def _difference(ours: _Tested, other: _Tested) -> list[dict[str, Any]]:
             row |= {"peer_name": "without text", "peer": float(b.mean()), "difference": interval.difference}
             rows.append(row | {"interval": [interval.low, interval.high]})
     return rows
-
-
-def _commit() -> str:
-    return subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
 
 
 if __name__ == "__main__":
