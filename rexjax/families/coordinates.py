@@ -18,7 +18,8 @@ def padded(items: int) -> int:
 
 @cache
 def descender(mesh: Mesh) -> Any:
-    """A compiled function: (gram float32 [V, V], columns int32 [C], l1, l2, tolerance, sweeps) → W float32 [V, C].
+    """A compiled function: (gram float32 [V, V], columns int32 [C], W float32 [V, C], l1, l2, tolerance, sweeps) →
+    W float32 [V, C] after at most so many sweeps, and bool [C], columns that are not solved yet.
 
     Column j of W minimises ``½ wᵀ G w - g_jᵀ w + l1 |w|₁ + ½ l2 |w|²`` over ``w ≥ 0`` with ``w_j = 0``. Coordinate i
     of all columns is set to ``max(0, G_ij - sum_(k≠i) G_ik w_k - l1) / (G_ii + l2)``, one i after another. The sums
@@ -28,7 +29,9 @@ def descender(mesh: Mesh) -> Any:
     """
     over = PartitionSpec(mesh.axis_names)
 
-    def local(gram: jax.Array, columns: jax.Array, l1: Any, l2: Any, tolerance: Any, sweeps: Any) -> jax.Array:
+    def local(
+        gram: jax.Array, columns: jax.Array, start: jax.Array, l1: Any, l2: Any, tolerance: Any, sweeps: Any
+    ) -> tuple[jax.Array, jax.Array]:
         targets = gram[:, jnp.maximum(columns, 0)]
 
         def go_on(carry: Any) -> jax.Array:
@@ -44,13 +47,11 @@ def descender(mesh: Mesh) -> Any:
             swept = jax.lax.fori_loop(0, len(gram) // BLOCK, step, weights)
             return swept, active & (jnp.abs(swept - weights).max(0) > tolerance), count + 1
 
-        return jax.lax.while_loop(go_on, sweep, (jnp.zeros_like(targets), columns >= 0, 0))[0]
+        return jax.lax.while_loop(go_on, sweep, (start, columns >= 0, 0))[:2]
 
-    none = PartitionSpec()
-    specs = none, over, none, none, none, none
-    return jax.jit(
-        jax.shard_map(local, mesh=mesh, in_specs=specs, out_specs=PartitionSpec(None, mesh.axis_names), check_vma=False)
-    )
+    none, wide = PartitionSpec(), PartitionSpec(None, mesh.axis_names)
+    specs = none, over, wide, none, none, none, none
+    return jax.jit(jax.shard_map(local, mesh=mesh, in_specs=specs, out_specs=(wide, over), check_vma=False))
 
 
 def _descend(

@@ -23,8 +23,10 @@ from rexjax.models.scorer import Scorer
 from rexjax.runtime import memory, processes
 from rexjax.runtime.mesh import place, replicated, sharding
 
-COLUMNS = 512
-"""Columns that a device solves for at a time, at most."""
+COLUMNS = 64, 128, 256, 512
+"""Columns that a device solves for at a time: the fewest that hold what is left, or the most."""
+SWEEPS = 8
+"""Sweeps after which the columns that are not solved yet are put together: most need few, some need many."""
 
 
 @dataclass(frozen=True)
@@ -67,24 +69,45 @@ class Slim(CountingModel):
             Unsuitable: the Gram matrix does not fit in memory; nothing is computed then.
         """
         size, mesh = coordinates.padded(data.items), run.mesh
-        columns = min(COLUMNS, -(-data.items // mesh.size))
-        _check_memory(size, columns, run)
+        _check_memory(size, min(COLUMNS[-1], -(-data.items // mesh.size)), run)
         matrix = weigh_events(data, self.training_decay, self.recency)
         gram = jax.make_array_from_callback(
             (size, size), replicated(mesh), GramRows(matrix, matrix.T.tocsr(), 0.0, size)
         )
         # Columns with about as many users need about as many sweeps.
-        order = np.argsort(matrix.sum(0), kind="stable").astype(np.int32)
-        descend, parts = coordinates.descender(mesh), []
-        for first in range(0, data.items, columns * mesh.size):
-            ids = order[first : first + columns * mesh.size]
-            ids = np.pad(ids, (0, columns * mesh.size - len(ids)), constant_values=-1)
-            wanted = place(ids, sharding(mesh, "rows"))
-            solved = processes.gather(descend(gram, wanted, self.l1, self.l2, self.tolerance, self.sweeps))
-            parts.append(sp.csc_array(solved[: data.items, : data.items - first]))
+        waiting = np.argsort(matrix.sum(0), kind="stable").astype(np.int32)
+        start, solved = np.zeros((size, 0), np.float32), []
+        for done in range(0, self.sweeps, SWEEPS):
+            start, left = self._descend(gram, waiting, start, min(SWEEPS, self.sweeps - done), mesh)
+            left &= done + SWEEPS < self.sweeps
+            solved.append((waiting[~left], sp.csc_array(start[: data.items, ~left])))
+            waiting, start = waiting[left], start[:, left]
+        order = np.concatenate([ids for ids, _ in solved])
         width = min(self.neighbours, max(data.items - 1, 1))
-        weights = sp.hstack(parts, format="csc")[:, np.argsort(order)]
+        weights = sp.hstack([columns for _, columns in solved], format="csc")[:, np.argsort(order)]
         return keep_largest(weights.tocsr(), width, run.seed)
+
+    def _descend(
+        self, gram: jax.Array, ids: np.ndarray, start: np.ndarray, sweeps: int, mesh: jax.sharding.Mesh
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Columns float32 [V, C] of ``ids`` after so many sweeps more, and bool [C], which are not solved yet.
+
+        ``start`` float32 [V, C] is what they are now; [V, 0]: zeros.
+        """
+        descend, parts = coordinates.descender(mesh), [(np.zeros((len(gram), 0), np.float32), np.zeros(0, bool))]
+        first = 0
+        while first < len(ids):
+            size = mesh.size * next((c for c in COLUMNS if c * mesh.size >= len(ids) - first), COLUMNS[-1])
+            own = ids[first : first + size]
+            now = np.zeros((len(gram), size), np.float32)
+            now[:, : min(len(own), start.shape[1])] = start[:, first : first + size]
+            padded = np.pad(own, (0, size - len(own)), constant_values=-1)
+            placed = place(padded, sharding(mesh, "rows")), place(now, sharding(mesh, None, "rows"))
+            found = descend(gram, *placed, self.l1, self.l2, self.tolerance, sweeps)
+            columns, left = (processes.gather(part) for part in found)
+            parts.append((columns[:, : len(own)], left[: len(own)]))
+            first += size
+        return np.concatenate([part for part, _ in parts], 1), np.concatenate([left for _, left in parts])
 
     def scorer(self, state: dict[str, Any]) -> Scorer:
         """``score(j) = sum_i decay^age(i) W_ij`` over the items of the history."""
@@ -98,8 +121,8 @@ class Slim(CountingModel):
 
 
 def _check_memory(size: int, columns: int, run: Run) -> None:
-    """Two copies of the Gram matrix, on the host and on a device, and four arrays of a device's columns."""
-    needed, available = 4 * (2 * size**2 + 4 * size * columns), memory.device_bytes(run.mesh)
+    """Two copies of the Gram matrix, on the host and on a device, two of the weights, and a device's columns."""
+    needed, available = 4 * (4 * size**2 + 4 * size * columns), memory.device_bytes(run.mesh)
     if needed > available:
         raise Unsuitable(
             f"--{run.key} is Slim, whose Gram matrix of {size:,} × {size:,} items needs {needed / 1e9:,.1f} GB on each "

@@ -49,11 +49,13 @@ def test_the_conditions_of_a_minimum_hold(data, run, l1, l2):
     assert gradient[(weights == 0) & free].min() > -1e-4
 
 
-@pytest.mark.parametrize("columns", [1, 7])
-def test_columns_do_not_depend_on_those_beside_them(data, run, monkeypatch, columns):
+@pytest.mark.parametrize(("columns", "sweeps"), [((1,), 8), ((3, 7), 8), ((64,), 1)])
+def test_columns_do_not_depend_on_those_beside_them(data, run, monkeypatch, columns, sweeps):
+    """Nor on when those that are solved were put aside."""
     model = Slim(l1=0.1, l2=0.5, neighbours=ITEMS)
     whole = model.fit(data, run)
     monkeypatch.setattr("rexjax.families.slim.COLUMNS", columns)
+    monkeypatch.setattr("rexjax.families.slim.SWEEPS", sweeps)
     np.testing.assert_allclose(as_matrix(model.fit(data, run), ITEMS), as_matrix(whole, ITEMS), atol=1e-6)
 
 
@@ -74,7 +76,7 @@ def test_the_largest_weights_of_each_item_are_kept(data, run):
 
 def test_a_matrix_beyond_memory_is_refused_before_any_work(data, run):
     huge = replace(data, items=10_000_000, log=None)  # work would fail on the missing log
-    with pytest.raises(Unsuitable, match=r"10,000,0\d\d .* needs 8\d\d,\d{3}\.\d GB .*RP3beta or ItemKNN"):
+    with pytest.raises(Unsuitable, match=r"10,000,0\d\d .* needs 1,6\d\d,\d{3}\.\d GB .*RP3beta or ItemKNN"):
         Slim().fit(huge, run)
 
 
