@@ -5,6 +5,7 @@ only the rows that a batch names (``NamedRows``: the cost of a step does not dep
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -18,7 +19,7 @@ from rexjax.losses import sharded_softmax
 from rexjax.losses.listwise import LISTWISE
 from rexjax.models.layers import normalize
 from rexjax.models.recommender import Recommender
-from rexjax.training.catalogue import Constants, draw_evenly, draw_popular
+from rexjax.training.catalogue import Constants, draw_evenly, draw_popular, log_shares
 
 
 class Lists(NamedTuple):
@@ -53,7 +54,7 @@ class NamedRows(NamedTuple):
 Objective = WholeTable | NamedRows
 
 SAMPLED = losses.SAMPLED | LISTWISE
-"""Losses over the label and samples that the batch shares, by their names in a config."""
+"""Losses over the label and drawn items that the batch shares, by their names in a config."""
 
 
 class _Forward(NamedTuple):
@@ -74,7 +75,7 @@ class _Forward(NamedTuple):
 
 def of_labels(recommender: Recommender, loss: str, negatives: int) -> Objective:
     """The loss of that name, over all items or over so many samples."""
-    return full_softmax(recommender) if loss == "full_softmax" else sampled(recommender, loss, negatives)
+    return full_softmax(recommender) if loss == "full_softmax" else OVER_SAMPLES[loss](recommender, negatives=negatives)
 
 
 def full_softmax(recommender: Recommender) -> Objective:
@@ -154,3 +155,51 @@ def sampled(recommender: Recommender, kind: str, negatives: int) -> Objective:
         )
 
     return NamedRows(tuple(map(Feature, ("history", "labels", "sampled"))), draw, loss)
+
+
+def in_batch(recommender: Recommender, negatives: int) -> Objective:
+    """A softmax over the next item and labels of other histories in the batch, M of them at most (Yi et al. 2019).
+
+    A label is a sample by popularity: the log of its expected count is subtracted from its score (logQ correction).
+    Labels of a position's own history are no such samples, for they follow its user's taste, and do not count; nor do
+    labels that are the position's own item.
+    """
+
+    def draw(batch, constants, key, table):
+        places = _choose_labels(batch.labels, negatives, jax.random.fold_in(key, 1))
+        sampled = batch.labels.reshape(-1)[places]
+        log_share = jnp.where(sampled >= 0, log_shares(constants, sampled, table), jnp.inf)  # padding counts for nothing
+        return {"history": batch.items, "labels": batch.labels}, (places, log_share)
+
+    def loss(params, vectors, batch, drawn, key):
+        _, (places, log_share) = drawn
+        users = recommender.user_vectors(params["history"], vectors["history"], batch, jax.random.fold_in(key, 0))
+        sampled = batch.labels.reshape(-1)[places]
+        items = vectors["labels"].reshape(-1, users.shape[-1])[places]
+        history = batch.segments + (batch.segments.shape[1] + 1) * jnp.arange(len(batch.segments))[:, None]
+        others = history[..., None] != history.reshape(-1)[places]
+        count = jnp.maximum((others & (sampled >= 0)).sum(-1, keepdims=True), 1)
+        scores = recommender.scale * jnp.einsum("bld,md->blm", users, items) - jnp.log(count.astype(jnp.float32))
+        return losses.sampled_softmax(
+            jnp.where(others, scores, -jnp.inf),
+            batch.labels,
+            where=batch.labels >= 0,
+            positive=recommender.scale * jnp.sum(users * vectors["labels"], -1),
+            sampled=sampled,
+            log_expected=log_share,
+        )
+
+    return NamedRows(tuple(map(Feature, ("history", "labels"))), draw, loss)
+
+
+def _choose_labels(labels: jax.Array, most: int, key: jax.Array) -> jax.Array:
+    """Places int32 [M] of labels [B, L] (flat) in random order, real ones first; all places where M is B L."""
+    places = jnp.arange(labels.size)
+    if labels.size <= most:
+        return places
+    order = jnp.where(labels.reshape(-1) >= 0, jax.random.uniform(key, (labels.size,)), 2)
+    return jnp.argsort(order)[:most]
+
+
+OVER_SAMPLES = {kind: partial(sampled, kind=kind) for kind in SAMPLED} | {"in_batch": in_batch}
+"""Objectives by their names in a config: ``(recommender, negatives=M)``."""

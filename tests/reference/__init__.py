@@ -78,6 +78,7 @@ TWINS: dict[str, Callable[..., Any]] = {
     "rexjax.models.layers:attend_causally": models.attend,
     "rexjax.models.layers:Attention": models.multi_head_attention,
     "rexjax.models.layers:causal_mask": models.causal_mask,
+    "rexjax.models.recurrent:RecurrentBlock": models.recurrent_block,
     "rexjax.models.pooled:PooledEncoder": models.pooled_user,
     "rexjax.models.pooled:contributions": models.contributions,
 }

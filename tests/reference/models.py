@@ -67,3 +67,22 @@ def contributions(params: Any, items: np.ndarray, item: np.ndarray) -> np.ndarra
     given = [parts[0, event] + (gates * own) @ down["kernel"] for event, own in enumerate(before)]
     given.append((gates * up["bias"]) @ down["kernel"] + down["bias"])
     return np.asarray(given) @ item / np.linalg.norm(sum(given))
+
+
+def layer_norm(params: Any, x: np.ndarray) -> np.ndarray:
+    """Over the last axis."""
+    return (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-6) * params["scale"] + params["bias"]
+
+
+def recurrent_block(params: Any, items: np.ndarray) -> np.ndarray:
+    """A history [l, D] alone through ``RecurrentBlock``, event by event."""
+    width, found = items.shape[1], []
+    state = np.zeros(width)
+    for item in items:
+        given = layer_norm(params["LayerNorm_0"], item) @ params["input"]["kernel"] + params["input"]["bias"]
+        product = state @ params["kernel"]
+        keep, reset = (1 / (1 + np.exp(-(given + product)[part * width :][:width])) for part in (0, 1))
+        candidate = np.tanh(given[2 * width :] + reset * (product[2 * width :] + params["offset"]))
+        state = keep * state + (1 - keep) * candidate
+        found.append(item + state @ params["out"]["kernel"] + params["out"]["bias"])
+    return np.stack(found)

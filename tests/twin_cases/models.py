@@ -35,6 +35,18 @@ def compare_attention(fast, twin, rng):
     close(found, twin(params["params"], x, mask))
 
 
+@case("models.recurrent:RecurrentBlock")
+def compare_recurrence(fast, twin, rng):
+    """Padding and three histories in one row."""
+    module, x, segments = fast(heads=0, dropout=0.5), normal(rng, 1, 9, 6), np.asarray([[0, 1, 1, 1, 1, 2, 3, 3, 3]])
+    mask = models.causal_mask(segments)
+    shapes = nn.unbox(jax.eval_shape(lambda: module.init(jax.random.key(0), x, mask, None, 9, True)))
+    params = jax.tree.map(lambda leaf: 0.5 * normal(rng, *leaf.shape), shapes)
+    found = jax.jit(module.apply, static_argnums=(4, 5))(params, x, mask, None, 9, True)
+    for number in (1, 2, 3):
+        close(found[segments == number], twin(params["params"], x[segments == number]))
+
+
 def perturbed(module: PooledEncoder, rng: np.random.Generator, width: int):
     """Random parameters, biases too."""
     ones = np.ones((1, module.length), np.int32)
