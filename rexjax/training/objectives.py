@@ -158,47 +158,44 @@ def sampled(recommender: Recommender, kind: str, negatives: int) -> Objective:
 
 
 def in_batch(recommender: Recommender, negatives: int) -> Objective:
-    """A softmax over the next item and labels of other histories in the batch, M of them at most (Yi et al. 2019).
+    """A softmax over the next item and labels of other histories in the batch (Yi et al. 2019).
 
-    A label is a sample by popularity: the log of its expected count is subtracted from its score (logQ correction).
-    Labels of a position's own history are no such samples, for they follow its user's taste, and do not count; nor do
-    labels that are the position's own item.
+    These are the labels of as many rows as ``negatives`` hold, one row at least. A label is a sample by popularity: the
+    log of its expected count is subtracted from its score (logQ correction). Labels of a position's own history are no
+    such samples, for they follow its user's taste, and do not count; nor do labels that are the position's own item.
     """
 
+    def shared(labels):
+        return labels[: max(negatives // labels.shape[1], 1)]
+
     def draw(batch, constants, key, table):
-        places = _choose_labels(batch.labels, negatives, jax.random.fold_in(key, 1))
-        sampled = batch.labels.reshape(-1)[places]
+        sampled = shared(batch.labels).reshape(-1)
         log_share = jnp.where(sampled >= 0, log_shares(constants, sampled, table), jnp.inf)  # padding counts for nothing
-        return {"history": batch.items, "labels": batch.labels}, (places, log_share)
+        return {"history": batch.items, "labels": batch.labels}, log_share
 
     def loss(params, vectors, batch, drawn, key):
-        _, (places, log_share) = drawn
         users = recommender.user_vectors(params["history"], vectors["history"], batch, jax.random.fold_in(key, 0))
-        sampled = batch.labels.reshape(-1)[places]
-        items = vectors["labels"].reshape(-1, users.shape[-1])[places]
-        history = batch.segments + (batch.segments.shape[1] + 1) * jnp.arange(len(batch.segments))[:, None]
-        others = history[..., None] != history.reshape(-1)[places]
+        sampled, items = shared(batch.labels).reshape(-1), shared(vectors["labels"])
+        scores = recommender.scale * jnp.einsum("bld,md->blm", users, items.reshape(-1, items.shape[-1]))
+        histories = _number_histories(batch.segments)
+        others = histories[..., None] != shared(histories).reshape(-1)
         count = jnp.maximum((others & (sampled >= 0)).sum(-1, keepdims=True), 1)
-        scores = recommender.scale * jnp.einsum("bld,md->blm", users, items) - jnp.log(count.astype(jnp.float32))
         return losses.sampled_softmax(
-            jnp.where(others, scores, -jnp.inf),
+            jnp.where(others, scores - jnp.log(count.astype(jnp.float32)), -jnp.inf),
             batch.labels,
             where=batch.labels >= 0,
             positive=recommender.scale * jnp.sum(users * vectors["labels"], -1),
             sampled=sampled,
-            log_expected=log_share,
+            log_expected=drawn[1],
         )
 
     return NamedRows(tuple(map(Feature, ("history", "labels"))), draw, loss)
 
 
-def _choose_labels(labels: jax.Array, most: int, key: jax.Array) -> jax.Array:
-    """Places int32 [M] of labels [B, L] (flat) in random order, real ones first; all places where M is B L."""
-    places = jnp.arange(labels.size)
-    if labels.size <= most:
-        return places
-    order = jnp.where(labels.reshape(-1) >= 0, jax.random.uniform(key, (labels.size,)), 2)
-    return jnp.argsort(order)[:most]
+def _number_histories(segments: jax.Array) -> jax.Array:
+    """A number for each history of a batch, int32 [B, L] (0 is padding) → int32 [B, L]."""
+    rows, length = segments.shape
+    return segments + (length + 1) * jnp.arange(rows)[:, None]
 
 
 OVER_SAMPLES = {kind: partial(sampled, kind=kind) for kind in SAMPLED} | {"in_batch": in_batch}

@@ -86,3 +86,18 @@ def recurrent_block(params: Any, items: np.ndarray) -> np.ndarray:
         state = keep * state + (1 - keep) * candidate
         found.append(item + state @ params["out"]["kernel"] + params["out"]["bias"])
     return np.stack(found)
+
+
+def item_tower(params: Any, rows: np.ndarray, text: np.ndarray) -> np.ndarray:
+    """Vectors [n, D] of rows [n, D] and text [n, W] that are added, from the parameters of ``ItemTower``."""
+    fused = rows + text @ params["fused"]["text"]["kernel"]
+    hidden = gelu(fused @ params["up"]["kernel"] + params["up"]["bias"])
+    return fused + hidden @ params["down"]["kernel"] + params["down"]["bias"]
+
+
+def user_tower(params: Any, items: np.ndarray) -> np.ndarray:
+    """The user vector [D] after ``items`` [l, D] alone, from the parameters of ``UserTower``."""
+    pooled = pooled_parts(params, items).sum(1)
+    known = np.concatenate([*pooled, items[-1]])
+    hidden = gelu(known @ params["up"]["kernel"] + params["up"]["bias"])
+    return pooled[0] + hidden @ params["down"]["kernel"] + params["down"]["bias"]
