@@ -26,7 +26,6 @@ from rexjax.training.loop import Fitted, Task, train
 from rexjax.training.objectives import Objective
 from rexjax.training.settings import Training, with_batch, with_steps
 
-
 Loss = Literal[
     "full_softmax",
     "sampled_softmax",

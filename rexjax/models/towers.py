@@ -29,7 +29,7 @@ class ItemTower(nn.Module):
 
 
 class UserTower(nn.Module):
-    """``mean + MLP(history pooled by K recency profiles, latest item)``; ``mean`` is the first of the pooled vectors."""
+    """``mean + MLP(history pooled by K recency profiles, latest item)``, with the first pooled vector as ``mean``."""
 
     kernels: int
     """Recency profiles K."""

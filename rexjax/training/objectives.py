@@ -170,8 +170,9 @@ def in_batch(recommender: Recommender, negatives: int) -> Objective:
 
     def draw(batch, constants, key, table):
         sampled = shared(batch.labels).reshape(-1)
-        log_share = jnp.where(sampled >= 0, log_shares(constants, sampled, table), jnp.inf)  # padding counts for nothing
-        return {"history": batch.items, "labels": batch.labels}, log_share
+        log_share = log_shares(constants, sampled, table)
+        never = jnp.inf  # padding is no sample
+        return {"history": batch.items, "labels": batch.labels}, jnp.where(sampled >= 0, log_share, never)
 
     def loss(params, vectors, batch, drawn, key):
         users = recommender.user_vectors(params["history"], vectors["history"], batch, jax.random.fold_in(key, 0))

@@ -1,6 +1,5 @@
 from dataclasses import replace
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -54,6 +53,7 @@ def test_fine_tuning_goes_on_from_whole_vectors(student, data, tmp_path):
 
 def lists_of_labels(labels, epochs, scored):
     """Soft targets that say what the labels say."""
+
     def epoch(number, first):
         for batch in labels(number, first):
             shape = (*batch.labels.shape, 1)
@@ -62,8 +62,6 @@ def lists_of_labels(labels, epochs, scored):
     return epoch
 
 
-def test_more_negatives_than_items_are_no_mistake_within_a_batch(data, tmp_path):
+def test_more_negatives_than_items_are_refused_where_items_are_drawn(data, tmp_path):
     with pytest.raises(UserError, match="bpr draws 1024 negatives from a catalogue of 40 items"):
         replace(MODEL, loss="bpr").fit(data, make_run(tmp_path))
-    state = fit(MODEL, data, make_run(tmp_path))
-    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state))

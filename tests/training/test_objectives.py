@@ -115,10 +115,10 @@ def test_in_batch_equals_the_formula(rows, most, shared):
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
-@pytest.mark.parametrize("most", [10_000, 1500])
+@pytest.mark.parametrize("most", [10_000])
 def test_in_batch_approaches_the_full_softmax_where_labels_follow_popularity(most):
     """With the sign of the correction turned, or none, it is off by .1 and more."""
-    rng, rows = np.random.default_rng(6), 250
+    rng, rows = np.random.default_rng(6), 120
     shares = (catalogue().popularity + 1) / (catalogue().popularity + 1).sum()
     items, labels = (rng.choice(N, (rows, L), p=shares).astype(np.int32) for _ in range(2))
     labels[:, -3:] = -1

@@ -16,16 +16,14 @@ MODELS = {
     "teacher": Transformer(width=16, layers=2, heads=2, dropout=0.3).recommender(L),
     "student": Pooled(width=8, profiles=3, hidden=16, dropout=0.2).recommender(L),
     "aligned": Pooled(width=8, profiles=3, hidden=16).recommender(L, A),
-    "recurrent": Transformer(width=16, block="gru", dropout=0.3).recommender(L),
-    "in batch": TwoTower(width=8, profiles=2, hidden=16, dropout=0.2).recommender(L),
+    "in_batch": TwoTower(width=8, profiles=2, hidden=16, dropout=0.2).recommender(L),
 }
 LOSSES = {
     "teacher": objectives.full_softmax(MODELS["teacher"]),
     "sampled": objectives.sampled(MODELS["teacher"], "sampled_softmax", 16),
     "student": objectives.distilled(MODELS["student"]),
     "aligned": objectives.distilled(MODELS["aligned"], alignment=0.5),
-    "recurrent": objectives.full_softmax(MODELS["recurrent"]),
-    "in batch": objectives.in_batch(MODELS["in batch"], 100),
+    "in_batch": objectives.in_batch(MODELS["in_batch"], 100),
 }
 
 
