@@ -1,6 +1,7 @@
 """Two towers, an MLP for items and one for users, trained by a softmax over the batch (Yi et al. 2019)."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 import flax.linen as nn
 
@@ -10,6 +11,7 @@ from rexjax.families.gradient import GradientModel, Loss
 from rexjax.models import pooled_axes
 from rexjax.models.served import Served
 from rexjax.models.towers import ItemTower, UserTower
+from rexjax.training.settings import Training
 
 
 @dataclass(frozen=True)
@@ -23,8 +25,8 @@ class TwoTower(GradientModel):
     """Cosines are divided by it in the loss."""
     loss: Loss = "in_batch"
     """As of the other families."""
-    negatives: int = 1024
-    """Labels of other histories in the batch that a label is compared with, at most; samples of other losses."""
+    training: Training = field(default_factory=partial(Training, learning_rate=2e-3, patience=3))
+    """How it is trained."""
     profiles: int = 2
     """Learned recency profiles by which a history is pooled."""
     hidden: int = 128

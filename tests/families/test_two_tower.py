@@ -63,5 +63,5 @@ def lists_of_labels(labels, epochs, scored):
 
 
 def test_more_negatives_than_items_are_refused_where_items_are_drawn(data, tmp_path):
-    with pytest.raises(UserError, match="bpr draws 1024 negatives from a catalogue of 40 items"):
+    with pytest.raises(UserError, match="bpr draws 512 negatives from a catalogue of 40 items"):
         replace(MODEL, loss="bpr").fit(data, make_run(tmp_path))
