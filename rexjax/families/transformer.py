@@ -31,7 +31,7 @@ class Transformer(GradientModel):
         if self.time != "none" and not self._attends:
             raise UserError(
                 f"Transformer has block={self.block} and time={self.time}: such a block reads the order alone, set "
-                f"time to none or block to one with attention"
+                "time to none or block to one with attention"
             )
 
     @property
