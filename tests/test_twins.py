@@ -52,6 +52,8 @@ FAST_PATHS = {
     "rexjax.data.quantiles": ["at_shares"],
     "rexjax.data.splits": ["leave_one_out", "global_time", "last_session", "last_validates", "without_cold"],
     "rexjax.models.layers": ["attend_causally", "Attention", "causal_mask"],
+    "rexjax.models.recurrent": ["RecurrentBlock"],
+    "rexjax.models.towers": ["ItemTower", "UserTower"],
     "rexjax.models.pooled": ["PooledEncoder", "contributions"],
 }
 """Everything public that is an optimised form of something simple. A new one is added here, and its twin to TWINS."""

@@ -21,6 +21,7 @@ from rexjax.families.slim import Slim
 from rexjax.families.text import TextCosine
 from rexjax.families.text_knn import TextKNN
 from rexjax.families.transformer import Transformer
+from rexjax.families.two_tower import TwoTower
 from rexjax.families.walks import RP3beta
 from rexjax.training.settings import Rows, Training
 
@@ -59,5 +60,6 @@ __all__ = [
     "DecayedPopularity",
     "IALS",
     "TextKNN",
+    "TwoTower",
     "load",
 ]

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from rexjax.families.text import TextCosine as TextCosine
     from rexjax.families.text_knn import TextKNN as TextKNN
     from rexjax.families.transformer import Transformer as Transformer
+    from rexjax.families.two_tower import TwoTower as TwoTower
     from rexjax.families.walks import RP3beta as RP3beta
 else:
     __getattr__, __dir__, __all__ = attach(
@@ -57,6 +58,7 @@ else:
             "TextCosine": "rexjax.families.text",
             "TrainingData": "rexjax.families.base",
             "Transformer": "rexjax.families.transformer",
+            "TwoTower": "rexjax.families.two_tower",
             "Unsuitable": "rexjax.families.base",
             "fit": "rexjax.families.base",
         },

@@ -26,6 +26,21 @@ from rexjax.training.loop import Fitted, Task, train
 from rexjax.training.objectives import Objective
 from rexjax.training.settings import Training, with_batch, with_steps
 
+Loss = Literal[
+    "full_softmax",
+    "sampled_softmax",
+    "gbce",
+    "bce",
+    "bpr",
+    "warp",
+    "listnet",
+    "listmle",
+    "lambdarank",
+    "ndcg",
+    "in_batch",
+]
+"""By their names in a config, see ``rexjax.training.objectives.of_labels``."""
+
 
 class Recipe(NamedTuple):
     """What a training step is compiled from: the plan compiles the same."""
@@ -58,22 +73,12 @@ class GradientModel(Model):
     logit_adjustment: float = 0.0
     """So many times the log of its popularity is added to an item's logits in training: answers lean less to it
     (Menon et al. 2021)."""
-    loss: Literal[
-        "full_softmax",
-        "sampled_softmax",
-        "gbce",
-        "bce",
-        "bpr",
-        "warp",
-        "listnet",
-        "listmle",
-        "lambdarank",
-        "ndcg",
-    ] = "full_softmax"
+    loss: Loss = "full_softmax"
     """Cross-entropy over the whole catalogue, or over ``negatives`` shared samples with logQ correction; gBCE, BCE,
-    BPR, WARP, ListNet, ListMLE, LambdaRank and smooth NDCG with as many samples, drawn evenly."""
+    BPR, WARP, ListNet, ListMLE, LambdaRank and smooth NDCG with as many samples, drawn evenly; cross-entropy over the
+    labels of other histories in the batch, with logQ correction."""
     negatives: int = 512
-    """Samples of the other losses."""
+    """Samples of the other losses; of the batch's labels at most so many."""
     training: Training = field(default_factory=Training)
     """How it is trained."""
 
@@ -82,6 +87,10 @@ class GradientModel(Model):
         check_least(self, name, 1, "width", "negatives")
         check_least(self, name, 0, "temperature", "logit_adjustment")
         check_share(self, name, "dropout")
+
+    def item_encoder(self) -> nn.Module:
+        """The network from an item's row and text to its vector."""
+        return ItemEncoder(self.width, self.fusion)
 
     @abc.abstractmethod
     def history_encoder(self, length: int) -> nn.Module:
@@ -97,7 +106,7 @@ class GradientModel(Model):
     def recommender(self, length: int, aligned: int = 0) -> Recommender:
         """The network and its functions."""
         scale = 1 / self.temperature if self.temperature else 1.0
-        items, history = ItemEncoder(self.width, self.fusion), self.history_encoder(length)
+        items, history = self.item_encoder(), self.history_encoder(length)
         return Recommender(items, history, self.temperature > 0, scale, self.activations, aligned=aligned)
 
     def recipe(self, length: int, aligned: int = 0, soft: bool = False) -> Recipe:
@@ -113,7 +122,7 @@ class GradientModel(Model):
     def fit(self, data: TrainingData, run: Run) -> Served:
         """Trains on labels; keeps the epoch that is best on validation."""
         recipe = self.recipe(data.length)
-        if self.loss != "full_softmax" and self.negatives >= data.items:
+        if self.loss in objectives.SAMPLED and self.negatives >= data.items:
             raise UserError(
                 f"--{run.key}.loss {self.loss} draws {self.negatives} negatives from a catalogue of {data.items} items:"
                 f" set --{run.key}.negatives lower, or --{run.key}.loss full_softmax"
@@ -124,8 +133,9 @@ class GradientModel(Model):
         """Trains on a teacher's top-k and on labels; with ``tuning`` goes on from a state."""
         aligned = 0 if soft.vectors is None else soft.vectors.shape[1]
         model = self.recommender(data.length, aligned)
-        if tuning:
-            model = replace(model, fake_quantize=tuning.fake_quantize, prune=tuning.prune)
+        if tuning:  # from whole item vectors
+            whole = ItemEncoder(self.width)
+            model = replace(model, items=whole, fake_quantize=tuning.fake_quantize, prune=tuning.prune)
         return self._train(data, run, model, objectives.distilled(model, soft.alignment_weight), soft, tuning)
 
     def _train(

@@ -14,16 +14,20 @@ if TYPE_CHECKING:
     from rexjax.models.scorer import positions_of as positions_of
     from rexjax.models.scorer import score_matrix as score_matrix
     from rexjax.models.sequential import SequentialEncoder as SequentialEncoder
+    from rexjax.models.towers import ItemTower as ItemTower
+    from rexjax.models.towers import UserTower as UserTower
 else:
     __getattr__, __dir__, __all__ = attach(
         __name__,
         {
             "ItemEncoder": "rexjax.models.items",
+            "ItemTower": "rexjax.models.towers",
             "PooledEncoder": "rexjax.models.pooled",
             "Query": "rexjax.models.scorer",
             "Recommender": "rexjax.models.recommender",
             "Scorer": "rexjax.models.scorer",
             "SequentialEncoder": "rexjax.models.sequential",
+            "UserTower": "rexjax.models.towers",
             "dot_product": "rexjax.models.scorer",
             "positions_of": "rexjax.models.scorer",
             "score_matrix": "rexjax.models.scorer",

@@ -1,7 +1,7 @@
 """Layers that several models share."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -73,8 +73,12 @@ def causal_chunks(queries: int, length: int) -> list[tuple[slice, int]]:
 def attend_causally(
     attend: Attend, q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array, bias: jax.Array | None
 ) -> jax.Array:
-    """``attend`` for the last Q of L positions, without the keys that lie later than all of a chunk's queries."""
+    """``attend`` for the last Q of L positions, without the keys that lie later than all of a chunk's queries.
+
+    Mask [B, ≥ Q, L] and bias [B, H, ≥ Q, L] may hold earlier queries too.
+    """
     found = []
+    mask, bias = mask[:, -q.shape[1] :], None if bias is None else bias[:, :, -q.shape[1] :]
     for own, seen in causal_chunks(q.shape[1], k.shape[1]):
         part = None if bias is None else bias[:, :, own, :seen]
         found.append(attend(q[:, own], k[:, :seen], v[:, :seen], mask[:, own, :seen], part))
@@ -105,9 +109,9 @@ class Attention(nn.Module):
     def __call__(
         self, x: jax.Array, context: jax.Array, mask: jax.Array, bias: jax.Array | None, deterministic: bool
     ) -> jax.Array:
-        """float32 [B, Q, D], the last Q positions, attend to context [B, L, D] where mask (bool [B, Q, L]) allows it.
+        """float32 [B, Q, D], the last Q positions, attend to context [B, L, D] where mask (bool [B, L, L]) allows it.
 
-        ``bias`` float32 [B, H, Q, L] is added to the scores. Nothing is seen that lies later.
+        ``bias`` float32 [B, H, L, L] is added to the scores. Nothing is seen that lies later.
         """
         width = x.shape[-1]
         head = (self.heads, width // self.heads)
@@ -130,12 +134,19 @@ class Block(nn.Module):
     """H."""
     dropout: float
     """Dropped share of activations."""
+    attends: ClassVar[bool] = True
+    """Has heads, and a bias where one is given."""
 
     @nn.compact
-    def __call__(self, x: jax.Array, mask: jax.Array, bias: jax.Array | None, deterministic: bool) -> jax.Array:
-        """float32 [B, L, D] → the last Q positions [B, Q, D], those that mask (bool [B, Q, L]) has queries for."""
-        drop = Dropout(self.dropout)
-        context, queries = nn.LayerNorm()(x), mask.shape[1]
+    def __call__(
+        self, x: jax.Array, mask: jax.Array, bias: jax.Array | None, queries: int, deterministic: bool
+    ) -> jax.Array:
+        """float32 [B, L, D] → the last Q = ``queries`` positions [B, Q, D].
+
+        ``mask`` bool [B, L, L] (query, key) says which positions a position may look at, ``bias`` [B, H, L, L] is that
+        of its attention.
+        """
+        drop, context = Dropout(self.dropout), nn.LayerNorm()(x)
         attended = Attention(self.heads, self.dropout)(context[:, -queries:], context, mask, bias, deterministic)
         x = x[:, -queries:] + drop(attended, deterministic)
         hidden = nn.Dense(4 * x.shape[-1], kernel_init=_kernel("embed", "mlp"), name="up")(nn.LayerNorm()(x))
@@ -151,14 +162,17 @@ class GatedBlock(nn.Module):
     """H."""
     dropout: float
     """Dropped share of activations."""
+    attends: ClassVar[bool] = True
 
     @nn.compact
-    def __call__(self, x: jax.Array, mask: jax.Array, bias: jax.Array | None, deterministic: bool) -> jax.Array:
+    def __call__(
+        self, x: jax.Array, mask: jax.Array, bias: jax.Array | None, queries: int, deterministic: bool
+    ) -> jax.Array:
         """As ``Block``."""
         drop, width = Dropout(self.dropout), x.shape[-1]
         gate = lambda name, of: nn.sigmoid(nn.Dense(width, kernel_init=_kernel("embed", None), name=name)(of))  # noqa: E731
         wide = lambda name, of: nn.Dense(4 * width, kernel_init=_kernel("embed", "mlp"), name=name, use_bias=False)(of)  # noqa: E731
-        context, queries = nn.LayerNorm()(x), mask.shape[1]
+        context = nn.LayerNorm()(x)
         own = context[:, -queries:]
         attended = Attention(self.heads, self.dropout)(own, context, mask, bias, deterministic)
         x = x[:, -queries:] + drop(gate("gate_attention", own) * attended, deterministic)
@@ -179,11 +193,14 @@ class HstuBlock(nn.Module):
     """H."""
     dropout: float
     """Dropped share of activations."""
+    attends: ClassVar[bool] = True
 
     @nn.compact
-    def __call__(self, x: jax.Array, mask: jax.Array, bias: jax.Array | None, deterministic: bool) -> jax.Array:
+    def __call__(
+        self, x: jax.Array, mask: jax.Array, bias: jax.Array | None, queries: int, deterministic: bool
+    ) -> jax.Array:
         """As ``Block``."""
-        width, queries = x.shape[-1], mask.shape[1]
+        width = x.shape[-1]
         head, axes = (self.heads, width // self.heads), _kernel("embed", "heads", "head")
         project = lambda name, of: nn.silu(nn.DenseGeneral(head, kernel_init=axes, name=name)(of))  # noqa: E731
         context = nn.LayerNorm()(x)
@@ -199,9 +216,6 @@ class HstuBlock(nn.Module):
         mixed = Dropout(self.dropout)(mixed, deterministic)
         out = nn.DenseGeneral(width, axis=(-2, -1), kernel_init=_kernel("heads", "head", "embed"), name="out")
         return x[:, -queries:] + out(mixed)
-
-
-BLOCKS = {"sasrec": Block, "gated": GatedBlock, "hstu": HstuBlock}
 
 
 class RelativeBias(nn.Module):

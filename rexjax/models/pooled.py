@@ -31,32 +31,48 @@ class PooledEncoder(nn.Module):
 
         With ``last`` only those of the last Q positions, [B, Q, D], in O(Q L D).
         """
-        decay = self.param("decay", _profiles, (self.kernels, self.length))
+        decay = self.param("decay", recency_profiles, (self.kernels, self.length))
         ages = self.param("times", nn.initializers.zeros, (self.kernels, BUCKETS)) if self.time else None
-        length, queries = x.shape[1], last or x.shape[1]
-        mask, profiles, found = causal_mask(row.segments)[:, -queries:], jnp.exp(decay), []
-        for own, seen in causal_chunks(queries, length):
-            # a history lies in one piece, so that what lies between two of its events are places between two columns
-            between = np.arange(length - queries, length)[own, None] - np.arange(seen)
-            # [B, Q', K, seen]: the product then lies as the MLP reads it
-            weights = jnp.take(profiles, between, axis=1, mode="clip").swapaxes(0, 1) * mask[:, own, None, :seen]
-            if ages is not None:
-                passed = row.times[:, -queries:, None, 0][:, own] - row.times[:, None, :seen, 0]
-                weights *= jnp.exp(jnp.take(ages, time_bucket(passed), axis=1, mode="clip")).transpose(1, 2, 0, 3)
-            mass = jnp.maximum(weights.sum(-1, keepdims=True), 1e-9)
-            found.append(jnp.einsum("bqkm,bmd->bqkd", weights, x[:, :seen]) / mass)
-        pooled = jnp.concatenate(found, 1)
+        pooled = pool_by_recency(decay, ages, x, row, last or x.shape[1])
         flat = pooled.reshape(*pooled.shape[:2], -1)
         hidden = nn.gelu(nn.Dense(self.hidden, name="up")(flat))
         hidden = Dropout(self.dropout)(hidden, deterministic)
         return pooled[:, :, 0] + nn.Dense(x.shape[-1], name="down")(hidden)
 
 
-def _profiles(key: jax.Array, shape: tuple[int, int]) -> jax.Array:
+def recency_profiles(key: jax.Array, shape: tuple[int, int]) -> jax.Array:
     """Log-weights [K, L] by age: exponential decays with half-lives from one item to the whole history."""
     kernels, length = shape
     half_lives = jnp.geomspace(1.0, length, kernels)
     return -jnp.log(2.0) * jnp.arange(length) / half_lives[:, None]
+
+
+def pool_by_recency(decay: jax.Array, ages: jax.Array | None, x: jax.Array, row: Row, queries: int) -> jax.Array:
+    """Weighted means of the histories up to the last Q = ``queries`` positions of packed rows, in O(Q L K D).
+
+    Args:
+        decay: float32 [K, ≥ L], log-weights of an item by the number of events since.
+        ages: float32 [K, BUCKETS], log-weights by the time since, see ``time_bucket``; None: time does not count.
+        x: float32 [B, L, D], item vectors.
+        row: of the same positions.
+        queries: Q.
+
+    Returns:
+        float32 [B, Q, K, D].
+    """
+    length, found = x.shape[1], []
+    mask, profiles = causal_mask(row.segments)[:, -queries:], jnp.exp(decay)
+    for own, seen in causal_chunks(queries, length):
+        # a history lies in one piece, so that what lies between two of its events are places between two columns
+        between = np.arange(length - queries, length)[own, None] - np.arange(seen)
+        # [B, Q', K, seen]: the product then lies as the MLP reads it
+        weights = jnp.take(profiles, between, axis=1, mode="clip").swapaxes(0, 1) * mask[:, own, None, :seen]
+        if ages is not None:
+            passed = row.times[:, -queries:, None, 0][:, own] - row.times[:, None, :seen, 0]
+            weights *= jnp.exp(jnp.take(ages, time_bucket(passed), axis=1, mode="clip")).transpose(1, 2, 0, 3)
+        mass = jnp.maximum(weights.sum(-1, keepdims=True), 1e-9)
+        found.append(jnp.einsum("bqkm,bmd->bqkd", weights, x[:, :seen]) / mass)
+    return jnp.concatenate(found, 1)
 
 
 def contributions(history: Any, vectors: jax.Array, mask: jax.Array, items: jax.Array) -> jax.Array:

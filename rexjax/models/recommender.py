@@ -15,7 +15,6 @@ import jax.numpy as jnp
 
 from rexjax.embedding import rows
 from rexjax.embedding.quantized import dequantize_tree
-from rexjax.models.items import ItemEncoder
 from rexjax.models.layers import Row, normalize
 from rexjax.models.scorer import Query, Scorer
 from rexjax.models.served import Served
@@ -27,10 +26,10 @@ Params = dict[str, Any]
 class Recommender:
     """Hyper-parameters of one model; the functions below are pure."""
 
-    items: ItemEncoder
-    """The item side."""
+    items: nn.Module
+    """The item side: ItemEncoder or ItemTower."""
     history: nn.Module
-    """SequentialEncoder or PooledEncoder."""
+    """The user side: SequentialEncoder, PooledEncoder or UserTower."""
     cosine: bool
     """User and item vectors are normalised."""
     scale: float

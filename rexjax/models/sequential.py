@@ -1,27 +1,32 @@
-"""Sequential transformers over item vectors: the teacher (SASRec: Kang & McAuley 2018; gated blocks; HSTU)."""
+"""Sequential encoders of item vectors: attention (SASRec: Kang & McAuley 2018; gated blocks; HSTU) or recurrence."""
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from rexjax.models.layers import BLOCKS, Dropout, RelativeBias, Row, causal_mask
+from rexjax.models.layers import Block, Dropout, GatedBlock, HstuBlock, RelativeBias, Row, causal_mask
+from rexjax.models.recurrent import RecurrentBlock
+
+BLOCKS = {"sasrec": Block, "gated": GatedBlock, "hstu": HstuBlock, "gru": RecurrentBlock}
+"""By their names in a config: modules that are made and called as ``Block`` is."""
 
 
 class SequentialEncoder(nn.Module):
-    """Causal transformer: each position's output is the user vector after the items up to it."""
+    """A causal stack of blocks: each position's output is the user vector after the items up to it."""
 
     layers: int
     """Blocks."""
     heads: int
-    """H."""
+    """H; 0 for blocks without attention."""
     dropout: float
     """Dropped share of activations."""
     length: int
     """The longest history, L."""
     block: str = "sasrec"
-    """One of ``layers.BLOCKS``."""
+    """One of ``BLOCKS``."""
     time: str = "none"
-    """What attention knows of time: "none"; of the "history" alone; or also when the "query" is asked."""
+    """What attention knows of time: "none"; of the "history" alone; or also when the "query" is asked. Recurrence knows
+    none."""
 
     @nn.compact
     def __call__(self, x: jax.Array, row: Row, deterministic: bool, last: int | None = None) -> jax.Array:
@@ -38,14 +43,13 @@ class SequentialEncoder(nn.Module):
         mask, bias = causal_mask(row.segments), self._bias(row)
         block = BLOCKS[self.block]
         for layer in range(self.layers):
-            queries = last if last and layer == self.layers - 1 else mask.shape[1]
-            cut = None if bias is None else bias[:, :, -queries:]
-            x = block(self.heads, self.dropout)(x, mask[:, -queries:], cut, deterministic)
+            queries = last if last and layer == self.layers - 1 else x.shape[1]
+            x = block(self.heads, self.dropout)(x, mask, bias, queries, deterministic)
         return nn.LayerNorm()(x)
 
     def _bias(self, row: Row) -> jax.Array | None:
-        """Shared by all blocks; HSTU always has one."""
-        if self.block != "hstu" and self.time == "none":
+        """Shared by all blocks; HSTU always has one, recurrence never."""
+        if not BLOCKS[self.block].attends or (self.block != "hstu" and self.time == "none"):
             return None
         ages = None
         if self.time != "none":

@@ -82,10 +82,18 @@ def draw_popular(constants: Constants, key: jax.Array, negatives: int, table: Ta
     size, total = block_size(table.rows), constants.cumulative[-1]
     block_key, inner_key = jax.random.split(key)
     block = jnp.searchsorted(constants.cumulative, jax.random.randint(block_key, (negatives,), 0, total), side="right")
+    inner = jax.random.randint(inner_key, (negatives,), 0, jnp.minimum(size, table.rows - block * size))
+    drawn = (block * size + inner).astype(jnp.int32)
+    return drawn, log_shares(constants, drawn, table)
+
+
+def log_shares(constants: Constants, items: jax.Array, table: Table) -> jax.Array:
+    """The log of each item's share of the training interactions, int32 [M] → float32 [M]; the same for all items of a
+    block."""
+    size = block_size(table.rows)
+    block = items // size
     weight = constants.cumulative[block] - jnp.where(block > 0, constants.cumulative[block - 1], 0)
-    members = jnp.minimum(size, table.rows - block * size)
-    inner = jax.random.randint(inner_key, (negatives,), 0, members)
-    return (block * size + inner).astype(jnp.int32), jnp.log(weight / total / members)
+    return jnp.log(weight / constants.cumulative[-1] / jnp.minimum(size, table.rows - block * size))
 
 
 def draw_evenly(constants: Constants, key: jax.Array, negatives: int, table: Table) -> tuple[jax.Array, jax.Array]:

@@ -5,6 +5,7 @@ only the rows that a batch names (``NamedRows``: the cost of a step does not dep
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -18,7 +19,7 @@ from rexjax.losses import sharded_softmax
 from rexjax.losses.listwise import LISTWISE
 from rexjax.models.layers import normalize
 from rexjax.models.recommender import Recommender
-from rexjax.training.catalogue import Constants, draw_evenly, draw_popular
+from rexjax.training.catalogue import Constants, draw_evenly, draw_popular, log_shares
 
 
 class Lists(NamedTuple):
@@ -53,7 +54,7 @@ class NamedRows(NamedTuple):
 Objective = WholeTable | NamedRows
 
 SAMPLED = losses.SAMPLED | LISTWISE
-"""Losses over the label and samples that the batch shares, by their names in a config."""
+"""Losses over the label and drawn items that the batch shares, by their names in a config."""
 
 
 class _Forward(NamedTuple):
@@ -74,7 +75,7 @@ class _Forward(NamedTuple):
 
 def of_labels(recommender: Recommender, loss: str, negatives: int) -> Objective:
     """The loss of that name, over all items or over so many samples."""
-    return full_softmax(recommender) if loss == "full_softmax" else sampled(recommender, loss, negatives)
+    return full_softmax(recommender) if loss == "full_softmax" else OVER_SAMPLES[loss](recommender, negatives=negatives)
 
 
 def full_softmax(recommender: Recommender) -> Objective:
@@ -154,3 +155,49 @@ def sampled(recommender: Recommender, kind: str, negatives: int) -> Objective:
         )
 
     return NamedRows(tuple(map(Feature, ("history", "labels", "sampled"))), draw, loss)
+
+
+def in_batch(recommender: Recommender, negatives: int) -> Objective:
+    """A softmax over the next item and labels of other histories in the batch (Yi et al. 2019).
+
+    These are the labels of as many rows as ``negatives`` hold, one row at least. A label is a sample by popularity: the
+    log of its expected count is subtracted from its score (logQ correction). Labels of a position's own history are no
+    such samples, for they follow its user's taste, and do not count; nor do labels that are the position's own item.
+    """
+
+    def shared(labels):
+        return labels[: max(negatives // labels.shape[1], 1)]
+
+    def draw(batch, constants, key, table):
+        sampled = shared(batch.labels).reshape(-1)
+        log_share = log_shares(constants, sampled, table)
+        never = jnp.inf  # padding is no sample
+        return {"history": batch.items, "labels": batch.labels}, jnp.where(sampled >= 0, log_share, never)
+
+    def loss(params, vectors, batch, drawn, key):
+        users = recommender.user_vectors(params["history"], vectors["history"], batch, jax.random.fold_in(key, 0))
+        sampled, items = shared(batch.labels).reshape(-1), shared(vectors["labels"])
+        scores = recommender.scale * jnp.einsum("bld,md->blm", users, items.reshape(-1, items.shape[-1]))
+        histories = _number_histories(batch.segments)
+        others = histories[..., None] != shared(histories).reshape(-1)
+        count = jnp.maximum((others & (sampled >= 0)).sum(-1, keepdims=True), 1)
+        return losses.sampled_softmax(
+            jnp.where(others, scores - jnp.log(count.astype(jnp.float32)), -jnp.inf),
+            batch.labels,
+            where=batch.labels >= 0,
+            positive=recommender.scale * jnp.sum(users * vectors["labels"], -1),
+            sampled=sampled,
+            log_expected=drawn[1],
+        )
+
+    return NamedRows(tuple(map(Feature, ("history", "labels"))), draw, loss)
+
+
+def _number_histories(segments: jax.Array) -> jax.Array:
+    """A number for each history of a batch, int32 [B, L] (0 is padding) → int32 [B, L]."""
+    rows, length = segments.shape
+    return segments + (length + 1) * jnp.arange(rows)[:, None]
+
+
+OVER_SAMPLES = {kind: partial(sampled, kind=kind) for kind in SAMPLED} | {"in_batch": in_batch}
+"""Objectives by their names in a config: ``(recommender, negatives=M)``."""

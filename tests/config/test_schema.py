@@ -4,13 +4,13 @@ import inspect
 import pytest
 
 from rexjax.compression import settings as compression
-from rexjax.config import Blend, Config, Data, Pooled, Student, Training, Transformer, values
+from rexjax.config import Blend, Config, Data, Pooled, Student, Training, Transformer, TwoTower, values
 from rexjax.config import schema as configs
 from rexjax.distillation import settings as distillation
 from rexjax.encoders import settings as encoders
 from rexjax.errors import UserError
 from rexjax.evaluation import settings as evaluation
-from rexjax.families import blend, gradient, pooled, transformer
+from rexjax.families import blend, gradient, pooled, transformer, two_tower
 from rexjax.training import settings as training
 
 HEAD = "from rexjax.config import *\ndef get_config():\n    return "
@@ -110,7 +110,8 @@ def test_integers_are_good_floats():
 
 def test_every_key_is_explained():
     """A key without help text beneath it would be printed bare by --help."""
-    modules = configs, compression, distillation, encoders, evaluation, training, blend, gradient, pooled, transformer
+    modules = configs, compression, distillation, encoders, evaluation, training
+    modules += blend, gradient, pooled, transformer, two_tower
     for node in [node for module in modules for node in ast.parse(inspect.getsource(module)).body]:
         if isinstance(node, ast.ClassDef) and node.decorator_list:  # a dataclass
             for at, line in enumerate(node.body):
@@ -151,6 +152,13 @@ def test_training_refuses_what_cannot_be_counted(name):
         (Student, {"alignment_weight": -1.0}, "set alignment_weight to 0 or more"),
         (Student, {"corruption_rate": 1.0}, "set corruption_rate to a share"),
         (Pooled, {"profiles": 0}, "set profiles to 1 or more"),
+        (TwoTower, {"hidden": 0}, "set hidden to 1 or more"),
+        (TwoTower, {"temperature": 0.0}, "set temperature to more than 0"),
+        (
+            Transformer,
+            {"block": "gru", "time": "history"},
+            "block=gru and time=history: such a block reads the order alone, set time to none or block to one with att",
+        ),
     ],
 )
 def test_models_refuse_what_they_cannot_be(kind, change, words):

@@ -23,6 +23,7 @@ from rexjax.config import (
     Tfds,
     Training,
     Transformer,
+    TwoTower,
     values,
 )
 from rexjax.errors import UserError
@@ -114,7 +115,9 @@ def numbers(part, prefix=""):
             yield name, partial(_with, part, field.name, type(value))
 
 
-@pytest.mark.parametrize("teacher", [Transformer(), Pooled(), Ease(), ItemKNN(), SequentialRules(), Slim(), IALS()])
+@pytest.mark.parametrize(
+    "teacher", [Transformer(), Pooled(), Ease(), ItemKNN(), SequentialRules(), Slim(), IALS(), TwoTower()]
+)
 def test_no_number_of_a_config_may_be_negative_endless_or_none(teacher):
     taken = []
     for key, change in numbers(Config("w", teacher=teacher)):

@@ -16,6 +16,7 @@ from rexjax.config import (
     TextCosine,
     TextKNN,
     Transformer,
+    TwoTower,
 )
 from rexjax.errors import UserError
 from rexjax.families.base import Distillable, Narrowable, Planned, Run, check_state, fit, named, need, need_vectors
@@ -58,6 +59,7 @@ def test_what_is_fitted_is_checked_under_its_key(tmp_path):
 ABLE = {
     Transformer(): {Distillable, Planned},
     Pooled(): {Distillable, Narrowable, Planned},
+    TwoTower(): {Distillable, Narrowable, Planned},
     Blend((Popularity(), TextCosine())): {Planned},
     Popularity(): set(),
 }

@@ -23,6 +23,7 @@ from rexjax.families.slim import Slim
 from rexjax.families.text import TextCosine
 from rexjax.families.text_knn import TextKNN
 from rexjax.families.transformer import Transformer
+from rexjax.families.two_tower import TwoTower
 from rexjax.families.walks import RP3beta
 from rexjax.models.scorer import Query, positions_of, prefixes, scores_of_positions
 from rexjax.models.served import flatten, unflatten
@@ -54,7 +55,9 @@ FAMILIES: dict[str, Model] = COUNTING | {
     "blend": Blend((Ease(l2=5.0, decay=0.8), Popularity())),
     "sum": Blend((ItemKNN(neighbours=7), Popularity()), weights=(1.0, 0.1), standardized=False),
     "transformer": Transformer(width=8, layers=1, training=TRAINING),
+    "recurrent": Transformer(width=9, layers=1, block="gru", training=TRAINING),
     "pooled": Pooled(width=8, hidden=8, training=TRAINING),
+    "two towers": TwoTower(width=8, hidden=8, training=TRAINING),
 }
 ALL = np.arange(ITEMS, dtype=np.int32)
 close = partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-5)

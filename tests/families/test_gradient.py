@@ -3,11 +3,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from rexjax.config import Pooled, Training, Transformer
+from rexjax.config import Pooled, Training, Transformer, TwoTower
 from rexjax.data import splits
 from rexjax.data.histories import Histories
 from rexjax.families import gradient
 from rexjax.families.base import FineTuning, Run, SoftTargets, TrainingData
+from rexjax.models.items import ItemEncoder
 from rexjax.models.served import Served
 from rexjax.runtime.mesh import make_mesh
 
@@ -70,14 +71,16 @@ def test_a_logit_adjustment_is_so_many_times_the_log_of_one_more_than_the_popula
     np.testing.assert_allclose(prior, 0.5 * np.log([[4], [4], [1], [3], [1], [1]]), rtol=1e-6)
 
 
-def test_fine_tuning_goes_on_from_whole_item_vectors_without_text(task):
+@pytest.mark.parametrize("model", [Pooled(width=8), TwoTower(width=8)], ids=["pooled", "two towers"])
+def test_fine_tuning_goes_on_from_whole_item_vectors_without_text(task, model):
     rows, history = np.ones((N, 8), np.float32), {"decay": np.zeros((1, L))}
     soft = SoftTargets(lambda labels, epochs, scored: labels, np.ones((N, 3), np.float32), 0.5)
     tuning = FineTuning(Served(rows, history), fake_quantize=np.round, prune=None)
-    made, _ = task(Pooled(width=8), data(text=np.ones((N, 2), np.float32)), soft, tuning)
+    made, _ = task(model, data(text=np.ones((N, 2), np.float32)), soft, tuning)
     assert made.start == {"items": {}, "history": history, "rows": rows}
     assert made.catalogue.text.shape == (N, 0) and made.catalogue.aligned.shape == (N, 3)
     np.testing.assert_array_equal(made.catalogue.scored, COUNTS > 0)
+    assert made.recommender.items == ItemEncoder(8)  # without text, vectors stay as they are
     assert made.recommender.fake_quantize is np.round and made.recommender.aligned == 3
 
 

@@ -27,7 +27,7 @@ def circle():
     return make_data(log, items=ITEMS, length=EVENTS)
 
 
-@pytest.mark.parametrize("loss", LISTWISE)
+@pytest.mark.parametrize("loss", [*LISTWISE, "in_batch"])
 def test_a_model_learns_what_follows(loss, circle, tmp_path):
     training = Training(epochs=12, batch=8, learning_rate=0.02, warmup=10)
     model = Pooled(width=16, hidden=32, dropout=0.0, temperature=0.2, loss=loss, negatives=12, training=training)

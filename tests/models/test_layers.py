@@ -5,6 +5,7 @@ from flax import linen as nn
 from jax.sharding import PartitionSpec as P
 
 from rexjax.models import layers
+from rexjax.models.sequential import BLOCKS
 from tests.reference import models as reference
 
 B, L, D, H = 2, 5, 8, 2
@@ -65,21 +66,21 @@ def test_attention_in_chunks_equals_attention_at_once(length, queries, monkeypat
     assert len(widths) - 1 == -(-queries // 3)
 
 
-@pytest.mark.parametrize("kind", layers.BLOCKS)
-def test_block_returns_the_queries_of_the_mask(kind):
+@pytest.mark.parametrize("kind", BLOCKS)
+def test_a_block_returns_the_positions_that_are_asked_for(kind):
     x = np.random.default_rng(1).normal(size=(B, L, D)).astype(np.float32)
     mask = layers.causal_mask(np.ones((B, L), np.int32))
-    module = layers.BLOCKS[kind](heads=H, dropout=0.0)
+    module = BLOCKS[kind](heads=H, dropout=0.0)
     bias = np.random.default_rng(2).normal(size=(B, H, L, L)).astype(np.float32)
-    variables = nn.unbox(module.init(jax.random.key(0), x, mask, bias, True))
-    whole, last = (module.apply(variables, x, mask[:, -q:], bias[:, :, -q:], True) for q in (L, 2))
+    variables = nn.unbox(module.init(jax.random.key(0), x, mask, bias, L, True))
+    whole, last = (module.apply(variables, x, mask, bias, queries, True) for queries in (L, 2))
     assert whole.shape == (B, L, D) and last.shape == (B, 2, D)
     np.testing.assert_allclose(last, whole[:, -2:], rtol=0, atol=1e-5)
 
 
 def test_block_names_its_logical_axes():
     x, mask = np.zeros((1, L, D), np.float32), np.ones((1, L, L), bool)
-    shapes = jax.eval_shape(lambda: layers.Block(heads=H, dropout=0.0).init(jax.random.key(0), x, mask, None, True))
+    shapes = jax.eval_shape(lambda: layers.Block(heads=H, dropout=0.0).init(jax.random.key(0), x, mask, None, L, True))
     specs = nn.get_partition_spec(shapes)["params"]
     assert specs["Attention_0"]["q"]["kernel"] == P("embed", "heads", "head")
     assert specs["Attention_0"]["out"]["kernel"] == P("heads", "head", "embed")

@@ -146,7 +146,7 @@ def test_normalize_and_its_gradient_at_zero():
     assert np.isfinite(gradient).all()
 
 
-@pytest.mark.parametrize("block", ["sasrec", "gated", "hstu"])
+@pytest.mark.parametrize("block", ["sasrec", "gated", "hstu", "gru"])
 def test_bfloat16_activations_are_near_and_parameters_stay(block):
     config = Transformer(width=D, layers=2, heads=2, block=block)
     exact, half = (replace(config, activations=kind).recommender(L) for kind in ("float32", "bfloat16"))

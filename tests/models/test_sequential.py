@@ -13,6 +13,7 @@ KINDS = {
     "sasrec": ("sasrec", "none"),
     "gated": ("gated", "none"),
     "hstu": ("hstu", "none"),
+    "gru": ("gru", "none"),
     "sasrec, history's time": ("sasrec", "history"),
     "hstu, query's time": ("hstu", "query"),
 }

@@ -78,7 +78,10 @@ TWINS: dict[str, Callable[..., Any]] = {
     "rexjax.models.layers:attend_causally": models.attend,
     "rexjax.models.layers:Attention": models.multi_head_attention,
     "rexjax.models.layers:causal_mask": models.causal_mask,
+    "rexjax.models.recurrent:RecurrentBlock": models.recurrent_block,
     "rexjax.models.pooled:PooledEncoder": models.pooled_user,
+    "rexjax.models.towers:ItemTower": models.item_tower,
+    "rexjax.models.towers:UserTower": models.user_tower,
     "rexjax.models.pooled:contributions": models.contributions,
 }
 """Fast path, as module:name, to its twin."""

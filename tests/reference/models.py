@@ -67,3 +67,37 @@ def contributions(params: Any, items: np.ndarray, item: np.ndarray) -> np.ndarra
     given = [parts[0, event] + (gates * own) @ down["kernel"] for event, own in enumerate(before)]
     given.append((gates * up["bias"]) @ down["kernel"] + down["bias"])
     return np.asarray(given) @ item / np.linalg.norm(sum(given))
+
+
+def layer_norm(params: Any, x: np.ndarray) -> np.ndarray:
+    """Over the last axis."""
+    return (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-6) * params["scale"] + params["bias"]
+
+
+def recurrent_block(params: Any, items: np.ndarray) -> np.ndarray:
+    """A history [l, D] alone through ``RecurrentBlock``, event by event."""
+    width, found = items.shape[1], []
+    state = np.zeros(width)
+    for item in items:
+        given = layer_norm(params["LayerNorm_0"], item) @ params["input"]["kernel"] + params["input"]["bias"]
+        product = state @ params["kernel"]
+        keep, reset = (1 / (1 + np.exp(-(given + product)[part * width :][:width])) for part in (0, 1))
+        candidate = np.tanh(given[2 * width :] + reset * (product[2 * width :] + params["offset"]))
+        state = keep * state + (1 - keep) * candidate
+        found.append(item + state @ params["out"]["kernel"] + params["out"]["bias"])
+    return np.stack(found)
+
+
+def item_tower(params: Any, rows: np.ndarray, text: np.ndarray) -> np.ndarray:
+    """Vectors [n, D] of rows [n, D] and text [n, W] that are added, from the parameters of ``ItemTower``."""
+    fused = rows + text @ params["fused"]["text"]["kernel"]
+    hidden = gelu(fused @ params["up"]["kernel"] + params["up"]["bias"])
+    return fused + hidden @ params["down"]["kernel"] + params["down"]["bias"]
+
+
+def user_tower(params: Any, items: np.ndarray) -> np.ndarray:
+    """The user vector [D] after ``items`` [l, D] alone, from the parameters of ``UserTower``."""
+    pooled = pooled_parts(params, items).sum(1)
+    known = np.concatenate([*pooled, items[-1]])
+    hidden = gelu(known @ params["up"]["kernel"] + params["up"]["bias"])
+    return pooled[0] + hidden @ params["down"]["kernel"] + params["down"]["bias"]

@@ -5,11 +5,15 @@ import numpy as np
 import pytest
 
 from rexjax.config import Pooled
+from rexjax.data.batches import Batch
 from rexjax.embedding.rows import gather
 from rexjax.runtime.mesh import make_mesh
 from rexjax.training import objectives, state
 from rexjax.training.catalogue import place
 from tests.training.walks import CONFIG, MODELS, A, L, N, W, catalogue, stream
+
+WITHOUT_DROPOUT = Pooled(width=8, profiles=3, hidden=16, dropout=0.0).recommender(L)
+"""Computes what the student does, for objectives that need a key."""
 
 
 @cache
@@ -80,12 +84,45 @@ def test_alignment_is_the_mean_cosine_distance_of_the_histories_items_after_a_pr
 
 
 def test_sampled_softmax_draws_by_popularity_and_approaches_the_full_one():
-    loss = objectives.sampled(
-        Pooled(width=8, profiles=3, hidden=16, dropout=0.0).recommender(L), "sampled_softmax", 20_000
-    )
+    loss = objectives.sampled(WITHOUT_DROPOUT, "sampled_softmax", 20_000)
     _, batch, _, _ = setting()
     small = type(batch)(*(array[:1] for array in batch))
     assert (small.labels >= 0).any()
     # the label is among the samples never, in the full softmax once: with many samples both estimate the same sum
     sampled = float(_loss(loss, small, key=jax.random.key(0)))
     np.testing.assert_allclose(sampled, float(_loss(objectives.full_softmax(MODELS["student"]), small)), rtol=0.03)
+
+
+def _in_batch(batch, scores, popularity, shared):
+    """The softmax over the label and those of all other histories in the first ``shared`` rows, position by position:
+    item j is expected ``n p_j`` times among n of them."""
+    real, shares = np.argwhere(batch.labels >= 0), (popularity + 1) / (popularity + 1).sum()
+    losses = []
+    for row, column in real:
+        own, label = (row, batch.segments[row, column]), batch.labels[row, column]
+        others = [batch.labels[r, c] for r, c in real if r < shared and (r, batch.segments[r, c]) != own]
+        terms = [np.exp(scores[row, column, j]) / (len(others) * shares[j]) for j in others if j != label]
+        losses.append(np.log(np.exp(scores[row, column, label]) + sum(terms)) - scores[row, column, label])
+    return np.mean(losses)
+
+
+@pytest.mark.parametrize("rows, most, shared", [(16, 10_000, 16), (16, 3 * L + 1, 3), (3, 2, 1), (1, 100, 1)])
+def test_in_batch_equals_the_formula(rows, most, shared):
+    _, whole, _, log_probabilities = setting()
+    batch = Batch(*(array[-rows:] for array in whole))
+    found = _loss(objectives.in_batch(WITHOUT_DROPOUT, most), batch, key=jax.random.key(0))
+    expected = _in_batch(batch, log_probabilities[-rows:], catalogue().popularity, shared)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("most", [10_000])
+def test_in_batch_approaches_the_full_softmax_where_labels_follow_popularity(most):
+    """With the sign of the correction turned, or none, it is off by .1 and more."""
+    rng, rows = np.random.default_rng(6), 120
+    shares = (catalogue().popularity + 1) / (catalogue().popularity + 1).sum()
+    items, labels = (rng.choice(N, (rows, L), p=shares).astype(np.int32) for _ in range(2))
+    labels[:, -3:] = -1
+    places = np.broadcast_to(np.arange(L, dtype=np.int32), (rows, L))
+    batch = Batch(items, labels, np.ones_like(items), places, places, np.zeros((rows, L, 2), np.int32))
+    found = _loss(objectives.in_batch(WITHOUT_DROPOUT, most), batch, key=jax.random.key(0))
+    np.testing.assert_allclose(found, _loss(objectives.full_softmax(WITHOUT_DROPOUT), batch), rtol=0, atol=0.02)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from rexjax.config import Pooled, Training, Transformer
+from rexjax.config import Pooled, Training, Transformer, TwoTower
 from rexjax.data import batches, splits
 from rexjax.data.histories import Histories
 from rexjax.models import recommender
@@ -16,12 +16,14 @@ MODELS = {
     "teacher": Transformer(width=16, layers=2, heads=2, dropout=0.3).recommender(L),
     "student": Pooled(width=8, profiles=3, hidden=16, dropout=0.2).recommender(L),
     "aligned": Pooled(width=8, profiles=3, hidden=16).recommender(L, A),
+    "in_batch": TwoTower(width=8, profiles=2, hidden=16, dropout=0.2).recommender(L),
 }
 LOSSES = {
     "teacher": objectives.full_softmax(MODELS["teacher"]),
     "sampled": objectives.sampled(MODELS["teacher"], "sampled_softmax", 16),
     "student": objectives.distilled(MODELS["student"]),
     "aligned": objectives.distilled(MODELS["aligned"], alignment=0.5),
+    "in_batch": objectives.in_batch(MODELS["in_batch"], 100),
 }
 
 

@@ -1,4 +1,4 @@
-"""Attention and the pooled student."""
+"""Blocks, the pooled student and the two towers."""
 
 import jax
 import numpy as np
@@ -6,6 +6,7 @@ from flax import linen as nn
 
 from rexjax.models.layers import Row
 from rexjax.models.pooled import PooledEncoder
+from rexjax.models.towers import UserTower
 from tests.reference import models
 from tests.twin_cases import case, close, normal
 
@@ -35,7 +36,19 @@ def compare_attention(fast, twin, rng):
     close(found, twin(params["params"], x, mask))
 
 
-def perturbed(module: PooledEncoder, rng: np.random.Generator, width: int):
+@case("models.recurrent:RecurrentBlock")
+def compare_recurrence(fast, twin, rng):
+    """Padding and three histories in one row."""
+    module, x, segments = fast(heads=0, dropout=0.5), normal(rng, 1, 9, 6), np.asarray([[0, 1, 1, 1, 1, 2, 3, 3, 3]])
+    mask = models.causal_mask(segments)
+    shapes = nn.unbox(jax.eval_shape(lambda: module.init(jax.random.key(0), x, mask, None, 9, True)))
+    params = jax.tree.map(lambda leaf: 0.5 * normal(rng, *leaf.shape), shapes)
+    found = jax.jit(module.apply, static_argnums=(4, 5))(params, x, mask, None, 9, True)
+    for number in (1, 2, 3):
+        close(found[segments == number], twin(params["params"], x[segments == number]))
+
+
+def perturbed(module: PooledEncoder | UserTower, rng: np.random.Generator, width: int):
     """Random parameters, biases too."""
     ones = np.ones((1, module.length), np.int32)
     shapes = jax.eval_shape(
@@ -44,7 +57,7 @@ def perturbed(module: PooledEncoder, rng: np.random.Generator, width: int):
     return jax.tree.map(lambda leaf: 0.5 * normal(rng, *leaf.shape), shapes["params"])
 
 
-@case("models.pooled:PooledEncoder")
+@case("models.pooled:PooledEncoder", "models.towers:UserTower")
 def compare_pooled(fast, twin, rng):
     """Two histories packed into one row."""
     module = fast(kernels=3, hidden=10, dropout=0.5, length=9)
@@ -53,6 +66,14 @@ def compare_pooled(fast, twin, rng):
     found = jax.jit(module.apply, static_argnums=3)({"params": params}, items[None], Row(segments, positions), True)[0]
     expected = [twin(params, items[start : stop + 1]) for stop in range(9) for start in [0 if stop < 5 else 5]]
     close(found, np.stack(expected))
+
+
+@case("models.towers:ItemTower")
+def compare_item_tower(fast, twin, rng):
+    module, rows, text = fast(width=4, fusion="add", hidden=7), normal(rng, 5, 4), normal(rng, 5, 3)
+    shapes = nn.unbox(jax.eval_shape(lambda: module.init(jax.random.key(0), rows, text)))
+    params = jax.tree.map(lambda leaf: 0.5 * normal(rng, *leaf.shape), shapes)
+    close(module.apply(params, rows, text), twin(params["params"], rows, text))
 
 
 @case("models.pooled:contributions")
