@@ -285,7 +285,9 @@ def _pick_backward(table: Table, mesh: Mesh, routing: Routing, gradients: jax.Ar
     def local(ids: jax.Array, gradients: jax.Array) -> jax.Array:
         lies = wire(table, mesh)
         add = lambda total, rows, sums: total.at[rows].add(sums, mode="drop", unique_indices=True)  # noqa: E731
-        return exchange.deliver(add, jnp.zeros((lies.rows, gradients.shape[1]), gradients.dtype), ids, gradients, lies)[0]
+        return exchange.deliver(add, jnp.zeros((lies.rows, gradients.shape[1]), gradients.dtype), ids, gradients, lies)[
+            0
+        ]
 
     return _over_mesh(local, mesh, 2)(routing.ids, gradients), None
 

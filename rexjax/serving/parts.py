@@ -67,7 +67,9 @@ def _give_way(folder: Path, owner: Owner) -> None:
 
 def _newest(folder: Path) -> dict[str, Any]:
     """The manifest of the finished parts with the greatest token; of equal tokens the latest."""
-    manifests = [read_json(place / owned.MANIFEST) for place in sorted(folder.glob(f"{PARTS}*"), key=_moment, reverse=True)]
+    manifests = [
+        read_json(place / owned.MANIFEST) for place in sorted(folder.glob(f"{PARTS}*"), key=_moment, reverse=True)
+    ]
     return max((found for found in manifests if "bundle" in found), key=_token, default={})
 
 
