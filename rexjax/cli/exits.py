@@ -6,6 +6,8 @@ from rexjax.errors import UserError
 from rexjax.runtime.cluster.join import RESTART
 from rexjax.runtime.preemption import Preempted
 
+CLOSED = 128 + 13
+"""Exit code where nobody reads the output any more: what a shell says of a program that SIGPIPE ends."""
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _SIGNS = ("No space left", "Disk quota exceeded", "File too large", "ENOSPC")
 

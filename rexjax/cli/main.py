@@ -4,7 +4,6 @@ import contextlib
 import os
 import sys
 import traceback
-import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -14,7 +13,7 @@ from rexjax.cli import arguments, items, keys, places, plan, recommend, run, sea
 from rexjax.cli.fields import keys_of
 from rexjax.cli.suggest import nearest
 from rexjax.errors import UserError
-from rexjax.runtime import platform
+from rexjax.runtime import output, platform
 
 
 class Command(NamedTuple):
@@ -57,7 +56,7 @@ def stage_commands() -> dict[str, Command]:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point of ``rexjax``; exits 0 when done, 1 when a plan does not fit, 2 on a user's mistake, 75 when it was
-    asked to stop and has saved."""
+    asked to stop and has saved, 141 when nobody reads its output any more."""
     _settle()
     try:
         _dispatch(list(sys.argv[1:] if argv is None else argv))
@@ -72,15 +71,8 @@ def _settle() -> None:
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(AttributeError):  # a stream of a notebook or a test
             stream.reconfigure(errors="replace")  # type: ignore[union-attr]
-    if any(option.startswith("error") for option in sys.warnoptions):
-        _warn_as_usual()  # PYTHONWARNINGS=error speaks to those who write the packages used here
-
-
-def _warn_as_usual() -> None:
-    """Python's own choice of warnings."""
-    warnings.simplefilter("default")
-    for kind in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):
-        warnings.simplefilter("ignore", kind)
+    if platform.warnings_are_errors():
+        platform.warn_as_usual()
 
 
 def _leave(error: BaseException) -> None:
@@ -88,6 +80,10 @@ def _leave(error: BaseException) -> None:
     from rexjax.cli import exits
     from rexjax.runtime import processes
 
+    gone = output.without_reader()
+    output.silence(gone)
+    if gone and isinstance(error, BrokenPipeError):
+        processes.leave(exits.CLOSED)
     if known := exits.of(error):
         code, sentence = known
         terminal.complain(sentence, style="red" if code == 2 else "")

@@ -1,6 +1,6 @@
 """Where the command line prints."""
 
-from rich.console import Console
+from rexjax.runtime.output import Console
 
 out = Console()
 err = Console(stderr=True)

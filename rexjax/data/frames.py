@@ -56,9 +56,8 @@ class Dataset:
         """Takes data frames of pandas, polars, Arrow or any other library that speaks one of Arrow's protocols.
 
         Args:
-            log: a row per interaction. A null, and what pandas counts as missing, is a missing value: stage prepare
-                drops and counts it. NaN among another frame's times is an error there. A pandas index is no column
-                (see ``reset_index``).
+            log: a row per interaction. A null or NaN is a missing value: stage prepare drops and counts it. An index of
+                pandas is no column (see ``reset_index``).
             items: a row per item; None where there is none, or where the log carries the text.
             user: the log's column of user ids, which become text (see ``rexjax.data.ids.to_text``).
             item: the column of item ids, in both frames.

@@ -61,6 +61,12 @@ def _schema(path: Path) -> dict[str, pa.DataType]:
     if wide:
         shown = " and ".join(f"{field.name!r} ({field.type})" for field in wide)
         raise UserError(f"{path} has decimals of more than {_DIGITS} digits in {shown}, which are misread: write text")
+    if lasting := [field for field in schema if pa.types.is_duration(field.type)]:
+        shown = " and ".join(f"{field.name!r} ({field.type})" for field in lasting)
+        raise UserError(
+            f"{path} has durations in {shown}, which are read as numbers without their unit: write moments, numbers of "
+            "seconds, or leave these columns out"
+        )
     if twice := sorted(name for name, times in Counter(schema.names).items() if times > 1):
         raise UserError(f"{path} has more than one column {', '.join(map(repr, twice))}: keep or rename one of them")
     return {field.name: _plain(field.type) for field in schema}

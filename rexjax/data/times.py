@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from rexjax.data.engines import fetch
+from rexjax.data.numbers import missing
 from rexjax.data.settings import Columns
 from rexjax.errors import UserError, needs_extra
 
@@ -67,7 +68,7 @@ def with_seconds(log: Table, columns: Columns) -> tuple[Table, str]:
         columns: what is said about times.
 
     Returns:
-        The log with the column time (float64; null where raw_time is), and the unit or form that times are in.
+        The log with the column time (float64; null where raw_time is missing), and the unit or form that times are in.
 
     Raises:
         UserError: a time is none, or can be read in two ways.
@@ -79,7 +80,7 @@ def with_seconds(log: Table, columns: Columns) -> tuple[Table, str]:
         return _of_text(log, columns)
     if isinstance(kind, dt.Numeric) and not kind.is_boolean():
         number = log.raw_time.cast("string" if kind.is_decimal() else "float64").cast("float64")
-        return _of_numbers(log.mutate(time=number), columns)
+        return _of_numbers(log, number, columns)
     if isinstance(kind, dt.Date | dt.Timestamp):
         return log.mutate(time=to_seconds(log.raw_time)), str(kind)
     if kind.is_null():
@@ -103,11 +104,11 @@ def _since_epoch(moment: Column) -> Column:
 # --- numbers ----------------------------------------------------------------------------------------------------------
 
 
-def _of_numbers(log: Table, columns: Columns) -> tuple[Table, str]:
-    """``log`` whose column time holds numbers of one unit."""
+def _of_numbers(log: Table, number: Column, columns: Columns) -> tuple[Table, str]:
+    """``log`` with the column time, from numbers (float64) of one unit; NaN is missing."""
+    log = log.mutate(time=ibis.ifelse(missing(log.raw_time), ibis.null("float64"), number))
     size = log.time.abs()
-    unread = log.time.isnull() & _is_written(log.raw_time)
-    broken = unread | log.time.isnan() | (size > _LARGEST)
+    broken = (log.time.isnull() & ~missing(log.raw_time)) | (size > _LARGEST)
     powers = [(size < _SMALLEST * 1000**power, power) for power in range(5)]
     group = ibis.cases((broken, -1), (log.time.isnull(), 0), *powers, else_=5)
     found = log.group_by(power=group).agg(row=_.position.min(), least=_.time.min(), most=_.time.max())
@@ -116,10 +117,6 @@ def _of_numbers(log: Table, columns: Columns) -> tuple[Table, str]:
         _refuse_first(log, columns, broken)
     unit = columns.time_unit if columns.time_unit != "auto" else _unit(log, columns, groups)
     return log.mutate(time=log.time / _PER_SECOND[unit]), unit
-
-
-def _is_written(raw: Column) -> Column:
-    return raw.strip() != "" if raw.type().is_string() else raw.notnull()
 
 
 def _unit(log: Table, columns: Columns, groups: dict[int, dict[str, Any]]) -> str:
@@ -169,7 +166,7 @@ def _of_text(log: Table, columns: Columns) -> tuple[Table, str]:
         (raw.re_search(_NUMBER), "number"),
         (raw.re_search(_PLAIN), "plain"),
         (raw.re_search(_ISO), "iso"),
-        (raw.strip() == "", "none"),
+        (missing(raw), "none"),
         else_="other",
     )
     found = fetch(log.group_by(form=form).agg(row=_.position.min())).to_pylist()
@@ -182,10 +179,10 @@ def _of_text(log: Table, columns: Columns) -> tuple[Table, str]:
             f"column {columns.time!r} of the log holds {shown}, a number and a date: write all times in one form"
         )
     if "number" in first:
-        return _of_numbers(log.mutate(time=raw.try_cast("float64")), columns)
+        return _of_numbers(log, raw.try_cast("float64"), columns)
     text = _canonical(raw) if "iso" in first else raw
     log = log.mutate(time=_since_epoch(text.try_cast(dt.Timestamp("UTC"))))
-    _refuse_first(log, columns, log.time.isnull() & _is_written(raw))
+    _refuse_first(log, columns, log.time.isnull() & ~missing(raw))
     return log, "ISO 8601" if first else "none"
 
 
@@ -209,7 +206,7 @@ def _said(columns: Columns, raw: Any, position: int, what: str) -> str:
 def _refuse_text(log: Table, columns: Columns, position: int) -> None:
     """Refuses times of another form, with the formats that fit up to a thousand of them and what each makes of one."""
     raw = _raw(log, position)
-    others = log.filter((_.raw_time.strip() != "") & ~_.raw_time.re_search(_ISO) & ~_.raw_time.re_search(_NUMBER))
+    others = log.filter(~missing(log.raw_time) & ~_.raw_time.re_search(_ISO) & ~_.raw_time.re_search(_NUMBER))
     texts = fetch(others.select("raw_time").distinct().order_by("raw_time").limit(1000))["raw_time"].to_pylist()
     fits = formats_of([raw, *texts])
     if not fits:

@@ -46,7 +46,7 @@ def combine(
     check_shape("rows", rows, (*ids.shape, *rows.shape[-1:]), "ids")
     if weights is not None:
         check_shape("weights", weights, ids.shape, "ids")
-    weights = jnp.where(ids >= 0, 1.0 if weights is None else weights, 0.0)
+    weights = jnp.where(ids >= 0, 1.0 if weights is None else weights, 0.0).astype(jnp.float32)
     total = jnp.einsum("bk,bkd->bd", weights, rows)
     if combiner == "sum":
         return total

@@ -131,7 +131,7 @@ def _update(
     weights: Weights,
 ) -> TableState:
     routing = _route(bound, ids)
-    zeros = jnp.zeros((len(routing.ids), bound.table.width))
+    zeros = jnp.zeros((len(routing.ids), bound.table.width), jnp.float32)
     rows, to_distinct = jax.vjp(lambda distinct: _expand(bound, distinct, routing, ids, weights), zeros)
     (by_distinct,) = to_distinct(_float32_like(gradients, rows))
     return tables.update(state, routing, by_distinct, step, key, bound.table, bound.mesh)[0]

@@ -65,12 +65,12 @@ class Round(NamedTuple):
 
 
 def dedupe(physical: jax.Array, beyond: int) -> Routing:
-    """Sorted distinct ids; int32 [n], of which those not in [0, ``beyond``) are padding and become ``beyond``, ….
+    """Sorted distinct ids of integers [n], of which those not in [0, ``beyond``) are padding and become ``beyond``, ….
 
     One single-key sort and a binary search: on CPU a quarter of what ``jnp.unique`` takes (it sorts pairs).
     """
     n = physical.shape[0]
-    physical = jnp.where((physical >= 0) & (physical < beyond), physical, beyond)
+    physical = jnp.where((physical >= 0) & (physical < beyond), physical, beyond).astype(jnp.int32)
     ordered = jnp.sort(physical)
     first = jnp.concatenate([jnp.ones(1, bool), ordered[1:] != ordered[:-1]])
     place = jnp.cumsum(first) - 1

@@ -196,7 +196,7 @@ def abstract(table: Table, mesh: Mesh) -> TableState:
 def create(table: Table, key: jax.Array, mesh: Mesh) -> TableState:
     """A new table, each shard made where it lies; row r is the same on every mesh."""
     lies = wire(table, mesh)
-    first = table.initializer or (lambda key, shape: table.stddev * jax.random.normal(key, shape))
+    first = table.initializer or (lambda key, shape: table.stddev * jax.random.normal(key, shape, jnp.float32))
 
     def shard(key: jax.Array) -> TableState:
         logical = jnp.arange(lies.rows) * lies.shards + jax.lax.axis_index(lies.axes)
@@ -285,7 +285,9 @@ def _pick_backward(table: Table, mesh: Mesh, routing: Routing, gradients: jax.Ar
     def local(ids: jax.Array, gradients: jax.Array) -> jax.Array:
         lies = wire(table, mesh)
         add = lambda total, rows, sums: total.at[rows].add(sums, mode="drop", unique_indices=True)  # noqa: E731
-        return exchange.deliver(add, jnp.zeros((lies.rows, gradients.shape[1])), ids, gradients, lies)[0]
+        return exchange.deliver(add, jnp.zeros((lies.rows, gradients.shape[1]), gradients.dtype), ids, gradients, lies)[
+            0
+        ]
 
     return _over_mesh(local, mesh, 2)(routing.ids, gradients), None
 

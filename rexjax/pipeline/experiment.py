@@ -21,6 +21,7 @@ from rexjax.models.scorer import Scorer
 from rexjax.pipeline import recommend, runner
 from rexjax.pipeline.stages import evaluate
 from rexjax.retrieval.index import Index
+from rexjax.runtime.platform import own_flags
 from rexjax.runtime.progress import notice
 
 _SHOWN = 5
@@ -94,6 +95,7 @@ class Experiment:
     def _log(self) -> recommend.Log:
         return recommend.read_log(self.workdir, self.index)
 
+    @own_flags()
     def recommend(
         self,
         users: Sequence[Any] | str | None = None,
@@ -160,6 +162,7 @@ def _say_unknown(names: Sequence[str], what: str) -> None:
         notice(f"{len(names)} {what}: {some}")
 
 
+@own_flags()
 def fit(
     dataset: Dataset,
     workdir: str | Path,

@@ -68,6 +68,7 @@ def write(
     *,
     name: str = "model",
     version: int = 1,
+    unmet: float = 1.0,
 ) -> None:
     """Writes ``rows.npy``, ``weights.safetensors``, ``popularity.npy`` and ``index.json`` beside the id map.
 
@@ -79,6 +80,7 @@ def write(
         popularity: int64 [N], training interactions.
         name: of the model, in tables.
         version: counts the changes since training (``rexjax.retrieval.index_updates``).
+        unmet: factor on the vectors of items without training (``rexjax.families.unmet``), for those to come.
 
     Raises:
         UserError: the model has no item vectors, or not one for each item.
@@ -90,7 +92,7 @@ def write(
         )
     files.write(folder, flatten(state))
     np.save(folder / "popularity.npy", popularity)
-    about = {"version": version, "name": name, "length": length, "model": as_dict(model)}
+    about = {"version": version, "name": name, "length": length, "unmet": unmet, "model": as_dict(model)}
     write_json(folder / "index.json", about)
 
 

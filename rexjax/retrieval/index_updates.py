@@ -43,6 +43,8 @@ class Contents(NamedTuple):
     """int64 [N], training interactions."""
     items: dict[str, list[str]]
     """Columns item_id, title, text; and category, where the log knows one."""
+    unmet: float = 1.0
+    """Factor on the vectors of items that training has not met."""
 
 
 class TextMap(NamedTuple):
@@ -65,7 +67,8 @@ def read(folder: Path) -> Contents:
     items = pq.read_table(folder / "items.parquet").to_pydict()
     kept = {name: [str(value) for value in items[name]] for name in _columns(items)}
     served = Served(**unflatten(files.read(folder)))
-    return Contents(served, np.load(folder / "popularity.npy", allow_pickle=False), kept)
+    about = json.loads((folder / "index.json").read_text())
+    return Contents(served, np.load(folder / "popularity.npy", allow_pickle=False), kept, about.get("unmet", 1.0))
 
 
 def _columns(items: dict[str, Any]) -> list[str]:
@@ -79,7 +82,8 @@ def write(folder: Path, contents: Contents, text_map: TextMap | None, before: Pa
     pq.write_table(pa.table(contents.items), folder / "items.parquet")
     model = index.read_model(before, about)
     name = about.get("name", "model")
-    index.write(folder, model, contents.served, about["length"], contents.popularity, name=name, version=version)
+    kept = {"name": name, "version": version, "unmet": contents.unmet}
+    index.write(folder, model, contents.served, about["length"], contents.popularity, **kept)
     if text_map:
         arrays = text_map._asdict()
         about = {"about": json.dumps(arrays.pop("about"))}
@@ -158,14 +162,17 @@ def rows_of(contents: Contents, items: np.ndarray) -> np.ndarray:
 def put(contents: Contents, items: dict[str, list[str]], rows: np.ndarray) -> Contents:
     """With ``items`` (columns as in ``contents``), whose rows are float32 [M, D].
 
-    Those whose id is known are replaced and keep their popularity; others come last, with none.
+    Those whose id is known are replaced and keep their popularity; others come last, with none. Rows of items without
+    training interactions are shortened by the index's factor.
     """
     place = {item: number for number, item in enumerate(contents.items["item_id"])}
     for item in items["item_id"]:
         place.setdefault(item, len(place))
     where = np.asarray([place[item] for item in items["item_id"]], np.int64)
     added = len(place) - len(contents.popularity)
-    kept = _as_kept(jnp.asarray(rows), contents.served.items)
+    popularity = np.append(contents.popularity, np.zeros(added, np.int64))
+    lengths = np.where(popularity[where] == 0, contents.unmet, 1.0).astype(np.float32)
+    kept = _as_kept(jnp.asarray(rows * lengths[:, None]), contents.served.items)
 
     def with_rows(old: jax.Array, new: jax.Array) -> jax.Array:
         room = jnp.concatenate([old, jnp.zeros((added, *old.shape[1:]), old.dtype)])
@@ -176,7 +183,7 @@ def put(contents: Contents, items: dict[str, list[str]], rows: np.ndarray) -> Co
         for number, value in zip(where.tolist(), items[name], strict=True):
             column[number] = value
     served = contents.served._replace(items=jax.tree.map(with_rows, contents.served.items, kept))
-    return Contents(served, np.append(contents.popularity, np.zeros(added, np.int64)), columns)
+    return Contents(served, popularity, columns, contents.unmet)
 
 
 def _as_kept(rows: jax.Array, like: Any) -> Any:
@@ -193,4 +200,5 @@ def remove(contents: Contents, ids: set[str]) -> Contents:
         contents.served._replace(items=jax.tree.map(lambda leaf: leaf[stay], contents.served.items)),
         contents.popularity[stay],
         {name: [column[number] for number in stay.tolist()] for name, column in contents.items.items()},
+        contents.unmet,
     )

@@ -7,6 +7,7 @@ numbers would change results, so that they are the same here whatever a shell or
 import contextlib
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -39,13 +40,29 @@ _FLAGS = {
 
 @contextlib.contextmanager
 def own_flags() -> Iterator[None]:
-    """Within, JAX's flags are those that results are made with, in this thread."""
+    """Within, JAX's flags are those that results are made with, in this thread; and no warning is an error for
+    PYTHONWARNINGS alone."""
     import jax
 
     with contextlib.ExitStack() as stack:
+        if warnings_are_errors():
+            stack.enter_context(warnings.catch_warnings())
+            warn_as_usual()
         for name, value in _FLAGS.items():
             stack.enter_context(getattr(jax, name.removeprefix("jax_"))(value))
         yield
+
+
+def warnings_are_errors() -> bool:
+    """Whether PYTHONWARNINGS or -W say so; they speak to those who write the packages used here."""
+    return any(option.startswith("error") for option in sys.warnoptions)
+
+
+def warn_as_usual() -> None:
+    """Python's own choice of warnings, for the whole process."""
+    warnings.simplefilter("default")
+    for kind in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):
+        warnings.simplefilter("ignore", kind)
 
 
 def set_flags(environment: MutableMapping[str, str]) -> None:

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from types import FrameType
 
-from rexjax.runtime import processes
+from rexjax.runtime import output, processes
 
 
 class Preempted(BaseException):
@@ -58,18 +58,10 @@ def _ask(number: int, frame: FrameType | None) -> None:
     if number == signal.SIGINT and _state.asked:
         raise KeyboardInterrupt
     if number == signal.SIGHUP:
-        _write_nowhere()
+        output.silence(_state.terminals)  # said to a terminal that is gone, a line would be an error that ends the run
     _state.asked = True
     if not _state.held:
         raise Preempted
-
-
-def _write_nowhere() -> None:
-    """What is said from now on is lost; said to a terminal that is gone, it would be an error that ends the run."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    for number in _state.terminals:
-        os.dup2(nowhere, number)
-    os.close(nowhere)
 
 
 @contextlib.contextmanager

@@ -34,7 +34,8 @@ def publish(folder: Path, name: str, write: Callable[[Path], dict[str, Any]], ow
         ``bundle.json``.
 
     Raises:
-        UserError: another export holds the folder by now; nothing is published.
+        UserError: another export holds the folder by now: nothing is published, or what that one has published is
+            put back.
     """
     last = read_json(folder / BUNDLE).get("place")
     place = folder / f"{PARTS}{name}-{time.time_ns()}"
@@ -42,20 +43,51 @@ def publish(folder: Path, name: str, write: Callable[[Path], dict[str, Any]], ow
     about = write(place)
     hashes = {path.name: file_hash(path) for path in sorted(place.iterdir()) if path.name not in owned.NOTES}
     files = {name: [(place / name).stat().st_size, sha256] for name, sha256 in hashes.items()}
-    write_json(place / owned.MANIFEST, owned.MARK | {"files": files})
-    (place / owned.STARTED).unlink()
-    owner.confirm()
     found = owned.MARK | about | {"place": place.name, "files": hashes}
+    owner.confirm()
+    write_json(place / owned.MANIFEST, owned.MARK | {"files": files, "token": owner.token, "bundle": found})
+    (place / owned.STARTED).unlink()
     write_json(folder / BUNDLE, found)  # from here on, and not before, the folder holds the new one
+    try:
+        owner.confirm()
+    except UserError:  # another took the folder since the look before
+        _give_way(folder, owner)
+        raise
     _remove_others(folder, {place.name, last}, owner)
     return found
 
 
+def _give_way(folder: Path, owner: Owner) -> None:
+    """Puts back what an owner with a greater token has published, until that is what the folder holds."""
+    while (newest := _newest(folder)).get("token", 0) > owner.token:
+        if read_json(folder / BUNDLE) == newest["bundle"]:
+            return
+        write_json(folder / BUNDLE, newest["bundle"])
+
+
+def _newest(folder: Path) -> dict[str, Any]:
+    """The manifest of the finished parts with the greatest token; of equal tokens the latest."""
+    manifests = [
+        read_json(place / owned.MANIFEST) for place in sorted(folder.glob(f"{PARTS}*"), key=_moment, reverse=True)
+    ]
+    return max((found for found in manifests if "bundle" in found), key=_token, default={})
+
+
+def _moment(place: Path) -> str:
+    return place.name.rpartition("-")[2]
+
+
+def _token(manifest: dict[str, Any]) -> int:
+    return int(manifest.get("token", 0))
+
+
 def _remove_others(folder: Path, kept: set[str | None], owner: Owner) -> None:
     for parts in folder.glob(f"{PARTS}*"):
-        if parts.name in kept:
+        manifest = read_json(parts / owned.MANIFEST)
+        sleeps = not owner.alone and _token(manifest) < owner.token  # who wrote them may be about to name them
+        if parts.name in kept or sleeps or _token(manifest) > owner.token:
             continue
-        if (parts / owned.MANIFEST).exists():
+        if manifest:
             owned.remove_finished(parts)
         elif owner.alone:
             owned.remove_unfinished(parts)

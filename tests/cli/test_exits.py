@@ -2,6 +2,9 @@ import errno
 import os
 import re
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -47,3 +50,16 @@ def test_a_command_that_is_asked_to_stop_exits_with_75(monkeypatch, capsys):
         cli.main(["run", "x.py"])
     assert stop.value.code == 75
     assert capsys.readouterr().err.startswith("rexjax: stopped as asked")
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["run", "--help"]])
+def test_a_pipe_that_nobody_reads_ends_a_command_quietly(arguments):
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "rexjax.cli", *arguments]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    try:
+        done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, env=environment, timeout=120)
+    finally:
+        os.close(writer)
+    assert done.stderr == b"" and done.returncode == 141

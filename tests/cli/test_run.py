@@ -1,4 +1,5 @@
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -23,26 +24,41 @@ def config(tmp_path_factory):
     return path
 
 
-def profiled(config, *flags):
-    """What it says; in a process of its own, see tests/training/test_profile.py."""
-    command = [
-        sys.executable,
-        "-m",
-        "rexjax.cli",
-        "teacher",
-        config,
-        "--profile",
-        "--teacher.training.epochs",
-        "2",
-    ]
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
-    return subprocess.run(
-        [*command, *flags], check=True, capture_output=True, text=True, timeout=300, env=environment
-    ).stdout
+EPOCHS = "--teacher.training.epochs", "2"
+ODD = {
+    "JAX_ENABLE_X64": "1",
+    "JAX_NUMPY_DTYPE_PROMOTION": "strict",
+    "JAX_NUMPY_RANK_PROMOTION": "raise",
+    "LC_ALL": "C",
+    "PYTHONCOERCECLOCALE": "0",
+    "PYTHONDONTWRITEBYTECODE": "1",
+    "PYTHONUTF8": "0",
+    "PYTHONWARNINGS": "error",
+}
+"""An environment with all that may change a program, and without HOME."""
 
 
-def test_a_profile_of_a_training_changes_nothing_else(config):
-    said = profiled(config, "--update")
+def profiled(config, *flags, python=(), environment=os.environ):
+    """What the training of two epochs says; in a process of its own, see tests/training/test_profile.py."""
+    command = [sys.executable, *python, "-m", "rexjax.cli", "teacher", config, "--profile", *EPOCHS, *flags]
+    found = environment | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=300, env=found).stdout
+
+
+@pytest.fixture(scope="module")
+def said(config):
+    return profiled(config, "--update")
+
+
+def test_no_environment_changes_what_a_stage_makes(config, said):
+    workdir = config.parent / "workdir"
+    shutil.copytree(workdir, workdir.parent / "odd", ignore=shutil.ignore_patterns("teacher", "profile"))
+    kept = {name: os.environ[name] for name in ("PATH", "JAX_PLATFORMS", "XLA_FLAGS") if name in os.environ}
+    profiled(config, "--workdir", str(workdir.parent / "odd"), python=["-O"], environment=kept | ODD)
+    assert store.read(workdir.parent / "odd" / "teacher").hash == store.read(workdir / "teacher").hash
+
+
+def test_a_profile_of_a_training_changes_nothing_else(config, said):
     workdir = config.parent / "workdir"
     text = (workdir / "profile" / "teacher.txt").read_text()
     assert text.startswith("teacher: ") and "operation" in text

@@ -186,13 +186,19 @@ def test_frames_that_do_not_fit_are_refused_in_one_sentence(log, items, names, w
     assert "\n" not in str(caught.value)
 
 
-def test_a_time_that_is_nan_is_an_error_and_a_missing_one_is_counted(tmp_path):
+@pytest.mark.parametrize("null", [False, True])
+def test_a_time_that_is_nan_or_null_is_missing_and_counted(tmp_path, null):
     times = [float("nan"), *LOG["at"][1:].astype(float)]
-    table = pa.Table.from_pandas(LOG).set_column(2, "at", pa.array(times, pa.float64(), from_pandas=False))
-    with pytest.raises(UserError, match="column 'at' of the log holds 'nan' in row 1, which is no time"):
-        from_frames(tmp_path / "a", table)
-    card, _ = from_frames(tmp_path / "b", LOG.assign(at=times))
+    table = pa.Table.from_pandas(LOG).set_column(2, "at", pa.array(times, pa.float64(), from_pandas=null))
+    card, _ = from_frames(tmp_path, table)
     assert card["cleaning"][1] | {"removed": 1, "interactions": len(LOG) - 1} == card["cleaning"][1]
+
+
+def test_durations_are_refused(tmp_path):
+    times = pa.array(LOG["at"], pa.duration("s"))
+    table = pa.Table.from_pandas(LOG).set_column(2, "at", times)
+    with pytest.raises(UserError, match=r"has durations in 'at' \(duration\[s\]\), .*numbers of seconds"):
+        from_frames(tmp_path, table)
 
 
 def test_an_empty_log_is_an_error_of_prepare(tmp_path):

@@ -48,6 +48,22 @@ def test_a_missing_rating_is_dropped_and_counted_and_never_passes(numbers):
     ]
 
 
+@pytest.mark.parametrize(
+    "times",
+    [
+        pa.array([10.0, float("nan"), None, 30.0]),
+        ["10", "NaN", "", "30.0"],
+        ["1970-01-01 00:00:10", " nan", None, "1970-01-01 00:00:30"],
+        [10, None, None, 30],
+    ],
+)
+def test_a_missing_time_is_dropped_and_counted(times):
+    log = pa.table({"user_id": ["u"] * 4, "item_id": ["a", "b", "c", "d"], "timestamp": times})
+    found, con = run(log)
+    assert [(item, time) for _, item, time in raw(found, con)] == [("a", 10.0), ("d", 30.0)]
+    assert found.steps[1] | {"removed": 2} == found.steps[1]
+
+
 @pytest.mark.parametrize("sessions", [["a", "b", None, None], ["a", "b", " ", "NaN"], [1.0, 2.0, float("nan"), None]])
 def test_events_without_a_session_are_refused_where_sessions_are_used(sessions):
     log = numbered_log(sessions)
@@ -86,7 +102,7 @@ def test_equal_times_under_global_time_are_named():
     ("times", "words"),
     [
         (["2026-01-31", "yesterday"], "'yesterday' in row 2, which is no time"),
-        ([1.0, float("nan")], "in row 2, which is no time"),
+        ([1.0, float("inf")], "'inf' in row 2, which is no time"),
         (["1", "inf"], "'inf' in row 2, which is no time"),
     ],
 )

@@ -135,3 +135,17 @@ def test_a_bound_table_is_a_static_argument():
     state = table.on(mesh).init(jax.random.key(0))
     assert norm(table.on(mesh), state) == norm(table.on(mesh), state) > 0
     assert traced == [1]
+
+
+def test_double_precision_elsewhere_changes_no_row():
+    def move() -> jax.Array:
+        bound = Table("items", V, D, stddev=1.0, optimizer=ExactAdam(RATE)).on(make_mesh(8))
+        ids = jnp.asarray([5, 7, 5])  # int64 in double precision, where gradients are float64
+        state = bound.update(bound.init(jax.random.key(0)), ids, jnp.ones((3, D)), 0)
+        return bound.lookup(state, ids, 2)
+
+    plain = move()
+    with jax.enable_x64(True):
+        double = move()
+    assert double.dtype == np.float32
+    np.testing.assert_allclose(double, plain, rtol=1e-6)

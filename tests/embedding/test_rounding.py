@@ -13,6 +13,6 @@ def test_rounding_is_right_on_average_and_to_a_neighbour():
 
 
 def test_what_needs_no_rounding_stays():
-    x = jnp.array([[0.0, -0.0, 1.5, jnp.inf, -jnp.inf, jnp.nan]])
+    x = jnp.array([[0.0, -0.0, 1.5, jnp.inf, -jnp.inf, jnp.nan]], jnp.float32)
     found = stochastic_bfloat16(x, jax.random.key(0), jnp.arange(1))
     np.testing.assert_array_equal(np.asarray(found, np.float32), x)

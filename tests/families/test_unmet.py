@@ -2,7 +2,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rexjax.families.unmet import FACTORS, calibrated, scaled
+from rexjax.embedding.quantized import quantize_rows
+from rexjax.families.unmet import FACTORS, calibrated, factor_of, scaled
 from rexjax.models import pooled_axes
 from rexjax.models.served import Served
 
@@ -42,3 +43,18 @@ def test_fewer_dimensions_keep_the_lengths():
     whole = Served(jnp.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True)), history)
     short = scaled(whole, np.array([False, False, True, False, False]), 0.5)
     np.testing.assert_allclose(lengths(pooled_axes.narrow(short, 2)), [1, 1, 0.5, 1, 1], rtol=1e-5)
+
+
+@pytest.mark.parametrize("factor", FACTORS)
+@pytest.mark.parametrize("bits", [32, 8, 4])
+def test_the_factor_is_found_from_the_rows(factor, bits):
+    rows = np.random.default_rng(0).normal(size=(40, 16)).astype(np.float32)
+    unmet = np.arange(40) % 3 == 0
+    served = Served(jnp.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True)), {})
+    items = scaled(served, unmet, factor).items
+    assert factor_of(items if bits == 32 else quantize_rows(items, bits), unmet) == factor
+
+
+@pytest.mark.parametrize("length, unmet", [(1.0, [False] * 3), (0.0, [False, True, True]), (2.0, [True, True, False])])
+def test_lengths_that_do_not_tell_are_no_factor(length, unmet):
+    assert factor_of(length * STATE.items, np.asarray(unmet)) == 1.0

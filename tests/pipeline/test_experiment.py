@@ -1,6 +1,7 @@
 """The Python front door on a small log of data frames."""
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import jax
 import numpy as np
@@ -42,7 +43,21 @@ def dataset() -> rexjax.Dataset:
 @pytest.fixture(scope="module")
 def experiment(dataset, tmp_path_factory) -> rexjax.Experiment:
     workdir = tmp_path_factory.mktemp("front") / "run"
-    return rexjax.fit(dataset, workdir, CONFIG, say=lambda line: None, min_item_events=1)
+    with ThreadPoolExecutor(1) as thread:  # where no signal handler can be set, and flags of JAX are the user's
+        return thread.submit(fit_in_double_precision, dataset, workdir).result()
+
+
+def fit_in_double_precision(dataset, workdir) -> rexjax.Experiment:
+    with jax.enable_x64(True), jax.numpy_dtype_promotion("strict"), jax.numpy_rank_promotion("raise"):
+        return rexjax.fit(dataset, workdir, CONFIG, say=lambda line: None, min_item_events=1)
+
+
+def test_flags_of_the_users_process_change_no_dtype_and_no_answer(experiment):
+    scorer = experiment.model("teacher")
+    assert scorer.vectors(scorer.state).dtype == np.float32
+    plain = experiment.recommend(["user 3"], k=4)
+    with jax.enable_x64(True), jax.numpy_dtype_promotion("strict"), jax.numpy_rank_promotion("raise"):
+        pd.testing.assert_frame_equal(experiment.recommend(["user 3"], k=4), plain)
 
 
 def test_the_table_has_every_model_and_the_verdict_names_the_best(experiment):

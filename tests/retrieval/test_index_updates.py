@@ -128,6 +128,18 @@ def test_put_replaces_what_is_known_and_adds_what_is_not(bits):
     assert kinds(found.served) == kinds(old.served)
 
 
+def test_items_without_training_are_as_long_as_those_that_the_student_has(tmp_path):
+    old = contents(32)._replace(unmet=0.5)  # item 29 has no training interaction
+    found = index_updates.put(old, new("a", f"item_id {N - 1}", "item_id 4"), unit(RNG.normal(size=(3, D))))
+    lengths = np.linalg.norm(found.served.items, axis=1)
+    np.testing.assert_allclose(lengths[[N, N - 1, 4]], [0.5, 0.5, 1], rtol=1e-5)
+    for name in ("before", "after"):
+        (tmp_path / name).mkdir()
+    index.write(tmp_path / "before", MODEL, old.served, L, old.popularity, unmet=old.unmet)
+    index_updates.write(tmp_path / "after", found, None, tmp_path / "before")
+    assert index_updates.read(tmp_path / "after").unmet == 0.5
+
+
 @pytest.mark.parametrize("bits", BITS)
 def test_remove_leaves_the_others_as_they_were(bits):
     old = contents(bits)

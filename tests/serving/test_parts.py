@@ -70,6 +70,30 @@ def test_an_export_that_lost_the_folder_publishes_nothing(folder):
     assert len(list(folder.glob("parts-*"))) == 2
 
 
+def test_an_export_that_slept_before_it_published_puts_back_what_the_next_owner_has_published(folder):
+    looks = []
+
+    def confirm():
+        looks.append(len(looks))
+        if len(looks) == 1:  # taken over right after the look that found nothing
+            for text in ("new", "newer"):
+                export(folder, text, Owner(8, alone=False))
+        elif len(looks) == 2:
+            raise UserError("taken over")
+
+    export(folder, "old", Owner(6))
+    with pytest.raises(UserError, match="taken over"):
+        export(folder, "stale", Owner(7, confirm=confirm))
+    assert parts.reading(folder, texts) == ["newer", "newer", "newer"]
+    export(folder, "newest", Owner(8))
+    assert parts.reading(folder, texts) == ["newest", "newest", "newest"]
+
+
+def test_an_export_removes_no_parts_of_an_owner_with_a_greater_token(folder):
+    places = [export(folder, text, Owner(token))["place"] for text, token in (("1", 2), ("2", 1), ("3", 1), ("4", 1))]
+    assert [(folder / place).exists() for place in places] == [True, False, True, True]
+
+
 def test_a_users_file_within_old_parts_stays(folder):
     about = export(folder, "1")
     (folder / about["place"] / "notes.txt").write_text("mine")

@@ -74,6 +74,16 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path, part):
     assert restored(folder)[0] == PROGRESS[2]
 
 
+@pytest.mark.parametrize("copied", [0.0, 0.5, 0.99])
+def test_a_rename_by_copies_that_was_cut_off_falls_back_to_the_one_before(tmp_path, copied):
+    """A bucket without folder rename copies file by file."""
+    saved(tmp_path, [1, 2])
+    files = sorted(path for path in (tmp_path / "2").rglob("*") if path.is_file())
+    for path in files[int(copied * len(files)) :]:
+        path.unlink()
+    assert restored(tmp_path)[0] == PROGRESS[1]
+
+
 @pytest.mark.parametrize("how", ["truncated", "flipped", "emptied", "removed"])
 def test_one_file_damaged_is_named_in_one_line(tmp_path, capsys, how):
     folder = tmp_path / "run"

@@ -8,6 +8,8 @@ from rexjax.artifacts.store import Artifact
 from rexjax.config.schema import Config
 from rexjax.config.stage import Stage
 from rexjax.evaluation.cost import tree_bytes
+from rexjax.families import unmet
+from rexjax.families.base import need_vectors
 from rexjax.pipeline.stages import inputs
 from rexjax.retrieval import index
 
@@ -19,7 +21,8 @@ def run(config: Config, folder: Path, artifacts: dict[str, Artifact]) -> dict[st
     model = inputs.variant_model(artifacts["compress"], name)
     state = inputs.fitted(artifacts["compress"].folder / name, model)
     shutil.copy(artifacts["prepare"].folder / "items.parquet", folder / "items.parquet")
-    index.write(folder, model, state, config.data.length, data.popularity, name=f"student_{name}")
+    factor = unmet.factor_of(need_vectors(model.scorer(state), name, "an index"), data.popularity == 0)
+    index.write(folder, model, state, config.data.length, data.popularity, name=f"student_{name}", unmet=factor)
     return {"items": data.items, "bytes": tree_bytes(state)}
 
 
