@@ -8,8 +8,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rexjax.errors import UserError
-
 USER = "user"
 """The feature int32 [B]: the user's dense id in the log, -1 where it is not known."""
 
@@ -66,23 +64,16 @@ class Scorer:
 def ask(
     scorer: Scorer, histories: Any, times: Any | None = None, features: Mapping[str, Any] | None = None
 ) -> Query:
-    """A query with the features that a model reads; one without a user is of an unknown user.
+    """A query with those features that a model reads, so that other models are compiled without them.
 
     Args:
         scorer: the model.
         histories: int32 [B, L'], see ``Query``.
         times: int32 [B, L' + 1], or None.
-        features: arrays [B, ...] by name; those that the model does not read are left out.
-
-    Raises:
-        UserError: the model reads a feature that is not there.
+        features: arrays [B, ...] by name, or None.
     """
-    known = dict(features or {})
-    if USER in scorer.reads and USER not in known:
-        known[USER] = jnp.full(histories.shape[0], -1, jnp.int32)
-    if missing := [name for name in scorer.reads if name not in known]:
-        raise UserError(f"the model reads the feature {missing[0]!r} of each request: give it among the features")
-    return Query(histories, times, {name: known[name] for name in scorer.reads})
+    known = features or {}
+    return Query(histories, times, {name: known[name] for name in scorer.reads if name in known})
 
 
 def owners(offsets: np.ndarray, events: np.ndarray) -> np.ndarray:
