@@ -38,7 +38,7 @@ class DMF(PairModel):
     ratings: bool = False
     """Y holds the ratings of the log, ``TrainingData.features["rating"]``, float32 [E] of all its events; else 1. The
     latest rating of a pair counts."""
-    training: PairTraining = field(default_factory=lambda: PairTraining(batch=4096))
+    training: PairTraining = field(default_factory=lambda: PairTraining(batch=4096, learning_rate=3e-3))
     """How it is trained."""
 
     def __post_init__(self) -> None:

@@ -65,12 +65,14 @@ class MLP(RowModel):
     as a sum of two parts that are known before, one for the user and one for each item.
     """
 
-    width: int = 64
+    width: int = 32
     """Width of each vector."""
-    layers: tuple[int, ...] = (64, 32, 16)
+    layers: tuple[int, ...] = (32, 16)
     """Widths of the layers."""
     init_std: float = 0.1
     """Deviation of the first vectors."""
+    training: PairTraining = field(default_factory=lambda: PairTraining(learning_rate=1e-2))
+    """How it is trained. At small step sizes it ranks by popularity for several epochs before it learns more."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -137,16 +139,16 @@ class NeuMF(RowModel):
     steps). User -1 gets the items' popularity.
     """
 
-    gmf: GMF = field(default_factory=GMF)
+    gmf: GMF = field(default_factory=lambda: GMF(l2=1e-3))
     """The factorisation, and how it is trained alone."""
     mlp: MLP = field(default_factory=MLP)
     """The network, and how it is trained alone."""
-    pretrained: bool = True
-    """Both are trained alone first."""
+    pretrained: bool = False
+    """Both are trained alone first. Then ``training.learning_rate`` is to be lower, such as 3e-4."""
     alpha: float = 0.5
     """Share of the factorisation at the start, where both are pre-trained."""
-    training: PairTraining = field(default_factory=lambda: PairTraining(learning_rate=1e-4))
-    """How the two are trained together."""
+    l2: float = 1e-3
+    """Weight of the squared norms of the rows of a pair in its loss."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

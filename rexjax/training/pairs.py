@@ -28,20 +28,23 @@ Params = dict[str, Any]
 class PairTraining:
     """How a model of pairs is trained: by Adam, on all distinct training pairs in a new order each epoch."""
 
-    epochs: int = 30
+    epochs: int = 20
     """Passes over the pairs, at most."""
     batch: int = 1024
     """Positive pairs a step."""
     negatives: int = 4
     """Items drawn for each positive pair, evenly from those that the user does not have."""
-    learning_rate: float = 1e-3
+    learning_rate: float = 3e-3
     """Adam's step size."""
-    patience: int = 3
+    patience: int = 2
     """Epochs without a better validation metric after which training ends; the best epoch is kept. 0: no validation,
     all epochs are trained, and the last is kept."""
 
+    validate_users: int = 1024
+    """Users, drawn by the seed, that are ranked at each validation, at most."""
+
     def __post_init__(self) -> None:
-        check_least(self, "training", 1, "epochs", "batch", "negatives")
+        check_least(self, "training", 1, "epochs", "batch", "negatives", "validate_users")
         check_least(self, "training", 0, "patience")
         check_positive(self, "training", "learning_rate")
 
