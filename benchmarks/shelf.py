@@ -81,7 +81,7 @@ def main() -> None:
         if not any(row["case"] == name and row["trials_allowed"] == flags.trials for row in rows):
             found = log.row(name, SHELF[name], flags.trials)
             command = f"python -m benchmarks.shelf {name} --data FOLDER/online_retail --trials {flags.trials}"
-            made = {"seed": log.config.seed, "command": command, "commit": _commit()}
+            made = {"seed": log.config.seed, "command": command, "commit": commit()}
             rows = [row for row in rows if row["case"] != name] + [found | made]
             record.write(flags.json, rows, ("jax", "numpy", "scipy"))
     print(_table(record.rows(flags.json)))
@@ -174,7 +174,8 @@ def search(start: Model, quality: Callable[[Model], float], trials: int) -> tupl
     return best, len(tried)
 
 
-def _commit() -> str:
+def commit() -> str:
+    """The hash of the checked-out commit."""
     return subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
 
 

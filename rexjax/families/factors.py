@@ -70,8 +70,8 @@ class BPRMF(RowModel):
 class WARP(BPRMF):
     """Matrix factorisation with the weighted approximate-rank pairwise loss (Weston et al. 2011).
 
-    The score is that of ``BPRMF``; the loss is ``rexjax.losses.warp`` of the negative items of a pair, of which it takes
-    more, as they estimate the rank of the positive one.
+    The score is that of ``BPRMF``. The loss is ``rexjax.losses.warp`` of the negative items of a pair. It takes more of
+    them, because they estimate the rank of the positive one.
     """
 
     training: PairTraining = field(default_factory=lambda: PairTraining(negatives=32))

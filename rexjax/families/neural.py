@@ -79,7 +79,9 @@ class MLP(RowModel):
         check_least(self, type(self).__name__, 1, "width")
         check_positive(self, type(self).__name__, "init_std")
         if not self.layers or min(self.layers) < 1:
-            raise UserError(f"{type(self).__name__} has layers={self.layers}: set layers to one width or more, each 1 or more")
+            raise UserError(
+                f"{type(self).__name__} has layers={self.layers}: set layers to one width or more, each 1 or more"
+            )
 
     def first_params(self, users: int, items: int, seed: int) -> Params:
         """Normal vectors, kernels after LeCun, biases of 0."""

@@ -57,7 +57,9 @@ class PairModel(Model, ABC):
         counts, constants, users = counts_of(data), self.constants(data, run), data.log.users
 
         def validate(params: Params) -> float:
-            return run.validate(self.scorer(self.served(params, counts, constants)), self.training.validate_users)[run.select]
+            return run.validate(self.scorer(self.served(params, counts, constants)), self.training.validate_users)[
+                run.select
+            ]
 
         task = PairTask(
             name=run.name,

@@ -20,7 +20,9 @@ class Ratings(NamedTuple):
     """float32 [E]."""
 
 
-def tower(layers: ReluLayers, params: Any, rows: jax.Array, columns: jax.Array, values: jax.Array, count: int) -> jax.Array:
+def tower(
+    layers: ReluLayers, params: Any, rows: jax.Array, columns: jax.Array, values: jax.Array, count: int
+) -> jax.Array:
     """Unit vectors float32 [count, D] of the rows of a sparse matrix: ``relu(W_n … relu(W_2 W_1 y + b_2) … + b_n)``.
 
     The first layer has no bias. It costs O(E H) for E entries, as the sum of the kernel's rows that a row names.
@@ -39,6 +41,6 @@ def tower(layers: ReluLayers, params: Any, rows: jax.Array, columns: jax.Array, 
 
 
 def normalized_cross_entropy(cosines: jax.Array, values: jax.Array, floor: float) -> jax.Array:
-    """``-y log ŷ - (1 - y) log(1 - ŷ)`` of ratings over the largest one, y [...], with ŷ the cosine from the floor on."""
+    """``-y log ŷ - (1 - y) log(1 - ŷ)`` of ratings y [...] over the largest one; ŷ is the cosine, or the floor."""
     predicted = jnp.clip(cosines, floor, 1 - floor)
     return -values * jnp.log(predicted) - (1 - values) * jnp.log1p(-predicted)

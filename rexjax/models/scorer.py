@@ -61,9 +61,7 @@ class Scorer:
     """Names of the features of a query that ``encode`` reads, such as ``USER``."""
 
 
-def ask(
-    scorer: Scorer, histories: Any, times: Any | None = None, features: Mapping[str, Any] | None = None
-) -> Query:
+def ask(scorer: Scorer, histories: Any, times: Any | None = None, features: Mapping[str, Any] | None = None) -> Query:
     """A query with those features that a model reads, so that other models are compiled without them.
 
     Args:

@@ -14,9 +14,9 @@ _SCORES = 1 << 24
 
 
 def answer(scorer: Scorer, k: int) -> Callable[..., tuple[jax.Array, jax.Array]]:
-    """(state, histories int32 [B, L'], exclude int32 [B, S] padded with -1, times int32 [B, L' + 1] or None, features by
-    name or None) → scores float32 [B, k], falling, and ids int32 [B, k]; where fewer than k items are left, the score is
-    -inf.
+    """(state, histories int32 [B, L'], exclude int32 [B, S] padded with -1, times int32 [B, L' + 1] or None, features
+    by name or None) → scores float32 [B, k], falling, and ids int32 [B, k]. Where fewer than k items are left, the
+    score is -inf.
 
     Args:
         scorer: any model; its state is not used.

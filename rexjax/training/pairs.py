@@ -130,39 +130,58 @@ def train_pairs(
     _check(task, settings, items, mesh)
     of_users = owned(pairs.users, pairs.items, users)
     pairs = _with_negatives(pairs, np.diff(of_users.offsets) < items)
-    where = _shardings(task.params, mesh)
     optimizer = optax.adam(settings.learning_rate)
-    state, places = _first_state(optimizer, task.params, where, mesh)
+    state, places = _first_state(optimizer, task.params, mesh)
     constants = place((of_users, task.constants), replicated(mesh))
     run = _compiled(task.loss, optimizer, settings.negatives, items, places, mesh)
-    best, reached, best_epoch, curve = task.params, -1.0, 0, []
-    for epoch in range(settings.epochs):
+    best, curve, steps = _Best(task.params, 0, -1.0), [], 0
+    for epoch in range(1, settings.epochs + 1):
         losses = []
-        for numbers, batches in track(_calls(pairs, settings.batch, seed, epoch), f"{task.name}, epoch {epoch + 1}"):
+        for numbers, batches in track(_calls(pairs, settings.batch, seed, epoch - 1), f"{task.name}, epoch {epoch}"):
             placed = place(batches, sharding(mesh, None, "batch"))
             state, loss = run(state, numbers, placed, constants, jax.random.key(seed))
             losses.append(np.asarray(loss))  # waits: queued collectives can block emulated devices
-        values = {"epoch": epoch + 1, "loss": float(np.concatenate(losses).mean())}
-        _refuse_nan(task, values["loss"], epoch)
-        if not settings.patience and epoch + 1 < settings.epochs:
-            curve.append(values)
-            continue
-        params = _on_host(state[0], task.params)
-        values |= {task.select: task.validate(params)} if settings.patience else {}
+        values, steps = {"epoch": epoch, "loss": float(np.concatenate(losses).mean())}, sum(map(len, losses))
+        _refuse_nan(task, values)
+        if settings.patience or epoch == settings.epochs:
+            best = _better(task, settings, best, _on_host(state[0], task.params), values)
         curve.append(values)
-        if not settings.patience or processes.everywhere(values[task.select] > reached):
-            best, best_epoch, reached = params, epoch + 1, values.get(task.select, reached)
-        notice(f"{task.name}, epoch {epoch + 1}: " + ", ".join(f"{k} {v:.4f}" for k, v in values.items() if k != "epoch"))
-        if settings.patience and epoch + 1 - best_epoch >= settings.patience:
+        notice(_line(task.name, values))
+        if settings.patience and epoch - best.epoch >= settings.patience:
             break
-    summary = {"epochs": len(curve), "best_epoch": best_epoch, f"valid_{task.select}": reached, "curve": curve}
-    return FittedPairs(best, summary | {"most_epochs": settings.epochs, "steps": len(np.concatenate(losses))})
+    summary = {"epochs": len(curve), "best_epoch": best.epoch, f"valid_{task.select}": best.reached, "curve": curve}
+    return FittedPairs(best.params, summary | {"most_epochs": settings.epochs, "steps": steps})
+
+
+class _Best(NamedTuple):
+    """The epoch that is kept."""
+
+    params: Params
+    epoch: int
+    reached: float
+    """Its validation metric; -1 without validation."""
+
+
+def _better(task: PairTask, settings: PairTraining, best: _Best, params: Params, values: dict[str, Any]) -> _Best:
+    """The better of two epochs; the validation metric of the new one is put into ``values``."""
+    if not settings.patience:
+        return _Best(params, values["epoch"], best.reached)
+    values[task.select] = task.validate(params)
+    better = processes.everywhere(values[task.select] > best.reached)
+    return _Best(params, values["epoch"], values[task.select]) if better else best
+
+
+def _line(name: str, values: dict[str, Any]) -> str:
+    """What an epoch came to."""
+    figures = ", ".join(f"{metric} {value:.4f}" for metric, value in values.items() if metric != "epoch")
+    return f"{name}, epoch {values['epoch']}: {figures}"
 
 
 def _check(task: PairTask, settings: PairTraining, items: int, mesh: jax.sharding.Mesh) -> None:
     if settings.negatives >= items:
         raise UserError(
-            f"--{task.key}.negatives {settings.negatives} of a catalogue of {items} items: set it to {items - 1} or less"
+            f"--{task.key}.negatives {settings.negatives} is too many for a catalogue of {items} items: set it to "
+            f"{items - 1} or less"
         )
     if settings.batch % mesh.shape["data"]:
         raise UserError(f"--{task.key}.batch {settings.batch} is not divided by {mesh.shape['data']} data devices")
@@ -180,8 +199,9 @@ def _shardings(params: Params, mesh: jax.sharding.Mesh) -> Any:
     return {"tables": over_rows, "dense": jax.tree.map(lambda _: replicated(mesh), params["dense"])}
 
 
-def _first_state(optimizer: Any, params: Params, where: Any, mesh: jax.sharding.Mesh) -> tuple[Any, Any]:
+def _first_state(optimizer: Any, params: Params, mesh: jax.sharding.Mesh) -> tuple[Any, Any]:
     """Parameters and moments on the mesh, and their shardings; tables are padded so that all devices have as much."""
+    where = _shardings(params, mesh)
 
     def padded(table: np.ndarray) -> np.ndarray:
         return np.pad(table, ((0, -len(table) % mesh.size), (0, 0)))
@@ -199,10 +219,10 @@ def _on_host(params: Params, like: Params) -> Params:
     return jax.tree.map(lambda own, first: np.array(own[: len(first)]), processes.gather(params), like)
 
 
-def _refuse_nan(task: PairTask, loss: float, epoch: int) -> None:
-    if math.isnan(loss):
+def _refuse_nan(task: PairTask, values: dict[str, Any]) -> None:
+    if math.isnan(values["loss"]):
         raise UserError(
-            f"the loss of {task.name} became NaN in epoch {epoch + 1}: set --{task.key}.learning-rate lower"
+            f"the loss of {task.name} became NaN in epoch {values['epoch']}: set --{task.key}.learning-rate lower"
         )
 
 
@@ -213,7 +233,8 @@ def _calls(pairs: Pairs, batch: int, seed: int, epoch: int) -> list[tuple[np.nda
     """
     count = len(pairs.users)
     calls = -(-count // (batch * STEPS))
-    size = -(-(-(-count // batch)) // calls)
+    steps = -(-count // batch)
+    size = -(-steps // calls)
     order = np.random.default_rng([seed, epoch]).permutation(count)
     edges = np.linspace(0, count, calls * size + 1).astype(np.int64)
     at = edges[:-1, None] + np.arange(batch)

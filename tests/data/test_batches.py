@@ -109,8 +109,12 @@ def test_rows_are_filled_before_a_new_one_is_begun():
 def test_an_epoch_has_constant_shapes_and_the_same_pairs_for_any_batch_size(size):
     source, records = records_of(USERS_PER_RECORD + 40)
     found, pairs = of_epoch(source, batch=size)
-    assert {tuple(array.shape for array in jax.tree.leaves(batch)) for batch in found} == {((size, 6),) * 5 + ((size, 6, 2),)}
-    assert {tuple(array.dtype.name for array in jax.tree.leaves(batch)) for batch in found} == {("int32",) * 4 + ("int64", "int32")}
+    assert {tuple(array.shape for array in jax.tree.leaves(batch)) for batch in found} == {
+        ((size, 6),) * 5 + ((size, 6, 2),)
+    }
+    assert {tuple(array.dtype.name for array in jax.tree.leaves(batch)) for batch in found} == {
+        ("int32",) * 4 + ("int64", "int32")
+    }
     assert pairs == sorted(p for r in records for p in prefix_label_pairs(r, 6, shift=r.first_event))
 
 

@@ -61,15 +61,19 @@ OF_PAIRS = {
     "towers": DMF(layers=(8, 6), training=PAIRS),
 }
 """They read the user."""
-FAMILIES: dict[str, Model] = COUNTING | OF_PAIRS | {
-    "text": TextCosine(),
-    "texts": TextKNN(events=4),
-    "texts by time": TextKNN(events=4, decay=0.5, recency="times"),
-    "blend": Blend((Ease(l2=5.0, decay=0.8), Popularity())),
-    "sum": Blend((ItemKNN(neighbours=7), Popularity()), weights=(1.0, 0.1), standardized=False),
-    "transformer": Transformer(width=8, layers=1, training=TRAINING),
-    "pooled": Pooled(width=8, hidden=8, training=TRAINING),
-}
+FAMILIES: dict[str, Model] = (
+    COUNTING
+    | OF_PAIRS
+    | {
+        "text": TextCosine(),
+        "texts": TextKNN(events=4),
+        "texts by time": TextKNN(events=4, decay=0.5, recency="times"),
+        "blend": Blend((Ease(l2=5.0, decay=0.8), Popularity())),
+        "sum": Blend((ItemKNN(neighbours=7), Popularity()), weights=(1.0, 0.1), standardized=False),
+        "transformer": Transformer(width=8, layers=1, training=TRAINING),
+        "pooled": Pooled(width=8, hidden=8, training=TRAINING),
+    }
+)
 ALL = np.arange(ITEMS, dtype=np.int32)
 close = partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-5)
 

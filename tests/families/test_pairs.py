@@ -134,8 +134,8 @@ def test_scores_are_those_of_the_network_and_an_unknown_user_gets_the_popular_it
     scores = np.asarray(scorer.score(state, scorer.encode(state, query), ALL))
     expected = [[TWINS[name](params, user, item, matrix) for item in ALL] for user in trained]
     np.testing.assert_allclose(scores[:4], expected, atol=1e-4)
-    popular = np.log1p(data.popularity) if "bias" not in params["tables"]["items"] else params["tables"]["items"]["bias"][:, 0]
-    np.testing.assert_allclose(scores[4:], [popular, popular], atol=1e-5)
+    biases = params["tables"]["items"].get("bias", np.log1p(data.popularity)[:, None])
+    np.testing.assert_allclose(scores[4:], [biases[:, 0]] * len(users[4:]), atol=1e-5)
 
 
 def test_scores_do_not_depend_on_how_many_users_are_scored_at_a_time(data, run, monkeypatch):
@@ -196,12 +196,11 @@ def test_models_that_read_no_feature_are_asked_without(data):
 
 
 def test_pre_trained_parts_begin_with_their_shares(data, run):
-    """Without a step that changes anything, the fused model is the weighted sum of its parts."""
+    """Where no step changes anything, the fused model is the weighted sum of its parts."""
     still = replace(SHORT, epochs=1, patience=0, learning_rate=1e-12)
-    model = replace(MODELS["neumf"], pretrained=True, alpha=0.25, training=still, gmf=GMF(width=5, training=SHORT))
-    model = replace(model, mlp=replace(model.mlp, training=SHORT))
-    params = model.trained(data, run)
-    parts = {"gmf": model.gmf.trained(data, run), "mlp": model.mlp.trained(data, run)}
+    parts = {"gmf": GMF(width=5, training=still), "mlp": MLP(width=4, layers=(6, 3), training=still)}
+    params = NeuMF(**parts, pretrained=True, alpha=0.25, training=still).trained(data, run)
+    parts = {name: part.first_params(USERS, ITEMS, run.seed) for name, part in parts.items()}
     expected = 0.25 * gmf(parts["gmf"], 3, 7, None) + 0.75 * mlp(parts["mlp"], 3, 7, None)
     np.testing.assert_allclose(neumf(params, 3, 7, None), expected, atol=1e-5)
     assert {"model", "model gmf", "model mlp"} <= run.summaries.keys()
@@ -237,5 +236,3 @@ def test_ratings_that_the_log_does_not_have_are_refused(data, run):
 def test_settings_that_mean_nothing_are_refused(family, settings):
     with pytest.raises(UserError, match="set "):
         family(**settings)
-
-

@@ -62,6 +62,7 @@ TWINS: dict[str, Callable[..., Any]] = {
     # training
     "rexjax.training.multi_step:make_run": training.one_by_one,
     "rexjax.training.catalogue:draw_popular": training.share_of_each,
+    "rexjax.training.negatives:draw_unowned": training.items_without,
     # data
     "rexjax.data.batches:pack": data.prefix_label_pairs,
     "rexjax.data.batches:latest": data.latest,
@@ -80,5 +81,6 @@ TWINS: dict[str, Callable[..., Any]] = {
     "rexjax.models.layers:causal_mask": models.causal_mask,
     "rexjax.models.pooled:PooledEncoder": models.pooled_user,
     "rexjax.models.pooled:contributions": models.contributions,
+    "rexjax.models.rating_towers:tower": models.rating_tower,
 }
 """Fast path, as module:name, to its twin."""

@@ -67,3 +67,11 @@ def contributions(params: Any, items: np.ndarray, item: np.ndarray) -> np.ndarra
     given = [parts[0, event] + (gates * own) @ down["kernel"] for event, own in enumerate(before)]
     given.append((gates * up["bias"]) @ down["kernel"] + down["bias"])
     return np.asarray(given) @ item / np.linalg.norm(sum(given))
+
+
+def rating_tower(params: Any, matrix: np.ndarray) -> np.ndarray:
+    """Unit vectors of the rows of a matrix [U, N]: a linear layer without bias, then layers with rectifiers."""
+    x = matrix @ params["kernel"]
+    for number in sorted(params["layers"], key=int):
+        x = np.maximum(x @ params["layers"][number]["kernel"] + params["layers"][number]["bias"], 0)
+    return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-6)

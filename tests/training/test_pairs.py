@@ -60,26 +60,32 @@ def test_eight_devices_train_as_one_does():
     jax.tree.map(np.testing.assert_array_equal, one, again)
 
 
-def test_every_pair_is_met_once_an_epoch_in_a_new_order(monkeypatch):
-    """The gradient of a linear loss counts the pairs; one of its own a batch makes steps that no pair fills."""
+def test_every_pair_is_met_once_an_epoch_in_a_new_order_beside_items_that_the_user_does_not_have(monkeypatch):
     monkeypatch.setattr("rexjax.training.pairs.STEPS", 2)
     met = []
 
     def loss(params, batch, constants):
-        jax.debug.callback(lambda *arrays: met.append([np.array(a) for a in arrays]), batch.users, batch.items, batch.where)
+        jax.debug.callback(
+            lambda *of: met.append([np.array(part) for part in of]), batch.users, batch.items, batch.where
+        )
         return params["dense"].sum()
 
     trained(PairTraining(epochs=2, batch=16, negatives=2, patience=0), loss=loss)
     jax.effects_barrier()
-    pairs = some_pairs()
+    pairs, half = some_pairs(), len(met) // 2
     expected = sorted(zip(pairs.users.tolist(), pairs.items.tolist(), strict=True))
-    listed = [[(u, i) for u, i, real in zip(a, b[:, 0], w, strict=True) if real] for a, b, w in met]
-    half = len(met) // 2
-    first, second = (sorted(pair for part in parts for pair in part) for parts in (listed[:half], listed[half:]))
-    assert first == second == [(u, i) for u, i in expected]
-    assert listed[:half] != listed[half:]
-    owned_pairs = set(expected)
-    assert not any((u, i) in owned_pairs for a, b, w in met for u, row in zip(a.tolist(), b[:, 1:].tolist(), strict=True) for i in row)
+    first, second = (
+        [
+            (user, row)
+            for users, items, where in part
+            for user, row in zip(users[where], items[where].tolist(), strict=True)
+        ]
+        for part in (met[:half], met[half:])
+    )
+    for epoch in (first, second):
+        assert sorted((user, row[0]) for user, row in epoch) == expected
+        assert not {(user, item) for user, row in epoch for item in row[1:]} & set(expected)
+    assert [user for user, _ in first] != [user for user, _ in second]
 
 
 def test_the_best_epoch_is_kept_and_patience_ends_it():
@@ -103,7 +109,11 @@ def test_without_patience_the_last_epoch_is_kept_and_nothing_is_validated():
 @pytest.mark.parametrize(
     "settings, devices, message",
     [
-        ({"negatives": ITEMS}, 1, "--model.training.negatives 23 of a catalogue of 23 items: set it to 22 or less"),
+        (
+            {"negatives": ITEMS},
+            1,
+            "--model.training.negatives 23 is too many for a catalogue of 23 items: set it to 22 or less",
+        ),
         ({"batch": 12}, 8, "--model.training.batch 12 is not divided by 8 data devices"),
     ],
 )
