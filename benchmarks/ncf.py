@@ -47,7 +47,7 @@ _GMF, _MLP = GMF(width=64, training=ALONE), MLP(width=128, layers=(128, 64), tra
 TRIED: dict[str, tuple[Model, ...]] = {
     "popularity": (Popularity(),),
     "item_knn": tuple(ItemKNN(neighbours=width, shrinkage=shrinkage) for width in (100, 300) for shrinkage in (0, 50)),
-    "ease": tuple(Ease(l2=l2) for l2 in (200.0, 500.0, 1000.0, 2000.0)),
+    "ease": tuple(Ease(l2=l2) for l2 in (500.0, 700.0, 1000.0, 1400.0)),
     "slim": (Slim(),),
     "ials": (IALS(width=192, epochs=12, l2=0.007, unobserved_weight=0.3),),
     "gmf": tuple(replace(_GMF, l2=l2) for l2 in (1e-3, 3e-3, 1e-2)),

@@ -25,7 +25,7 @@ class BPRMF(RowModel):
 
     width: int = 64
     """Width of the vectors, D."""
-    l2: float = 1e-3
+    l2: float = 3e-3
     """Weight of the squared norms of the rows of a pair in its loss."""
     init_std: float = 0.1
     """Deviation of the first vectors."""
