@@ -26,6 +26,8 @@ class GMF(RowModel):
 
     width: int = 64
     """Width of the vectors, D."""
+    l2: float = 3e-3
+    """Weight of the squared norms of the rows of a pair in its loss."""
     init_std: float = 0.1
     """Deviation of the first vectors."""
 
@@ -141,7 +143,7 @@ class NeuMF(RowModel):
     steps). User -1 gets the items' popularity.
     """
 
-    gmf: GMF = field(default_factory=lambda: GMF(l2=1e-3))
+    gmf: GMF = field(default_factory=GMF)
     """The factorisation, and how it is trained alone."""
     mlp: MLP = field(default_factory=MLP)
     """The network, and how it is trained alone."""
