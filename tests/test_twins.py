@@ -47,6 +47,8 @@ FAST_PATHS = {
     "rexjax.compression.prune": ["magnitude_prune"],
     "rexjax.training.multi_step": ["make_run"],
     "rexjax.training.catalogue": ["draw_popular"],
+    "rexjax.training.negatives": ["draw_unowned"],
+    "rexjax.models.rating_towers": ["tower"],
     "rexjax.data.batches": ["pack", "latest", "latest_times", *({*TARGETS} - {"next_item"})],
     "rexjax.data.interactions": ["clean"],
     "rexjax.data.quantiles": ["at_shares"],

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from rexjax.compression import quantize
 from rexjax.embedding import quantized
 from rexjax.errors import UserError
-from rexjax.families.base import Model, Narrowable, need, need_vectors
+from rexjax.families.base import Model, Narrowable, need, need_history_alone, need_vectors
 
 _PARTS = re.compile(r"(?:(?P<half>half)|w(?P<width>\d+))?_?(?:int(?P<bits>8|4))?_?(?:sparse(?P<zeros>\d\d?))?")
 _SCALE_BYTES = jnp.dtype(quantized.ROW_SCALES).itemsize
@@ -73,9 +73,11 @@ def width_of(model: Model, state: Any) -> int:
     """D of a model that has item vectors.
 
     Raises:
-        UserError: it has none.
+        UserError: it has none, or it reads more than the history.
     """
-    return need_vectors(model.scorer(state), f"student.model ({type(model).__name__})", "compression").shape[1]
+    scorer, key = model.scorer(state), f"student.model ({type(model).__name__})"
+    need_history_alone(scorer, key, "what is compressed")
+    return need_vectors(scorer, key, "compression").shape[1]
 
 
 def quantized_state(state: Any, variant: Variant) -> Any:

@@ -12,8 +12,11 @@ from rexjax.evaluation.settings import Evaluate
 from rexjax.families.base import Model
 from rexjax.families.blend import Blend
 from rexjax.families.decayed import DecayedPopularity
+from rexjax.families.dmf import DMF
+from rexjax.families.factors import BPRMF, WARP
 from rexjax.families.ials import IALS
 from rexjax.families.linear import Ease, ItemKNN
+from rexjax.families.neural import GMF, MLP, NeuMF
 from rexjax.families.pooled import Pooled
 from rexjax.families.popularity import Popularity, RecentPopularity
 from rexjax.families.rules import SequentialRules
@@ -23,6 +26,7 @@ from rexjax.families.text_knn import TextKNN
 from rexjax.families.transformer import Transformer
 from rexjax.families.two_tower import TwoTower
 from rexjax.families.walks import RP3beta
+from rexjax.training.pairs import PairTraining
 from rexjax.training.settings import Rows, Training
 
 __all__ = [
@@ -61,5 +65,12 @@ __all__ = [
     "IALS",
     "TextKNN",
     "TwoTower",
+    "BPRMF",
+    "WARP",
+    "GMF",
+    "MLP",
+    "NeuMF",
+    "DMF",
+    "PairTraining",
     "load",
 ]

@@ -31,9 +31,11 @@ class Batch(NamedTuple):
     """int64 [B, L], the item's place in the log, 0 for padding."""
     times: np.ndarray
     """int32 [B, L, 2], when the item and when the label happened, in the log's unit since the user's first event."""
+    users: np.ndarray | None = None
+    """int32 [B, L], each event's user, where a model reads it; None: not looked up."""
 
 
-_FILL = (-1, -1, 0, 0, 0, 0)  # what stands in the fields where there is nothing
+_FILL = (-1, -1, 0, 0, 0, 0)  # what stands in the packed fields where there is nothing
 
 
 def epoch(
@@ -64,7 +66,7 @@ def epoch(
     rest: list[np.ndarray] = []
     for block in _blocks(source, int(rng.integers(2**31)), shuffle):
         order = rng.permutation(block.users) if shuffle else np.arange(block.users)
-        packed = pack(block, order, length, TARGETS[targets](block, rng))
+        packed = pack(block, order, length, TARGETS[targets](block, rng))[: len(_FILL)]
         rest = [np.concatenate([a, b]) for a, b in zip(rest, packed, strict=True)] if rest else list(packed)
         whole = len(rest[0]) // batch * batch
         for start in range(0, whole, batch):

@@ -4,14 +4,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rexjax.models.scorer import Query, Scorer
+from rexjax.models.scorer import USER, Query, Scorer, ask
 
 _SCALES = np.geomspace(2**-6, 2**10, 65)
 _USERS = 2048
 _AT_ONCE = 128
 
 
-def logit_scale(scorer: Scorer, histories: np.ndarray, times: np.ndarray, targets: np.ndarray) -> float:
+def logit_scale(
+    scorer: Scorer, histories: np.ndarray, times: np.ndarray, targets: np.ndarray, users: np.ndarray | None = None
+) -> float:
     """The factor from scores to logits: the scorer's own, or that with the greatest likelihood of ``targets``.
 
     Args:
@@ -19,13 +21,15 @@ def logit_scale(scorer: Scorer, histories: np.ndarray, times: np.ndarray, target
         histories: int32 [U, L], requests, as in ``Query``.
         times: int32 [U, L + 1].
         targets: int32 [U], the item that each user chose next.
+        users: int32 [U], their dense ids; None: they are not known.
     """
     if scorer.scale is not None:
         return scorer.scale
     total, scales = np.zeros(len(_SCALES)), jnp.asarray(_SCALES, jnp.float32)
     for start in range(0, min(len(targets), _USERS), _AT_ONCE):
         at = np.minimum(np.arange(start, start + _AT_ONCE), len(targets) - 1)
-        total += np.asarray(_log_likelihood(scorer, Query(histories[at], times[at]), targets[at], scales))
+        query = ask(scorer, histories[at], times[at], None if users is None else {USER: users[at]})
+        total += np.asarray(_log_likelihood(scorer, query, targets[at], scales))
     return float(_SCALES[int(np.argmax(total))])
 
 

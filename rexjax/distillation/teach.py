@@ -16,7 +16,7 @@ from rexjax.embedding.rows import plain_rows
 from rexjax.errors import UserError
 from rexjax.families.base import Distillable, Run, SoftTargets, TrainingData, check_state, need, need_vectors
 from rexjax.models.layers import normalize
-from rexjax.models.scorer import Scorer
+from rexjax.models.scorer import USER, Scorer, owners
 from rexjax.runtime import preemption, processes
 
 CALIBRATION_USERS = 2048
@@ -76,6 +76,8 @@ def _write_rounds(teacher: Scorer, student: Student, data: TrainingData, run: Ru
             items = _corrupted(student, run, number, data)
             np.save(place / "items.npy", items)
             labels = (teacher_top_k.with_items(batch, items) for batch in labels)
+        if USER in teacher.reads:
+            labels = (batch._replace(users=owners(data.log.offsets, batch.events)) for batch in labels)
         teacher_top_k.write(place, teacher, labels, scale=scale, events=events, top_k=student.top_k, mesh=mesh)
         teacher_top_k.finish(place, origin)
 
@@ -88,7 +90,8 @@ def calibrated_scale(teacher: Scorer, data: TrainingData, seed: int) -> float:
         users = np.sort(np.random.default_rng(seed).choice(users, CALIBRATION_USERS, replace=False))
     stops = log.valid_start[users]
     histories = batches.latest(log, users, stops, data.length)
-    return logit_scale(teacher, histories, batches.latest_times(log, users, stops, data.length), log.items[stops])
+    times = batches.latest_times(log, users, stops, data.length)
+    return logit_scale(teacher, histories, times, log.items[stops], users.astype(np.int32))
 
 
 def _in_order(data: TrainingData, mesh: jax.sharding.Mesh) -> Iterable[Batch]:

@@ -11,7 +11,7 @@ import numpy as np
 from rexjax.evaluation import cost, metrics, ranking
 from rexjax.evaluation.metrics import METRICS, ListContext, Metric
 from rexjax.evaluation.ranking import Requests
-from rexjax.models.scorer import Query, Scorer
+from rexjax.models.scorer import Query, Scorer, ask
 from rexjax.retrieval.answer import answer, top_k_of_scores
 
 _BATCH = 64
@@ -35,18 +35,18 @@ def top_lists(scorer: Scorer, asked: Requests, k: int = 10, *, traced: bool = Tr
         rows = np.minimum(np.arange(start, start + _USERS), users - 1)
         seen = ranking.padded(asked.seen_items, asked.seen_offsets, rows)
         times = None if asked.times is None else asked.times[rows]
+        query = ask(scorer, asked.histories[rows], times, ranking.features_of(asked, rows))
         if traced:
-            scores, ids = _answered(scorer, asked.histories[rows], seen, times, k)
+            scores, ids = _answered(scorer, query, seen, k)
         else:
-            encoded = scorer.encode(scorer.state, Query(asked.histories[rows], times))
-            scores, ids = _best(scorer, encoded, seen, k)
+            scores, ids = _best(scorer, scorer.encode(scorer.state, query), seen, k)
         lists.append(np.where(np.isneginf(scores), -1, ids))
     return np.concatenate(lists)[:users]
 
 
 @partial(jax.jit, static_argnames="k")
-def _answered(scorer: Scorer, histories: jax.Array, seen: jax.Array, times: jax.Array | None, k: int) -> Any:
-    return answer(scorer, k)(scorer.state, histories, seen, times)
+def _answered(scorer: Scorer, query: Query, seen: jax.Array, k: int) -> Any:
+    return answer(scorer, k)(scorer.state, query.histories, seen, query.times, query.features)
 
 
 @partial(jax.jit, static_argnames="k")
@@ -106,7 +106,7 @@ def cost_of(scorer: Scorer, length: int, repeats: int, seed: int = 0) -> dict[st
     one = jnp.full((1, length), -1, jnp.int32).at[0, -5:].set(jnp.arange(5))
     many = jnp.broadcast_to(one, (_BATCH, length))
     whole = cost.compiled_cost(request, state, one, one, _now(1, length))
-    encoding = cost.compiled_cost(jax.jit(scorer.encode), state, Query(one, _now(1, length)))
+    encoding = cost.compiled_cost(jax.jit(scorer.encode), state, ask(scorer, one, _now(1, length)))
     histories = np.random.default_rng(seed).integers(0, scorer.items, (64, 1, length)).astype(np.int32)
     requests = [jnp.asarray(history) for history in histories]
 

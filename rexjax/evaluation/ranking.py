@@ -6,8 +6,9 @@ expected metrics over tie orders. No candidate is sampled (Krichene & Rendle, "O
 recommendation", KDD 2020), and nothing is sorted.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
@@ -18,7 +19,7 @@ from rexjax.embedding.rows import plain_rows
 from rexjax.errors import UserError
 from rexjax.evaluation import metrics
 from rexjax.evaluation.metrics import RankMetric
-from rexjax.models.scorer import Query, Scorer
+from rexjax.models.scorer import Query, Scorer, ask
 from rexjax.runtime.progress import track
 
 _SCORES_AT_ONCE = 2 * 2**20  # floats: 8 MiB; larger arrays cost more in page faults than they save
@@ -35,6 +36,7 @@ class Requests(NamedTuple):
     target_items: np.ndarray  # int32 [F], relevant items, at least one per user
     target_offsets: np.ndarray  # int64 [U + 1]
     times: np.ndarray | None = None  # int32 [U, L + 1], of the history's events and of the question
+    features: Mapping[str, np.ndarray] = MappingProxyType({})  # [U, ...] by name, such as the user's id in the log
 
 
 class Ranks(NamedTuple):
@@ -67,6 +69,7 @@ class _Batch(NamedTuple):
     seen: np.ndarray  # int32 [B, S]
     targets: np.ndarray  # int32 [B, T]
     times: np.ndarray | None  # int32 [B, L' + 1]
+    features: dict[str, np.ndarray]  # [B, ...]
 
 
 @partial(jax.jit, static_argnames="chunk")
@@ -193,7 +196,7 @@ def evaluate(
     batch = max(batch or _evenly(users, _users_at_once(scorer.items)), 2)
 
     def ranked(rows: _Batch) -> tuple[_Batch, Ranks]:
-        query = Query(rows.histories, rows.times)
+        query = ask(scorer, rows.histories, rows.times, rows.features)
         encoded = (_encode if traced else _call)(scorer.encode, scorer.state, query)
         asked = jnp.asarray(rows.seen), jnp.asarray(rows.targets)
         if items is None:
@@ -310,7 +313,12 @@ def _batches(requests: Requests, batch: int) -> Iterator[_Batch]:
         seen = padded(requests.seen_items, requests.seen_offsets, rows)
         targets = padded(requests.target_items, requests.target_offsets, rows, least=1)
         times = None if requests.times is None else requests.times[rows, longest - length :]
-        yield _Batch(rows, users, histories, seen, targets, times)
+        yield _Batch(rows, users, histories, seen, targets, times, features_of(requests, rows))
+
+
+def features_of(requests: Requests, rows: np.ndarray) -> dict[str, np.ndarray]:
+    """The features [B, ...] of the requests in ``rows`` (int [B])."""
+    return {name: values[rows] for name, values in requests.features.items()}
 
 
 def _round_up(size: int, least: int) -> int:

@@ -6,6 +6,7 @@ from rexjax.data.batches import latest, latest_times
 from rexjax.data.histories import Histories
 from rexjax.errors import UserError
 from rexjax.evaluation.ranking import Requests, ragged
+from rexjax.models.scorer import USER
 
 
 def build(
@@ -59,6 +60,7 @@ def build(
         target_items=target_items[wanted_targets].astype(np.int32),
         target_offsets=_offsets(target_users[wanted_targets], users),
         times=latest_times(histories, users, start[users], length),
+        features={USER: users.astype(np.int32)},
     ), users
 
 

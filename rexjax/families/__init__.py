@@ -17,10 +17,16 @@ if TYPE_CHECKING:
     from rexjax.families.base import fit as fit
     from rexjax.families.blend import Blend as Blend
     from rexjax.families.decayed import DecayedPopularity as DecayedPopularity
+    from rexjax.families.dmf import DMF as DMF
+    from rexjax.families.factors import BPRMF as BPRMF
+    from rexjax.families.factors import WARP as WARP
     from rexjax.families.gradient import GradientModel as GradientModel
     from rexjax.families.ials import IALS as IALS
     from rexjax.families.linear import Ease as Ease
     from rexjax.families.linear import ItemKNN as ItemKNN
+    from rexjax.families.neural import GMF as GMF
+    from rexjax.families.neural import MLP as MLP
+    from rexjax.families.neural import NeuMF as NeuMF
     from rexjax.families.pooled import Pooled as Pooled
     from rexjax.families.popularity import Popularity as Popularity
     from rexjax.families.popularity import RecentPopularity as RecentPopularity
@@ -35,6 +41,12 @@ else:
     __getattr__, __dir__, __all__ = attach(
         __name__,
         {
+            "BPRMF": "rexjax.families.factors",
+            "WARP": "rexjax.families.factors",
+            "GMF": "rexjax.families.neural",
+            "MLP": "rexjax.families.neural",
+            "NeuMF": "rexjax.families.neural",
+            "DMF": "rexjax.families.dmf",
             "RP3beta": "rexjax.families.walks",
             "Slim": "rexjax.families.slim",
             "DecayedPopularity": "rexjax.families.decayed",

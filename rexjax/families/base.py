@@ -115,7 +115,7 @@ class TrainingData:
 
 
 def _bytes(packed: list[Batch]) -> int:
-    return sum(array.nbytes for batch in packed for array in batch)
+    return sum(array.nbytes for array in jax.tree.leaves(packed))
 
 
 def _unknown(scorer: Scorer, users: int = 0) -> dict[str, float]:
@@ -279,6 +279,16 @@ def need_vectors(scorer: Scorer, key: str, what: str) -> Any:
     if scorer.vectors is None:
         raise UserError(f"{key} has no item vectors, which {what} needs: choose a model that scores by dot products")
     return scorer.vectors(scorer.state)
+
+
+def need_history_alone(scorer: Scorer, key: str, what: str) -> None:
+    """Raises ``UserError`` where a model reads more of a request than its history and times; ``what`` has no more."""
+    if scorer.reads:
+        names = ", ".join(scorer.reads)
+        raise UserError(
+            f"{key} reads the feature {names} of each request, and {what} is given histories alone: choose a model "
+            "that answers from the history"
+        )
 
 
 def fit(model: Model, data: TrainingData, run: Run) -> Any:

@@ -188,7 +188,13 @@ def _summed(scorers: tuple[Scorer, ...]) -> Scorer:
         encode_positions=encode_positions,
         score_positions=score_positions,
         scale=scale,
+        reads=_reads(scorers),
     )
+
+
+def _reads(scorers: tuple[Scorer, ...]) -> tuple[str, ...]:
+    """The features that any of them reads."""
+    return tuple(sorted({name for scorer in scorers for name in scorer.reads}))
 
 
 def _states(state: dict[str, Any]) -> list[Any]:
@@ -244,6 +250,7 @@ def _standardized(scorers: tuple[Scorer, ...]) -> Scorer:
         scorers[0].items,
         encode_positions=encode_positions,
         score_positions=score_positions,
+        reads=_reads(scorers),
     )
 
 

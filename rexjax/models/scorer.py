@@ -6,6 +6,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+
+USER = "user"
+"""The feature int32 [B]: the user's dense id in the log, -1 where it is not known."""
 
 
 @jax.tree_util.register_dataclass
@@ -18,7 +22,7 @@ class Query:
     times: jax.Array | None = None
     """int32 [B, L' + 1], of the events and of the request, in the log's unit since the user's first event."""
     features: Mapping[str, jax.Array] = field(default_factory=dict)
-    """Arrays [B, ...] by name: user features and context."""
+    """Arrays [B, ...] by name: those that the model reads (``Scorer.reads``), and no others."""
 
 
 def _static(default: Any = None) -> Any:
@@ -53,6 +57,31 @@ class Scorer:
     None where the score is no such sum."""
     scale: float | None = _static()
     """Scores times it are logits of a softmax over the catalogue that the model was trained by; None: they are not."""
+    reads: tuple[str, ...] = _static(())
+    """Names of the features of a query that ``encode`` reads, such as ``USER``."""
+
+
+def ask(scorer: Scorer, histories: Any, times: Any | None = None, features: Mapping[str, Any] | None = None) -> Query:
+    """A query with those features that a model reads, so that other models are compiled without them.
+
+    Args:
+        scorer: the model.
+        histories: int32 [B, L'], see ``Query``.
+        times: int32 [B, L' + 1], or None.
+        features: arrays [B, ...] by name, or None.
+    """
+    known = features or {}
+    return Query(histories, times, {name: known[name] for name in scorer.reads if name in known})
+
+
+def owners(offsets: np.ndarray, events: np.ndarray) -> np.ndarray:
+    """The user of each event: int32, in the shape of ``events``.
+
+    Args:
+        offsets: int64 [U + 1], where each user's events begin in the log.
+        events: int64 [...], places in the log.
+    """
+    return (np.searchsorted(offsets, events, "right") - 1).astype(np.int32)
 
 
 def positions_of(scorer: Scorer, state: Any, batch: Any) -> Any:
@@ -94,7 +123,8 @@ def prefixes(batch: Any) -> Query:
     same = (at >= 0) & (batch.segments[:, here] == batch.segments[:, :, None]) & (batch.segments > 0)[:, :, None]
     histories = jnp.where(same, batch.items[:, here], -1).reshape(rows * length, length)
     events = jnp.where(same, batch.times[:, here, 0], 0).reshape(rows * length, length)
-    return Query(histories, jnp.concatenate([events, batch.times[:, :, 1].reshape(-1, 1)], 1))
+    features = {} if batch.users is None else {USER: batch.users.reshape(-1)}
+    return Query(histories, jnp.concatenate([events, batch.times[:, :, 1].reshape(-1, 1)], 1), features)
 
 
 def dot_product(encode: Callable[..., jax.Array], items: jax.Array) -> Scorer:

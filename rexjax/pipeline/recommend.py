@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -18,7 +17,7 @@ from rexjax.artifacts import store
 from rexjax.artifacts.store import Artifact
 from rexjax.data import histories
 from rexjax.errors import UserError
-from rexjax.models.scorer import Query, Scorer
+from rexjax.models.scorer import USER, Query, Scorer, ask
 from rexjax.retrieval import batch
 from rexjax.retrieval import index as indices
 from rexjax.retrieval.index import Index
@@ -123,7 +122,7 @@ def recommend(
     numbers = [known.get(user) for user in users]
     asked = [none if number is None else log.items[number] for number in numbers]
     seen = [none if number is None else log.seen[number] for number in numbers]
-    ids, scores = _answer(index, asked, seen, k, left_out, only, log.longest)
+    ids, scores = _answer(index, asked, seen, k, left_out, only, log.longest, _dense_users(numbers))
     unknown = [user for user, number in zip(users, numbers, strict=True) if number is None]
     return Recommendations(_table(index, pa.array(users, pa.string()), ids, scores), unknown)
 
@@ -170,17 +169,28 @@ def _answer(
     left_out: Sequence[int] | np.ndarray,
     only: Sequence[int] | np.ndarray,
     longest: int,
+    users: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     everywhere = np.asarray(left_out, np.int32)
     if len(everywhere):
         seen = [np.union1d(part, everywhere) for part in seen]
     if len(only):
-        return _among(index, histories, seen, np.asarray(only, np.int32), k)
-    return batch.recommend(index, histories, seen, k, excluded=longest + len(everywhere))
+        return _among(index, histories, seen, np.asarray(only, np.int32), k, users)
+    return batch.recommend(index, histories, seen, k, excluded=longest + len(everywhere), users=users)
+
+
+def _dense_users(numbers: list[int | None]) -> np.ndarray:
+    """int32 [U], -1 where there is no number."""
+    return np.asarray([-1 if number is None else number for number in numbers], np.int32)
 
 
 def _among(
-    index: Index, histories: list[np.ndarray], seen: list[np.ndarray], only: np.ndarray, k: int
+    index: Index,
+    histories: list[np.ndarray],
+    seen: list[np.ndarray],
+    only: np.ndarray,
+    k: int,
+    users: np.ndarray | None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The k best of the items ``only``, which alone are scored: ids int32 [U, k], -1 where none is left, and scores."""
     width = min(k, len(only))
@@ -192,7 +202,8 @@ def _among(
         row = np.full((1, index.length), -1, np.int32)
         latest = history[-index.length :]
         row[0, index.length - len(latest) :] = latest
-        own = np.asarray(_scores(index.scorer, row, room))[0, : len(only)] if len(history) else index.share[only]
+        query = ask(index.scorer, row, None, None if users is None else {USER: users[user : user + 1]})
+        own = np.asarray(_scores(index.scorer, query, room))[0, : len(only)] if len(history) else index.share[only]
         own = np.where(np.isin(only, seen[user]), -np.inf, own)
         best = np.argsort(-own, kind="stable")[:width]
         ids[user], scores[user] = np.where(np.isneginf(own[best]), -1, only[best]), own[best]
@@ -200,9 +211,8 @@ def _among(
 
 
 @jax.jit
-def _scores(scorer: Scorer, histories: jax.Array, ids: jax.Array) -> jax.Array:
-    encoded = scorer.encode(scorer.state, Query(jnp.asarray(histories)))
-    return scorer.score(scorer.state, encoded, ids)
+def _scores(scorer: Scorer, query: Query, ids: jax.Array) -> jax.Array:
+    return scorer.score(scorer.state, scorer.encode(scorer.state, query), ids)
 
 
 def _table(index: Index, users: pa.Array, ids: np.ndarray, scores: np.ndarray) -> pa.Table:

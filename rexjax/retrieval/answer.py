@@ -1,12 +1,12 @@
 """A whole request as one pure function: encode the history, score the items, take the best."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from rexjax.models.scorer import Query, Scorer
+from rexjax.models.scorer import Scorer, ask
 from rexjax.retrieval.topk import top_k
 
 _SCORES = 1 << 24
@@ -14,16 +14,23 @@ _SCORES = 1 << 24
 
 
 def answer(scorer: Scorer, k: int) -> Callable[..., tuple[jax.Array, jax.Array]]:
-    """(state, histories int32 [B, L'], exclude int32 [B, S] padded with -1, times int32 [B, L' + 1] or None) → scores
-    float32 [B, k], falling, and ids int32 [B, k]; where fewer than k items are left, the score is -inf.
+    """(state, histories int32 [B, L'], exclude int32 [B, S] padded with -1, times int32 [B, L' + 1] or None, features
+    by name or None) → scores float32 [B, k], falling, and ids int32 [B, k]. Where fewer than k items are left, the
+    score is -inf.
 
     Args:
         scorer: any model; its state is not used.
         k: at most N.
     """
 
-    def request(state: Any, histories: jax.Array, exclude: jax.Array, times: jax.Array | None = None) -> Any:
-        encoded = scorer.encode(state, Query(histories, times))
+    def request(
+        state: Any,
+        histories: jax.Array,
+        exclude: jax.Array,
+        times: jax.Array | None = None,
+        features: Mapping[str, jax.Array] | None = None,
+    ) -> Any:
+        encoded = scorer.encode(state, ask(scorer, histories, times, features))
         if scorer.vectors:
             return top_k(encoded, scorer.vectors(state), k, exclude=exclude)
         return top_k_of_scores(scorer, state, encoded, k, exclude)

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from rexjax.errors import UserError
-from rexjax.models.scorer import Scorer
+from rexjax.models.scorer import USER, Scorer
 from rexjax.retrieval.answer import answer
 from rexjax.retrieval.index import Index
 
@@ -20,7 +20,13 @@ Lists = Sequence[Sequence[int] | np.ndarray]
 
 
 def recommend(
-    index: Index, histories: Lists, exclude: Lists, k: int, *, excluded: int = EXCLUDED
+    index: Index,
+    histories: Lists,
+    exclude: Lists,
+    k: int,
+    *,
+    excluded: int = EXCLUDED,
+    users: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The k best items of each user, exact.
 
@@ -34,6 +40,7 @@ def recommend(
         exclude: U lists of dense ids that may not be answered.
         k: from 1 to N.
         excluded: a bound of the lists' lengths, of this and of later calls. Lists within it share a program.
+        users: int32 [U], dense ids in the log, -1 where a user is not known; None: none is. For models that read them.
 
     Returns:
         ids int32 [U, k] and scores float32 [U, k], falling; -1 and -inf where fewer than k items are left. Scores of
@@ -49,6 +56,7 @@ def recommend(
         raise ValueError(f"{len(histories)} histories and {len(exclude)} lists of excluded items: give one to each")
     ids = np.full((len(histories), k), -1, np.int32)
     scores = np.full((len(histories), k), -np.inf, np.float32)
+    known = np.full(len(histories), -1, np.int32) if users is None else users
     asked = np.asarray([user for user, history in enumerate(histories) if len(history)], np.int64)
     for user in set(range(len(histories))) - set(asked.tolist()):
         _fill_by_popularity(index, exclude[user], ids[user], scores[user])
@@ -56,20 +64,23 @@ def recommend(
     width = _power_of_two(max([excluded, *(len(exclude[user]) for user in asked)]))
     found = []
     for start in range(0, len(asked), size):
-        users = asked[start : start + size]
-        rows = _pad([histories[user] for user in users], size, index.length, from_right=True)
-        left_out = _pad([exclude[user] for user in users], size, width)
-        found.append((users, _answer(index.scorer, rows, left_out, k)))  # the host pads the next one meanwhile
-    for users, batch in found:
+        part = asked[start : start + size]
+        rows = _pad([histories[user] for user in part], size, index.length, from_right=True)
+        left_out = _pad([exclude[user] for user in part], size, width)
+        features = {USER: np.pad(known[part], (0, size - len(part)))} if USER in index.scorer.reads else None
+        found.append((part, _answer(index.scorer, rows, left_out, features, k)))  # the host pads the next one meanwhile
+    for part, batch in found:
         best, items = jax.device_get(batch)
-        scores[users], ids[users] = best[: len(users)], items[: len(users)]
+        scores[part], ids[part] = best[: len(part)], items[: len(part)]
     ids[np.isneginf(scores)] = -1
     return ids, scores
 
 
 @partial(jax.jit, static_argnames="k")
-def _answer(scorer: Scorer, histories: jax.Array, exclude: jax.Array, k: int) -> tuple[jax.Array, jax.Array]:
-    return answer(scorer, k)(scorer.state, histories, exclude)
+def _answer(
+    scorer: Scorer, histories: jax.Array, exclude: jax.Array, features: dict[str, jax.Array] | None, k: int
+) -> tuple[jax.Array, jax.Array]:
+    return answer(scorer, k)(scorer.state, histories, exclude, features=features)
 
 
 def _pad(lists: Lists, rows: int, width: int, *, from_right: bool = False) -> np.ndarray:

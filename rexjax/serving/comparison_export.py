@@ -13,7 +13,7 @@ from rexjax.artifacts import store
 from rexjax.artifacts.classes import from_dict
 from rexjax.distillation.settings import Student
 from rexjax.errors import UserError
-from rexjax.families.base import Model
+from rexjax.families.base import Model, need_history_alone
 from rexjax.models.scorer import Scorer
 from rexjax.models.served import flatten, unflatten
 from rexjax.retrieval.answer import answer
@@ -47,6 +47,8 @@ def read(workdir: Path, index: Index) -> dict[str, Scorer]:
     found = {
         name: model.scorer(model.state_from(tree)) for (name, model), tree in zip(models.items(), states, strict=True)
     }
+    for name, scorer in found.items():
+        need_history_alone(scorer, f"--compare: the {name}", "an export")
     lengths = {artifact.manifest["config"]["data.length"] for artifact in (teacher, distilled)}
     if lengths != {index.length} or {scorer.items for scorer in found.values()} != {len(index.titles)}:
         raise UserError(

@@ -20,6 +20,7 @@ from rexjax.artifacts import hashing, lock, paths, store
 from rexjax.artifacts.store import Artifact
 from rexjax.embedding.rows import take
 from rexjax.errors import UserError
+from rexjax.families.base import need_history_alone
 from rexjax.models.scorer import Query, Scorer
 from rexjax.models.served import flatten
 from rexjax.retrieval import files
@@ -78,6 +79,7 @@ def _read(workdir: Path, compare: bool, model: str) -> _Source:
     def read(artifact: Artifact) -> _Source:
         index = indexes.read(store.check_files(artifact).folder)
         index = model_index(workdir, model, index) if model else index
+        need_history_alone(index.scorer, f"--model {model}" if model else index.name, "an export")
         return _Source(artifact, index, model, comparison_export.read(workdir, index) if compare else {})
 
     return store.reading(workdir / "index", read)

@@ -8,6 +8,8 @@ import pytest
 
 from rexjax.artifacts import classes, hashing
 from rexjax.config import (
+    BPRMF,
+    DMF,
     IALS,
     Config,
     Data,
@@ -16,6 +18,7 @@ from rexjax.config import (
     Frames,
     ItemKNN,
     Mesh,
+    NeuMF,
     Pooled,
     SequentialRules,
     Shop,
@@ -115,9 +118,22 @@ def numbers(part, prefix=""):
             yield name, partial(_with, part, field.name, type(value))
 
 
-@pytest.mark.parametrize(
-    "teacher", [Transformer(), Pooled(), Ease(), ItemKNN(), SequentialRules(), Slim(), IALS(), TwoTower()]
-)
+MODELS = [
+    Transformer(),
+    Pooled(),
+    Ease(),
+    ItemKNN(),
+    SequentialRules(),
+    Slim(),
+    IALS(),
+    TwoTower(),
+    BPRMF(),
+    NeuMF(),
+    DMF(),
+]
+
+
+@pytest.mark.parametrize("teacher", MODELS)
 def test_no_number_of_a_config_may_be_negative_endless_or_none(teacher):
     taken = []
     for key, change in numbers(Config("w", teacher=teacher)):

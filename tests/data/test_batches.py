@@ -1,3 +1,4 @@
+import jax
 import numpy as np
 import pytest
 
@@ -108,8 +109,12 @@ def test_rows_are_filled_before_a_new_one_is_begun():
 def test_an_epoch_has_constant_shapes_and_the_same_pairs_for_any_batch_size(size):
     source, records = records_of(USERS_PER_RECORD + 40)
     found, pairs = of_epoch(source, batch=size)
-    assert {tuple(array.shape for array in batch) for batch in found} == {((size, 6),) * 5 + ((size, 6, 2),)}
-    assert {tuple(array.dtype.name for array in batch) for batch in found} == {("int32",) * 4 + ("int64", "int32")}
+    assert {tuple(array.shape for array in jax.tree.leaves(batch)) for batch in found} == {
+        ((size, 6),) * 5 + ((size, 6, 2),)
+    }
+    assert {tuple(array.dtype.name for array in jax.tree.leaves(batch)) for batch in found} == {
+        ("int32",) * 4 + ("int64", "int32")
+    }
     assert pairs == sorted(p for r in records for p in prefix_label_pairs(r, 6, shift=r.first_event))
 
 
@@ -143,7 +148,7 @@ def test_any_number_of_processes_reads_the_same_global_order(count, targets):
     parts = [of_epoch(source, **settings, rows=rows)[0] for rows in np.split(np.arange(16), count)]
     assert len(whole) > 10 and (whole[-1].segments == 0).any()
     for batch, *shares in zip(whole, *parts, strict=True):
-        for array, *pieces in zip(batch, *shares, strict=True):
+        for array, *pieces in zip(*map(jax.tree.leaves, (batch, *shares)), strict=True):
             assert {piece.shape[:2] for piece in pieces} == {(16 // count, 6)}
             np.testing.assert_array_equal(np.concatenate(pieces), array)
 

@@ -14,8 +14,11 @@ from rexjax.data import batches
 from rexjax.families.base import Model, fit
 from rexjax.families.blend import Blend
 from rexjax.families.decayed import DecayedPopularity
+from rexjax.families.dmf import DMF
+from rexjax.families.factors import BPRMF, WARP
 from rexjax.families.ials import IALS
 from rexjax.families.linear import Ease, ItemKNN
+from rexjax.families.neural import GMF, MLP, NeuMF
 from rexjax.families.pooled import Pooled
 from rexjax.families.popularity import Popularity, RecentPopularity
 from rexjax.families.rules import SequentialRules
@@ -25,12 +28,14 @@ from rexjax.families.text_knn import TextKNN
 from rexjax.families.transformer import Transformer
 from rexjax.families.two_tower import TwoTower
 from rexjax.families.walks import RP3beta
-from rexjax.models.scorer import Query, positions_of, prefixes, scores_of_positions
+from rexjax.models.scorer import USER, Query, owners, positions_of, prefixes, scores_of_positions
 from rexjax.models.served import flatten, unflatten
+from rexjax.training.pairs import PairTraining
 from rexjax.training.settings import Training
 from tests.families.small_log import ITEMS, LENGTH, make_run
 
 TRAINING = Training(epochs=1, batch=8)
+PAIRS = PairTraining(epochs=2, batch=64, negatives=3)
 COUNTING = {
     "popularity": Popularity(),
     "recent popularity": RecentPopularity(days=2.0),
@@ -48,17 +53,30 @@ COUNTING = {
     "rules": SequentialRules(rules=6),
     "rules by time": SequentialRules(rules=6, window=2, recency="times"),
 }
-FAMILIES: dict[str, Model] = COUNTING | {
-    "text": TextCosine(),
-    "texts": TextKNN(events=4),
-    "texts by time": TextKNN(events=4, decay=0.5, recency="times"),
-    "blend": Blend((Ease(l2=5.0, decay=0.8), Popularity())),
-    "sum": Blend((ItemKNN(neighbours=7), Popularity()), weights=(1.0, 0.1), standardized=False),
-    "transformer": Transformer(width=8, layers=1, training=TRAINING),
-    "recurrent": Transformer(width=9, layers=1, block="gru", training=TRAINING),
-    "pooled": Pooled(width=8, hidden=8, training=TRAINING),
-    "two towers": TwoTower(width=8, hidden=8, training=TRAINING),
+OF_PAIRS = {
+    "bpr": BPRMF(width=6, training=PAIRS),
+    "warp": WARP(width=6, training=PAIRS),
+    "gmf": GMF(width=6, training=PAIRS),
+    "mlp": MLP(width=6, layers=(8, 4), training=PAIRS),
+    "fused": NeuMF(gmf=GMF(width=6, training=PAIRS), mlp=MLP(width=4, layers=(6,), training=PAIRS), training=PAIRS),
+    "towers": DMF(layers=(8, 6), training=PAIRS),
 }
+"""They read the user."""
+FAMILIES: dict[str, Model] = (
+    COUNTING
+    | OF_PAIRS
+    | {
+        "text": TextCosine(),
+        "texts": TextKNN(events=4),
+        "texts by time": TextKNN(events=4, decay=0.5, recency="times"),
+        "blend": Blend((Ease(l2=5.0, decay=0.8), Popularity())),
+        "sum": Blend((ItemKNN(neighbours=7), Popularity()), weights=(1.0, 0.1), standardized=False),
+        "transformer": Transformer(width=8, layers=1, training=TRAINING),
+        "recurrent": Transformer(width=9, layers=1, block="gru", training=TRAINING),
+        "pooled": Pooled(width=8, hidden=8, training=TRAINING),
+        "two towers": TwoTower(width=8, hidden=8, training=TRAINING),
+    }
+)
 ALL = np.arange(ITEMS, dtype=np.int32)
 close = partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-5)
 
@@ -85,11 +103,13 @@ def query(data):
     stops = data.log.valid_start[users].copy()
     stops[0] = data.log.offsets[users[0]]
     histories = batches.latest(data.log, users, stops, LENGTH)
-    return Query(histories, batches.latest_times(data.log, users, np.minimum(stops, len(data.log.items) - 1), LENGTH))
+    times = batches.latest_times(data.log, users, np.minimum(stops, len(data.log.items) - 1), LENGTH)
+    known = np.where(np.arange(64) % 9 == 0, -1, users).astype(np.int32)
+    return Query(histories, times, {USER: known})
 
 
 def rows(query: Query, which) -> Query:
-    return Query(query.histories[which], query.times[which])
+    return Query(query.histories[which], query.times[which], {USER: query.features[USER][which]})
 
 
 @jax.jit
@@ -126,7 +146,7 @@ def test_a_request_alone_is_answered_as_in_a_batch(model, state, query):
 def test_padding_on_the_left_changes_nothing(model, state, query):
     events = (query.histories >= 0).sum(1)
     known = np.flatnonzero((events > 0) & (events <= LENGTH - 5))  # of no event attention makes an arbitrary mean
-    narrow = Query(query.histories[known, 5:], query.times[known, 5:])
+    narrow = Query(query.histories[known, 5:], query.times[known, 5:], {USER: query.features[USER][known]})
     assert len(known) > 5
     scorer = model.scorer(state)
     close(answer(scorer, narrow, ALL), answer(scorer, rows(query, known), ALL))
@@ -137,7 +157,8 @@ def test_scores_after_positions_are_those_of_prefixes(model, state, data):
         pytest.skip("it counts positions from the end of the whole history, as it does in training")
     scorer = model.scorer(state)
     first = next(batches.epoch(data.records, seed=0, epoch=0, batch=8, length=LENGTH))
-    batch = jax.tree.map(jnp.asarray, first._replace(events=first.events.astype(np.int32)))
+    users = owners(data.log.offsets, first.events)
+    batch = jax.tree.map(jnp.asarray, first._replace(events=first.events.astype(np.int32), users=users))
     slow = scorer.score(scorer.state, scorer.encode(scorer.state, prefixes(batch)), ALL)
     fast = scores_of_positions(scorer, scorer.state, positions_of(scorer, scorer.state, batch), ALL)
     real = np.asarray(batch.segments).reshape(-1) > 0
@@ -183,8 +204,8 @@ def test_variations_are_other_models_of_the_family(model):
     assert varied or type(model) in (Popularity, TextCosine)
 
 
-@pytest.mark.parametrize("name", COUNTING)
+@pytest.mark.parametrize("name", COUNTING | OF_PAIRS)
 def test_eight_devices_count_as_one_does(name, data, tmp_path, query):
-    model = COUNTING[name]
+    model = FAMILIES[name]
     one, eight = (fit(model, data, make_run(tmp_path, devices)) for devices in (1, 8))
     close(answer(model.scorer(eight), query, ALL), answer(model.scorer(one), query, ALL))

@@ -62,6 +62,7 @@ TWINS: dict[str, Callable[..., Any]] = {
     # training
     "rexjax.training.multi_step:make_run": training.one_by_one,
     "rexjax.training.catalogue:draw_popular": training.share_of_each,
+    "rexjax.training.negatives:draw_unowned": training.items_without,
     # data
     "rexjax.data.batches:pack": data.prefix_label_pairs,
     "rexjax.data.batches:latest": data.latest,
@@ -83,5 +84,6 @@ TWINS: dict[str, Callable[..., Any]] = {
     "rexjax.models.towers:ItemTower": models.item_tower,
     "rexjax.models.towers:UserTower": models.user_tower,
     "rexjax.models.pooled:contributions": models.contributions,
+    "rexjax.models.rating_towers:tower": models.rating_tower,
 }
 """Fast path, as module:name, to its twin."""

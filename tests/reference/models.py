@@ -101,3 +101,11 @@ def user_tower(params: Any, items: np.ndarray) -> np.ndarray:
     known = np.concatenate([*pooled, items[-1]])
     hidden = gelu(known @ params["up"]["kernel"] + params["up"]["bias"])
     return pooled[0] + hidden @ params["down"]["kernel"] + params["down"]["bias"]
+
+
+def rating_tower(params: Any, matrix: np.ndarray) -> np.ndarray:
+    """Unit vectors of the rows of a matrix [U, N]: a linear layer without bias, then layers with rectifiers."""
+    x = matrix @ params["kernel"]
+    for number in sorted(params["layers"], key=int):
+        x = np.maximum(x @ params["layers"][number]["kernel"] + params["layers"][number]["bias"], 0)
+    return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-6)

@@ -26,3 +26,8 @@ def share_of_each(popularity: np.ndarray, block: int) -> np.ndarray:
         inside = counts[start : start + block]
         shares[start : start + block] = inside.sum() / counts.sum() / len(inside)
     return shares
+
+
+def items_without(pairs: set[tuple[int, int]], user: int, items: int) -> list[int]:
+    """The items that a user does not have, each of which is as likely as the others to be drawn."""
+    return [item for item in range(items) if (user, item) not in pairs]

@@ -5,6 +5,7 @@ import numpy as np
 from flax import linen as nn
 
 from rexjax.models.layers import Row
+from rexjax.models.pair_networks import ReluLayers
 from rexjax.models.pooled import PooledEncoder
 from rexjax.models.towers import UserTower
 from tests.reference import models
@@ -83,3 +84,13 @@ def compare_contributions(fast, twin, rng):
     item /= np.linalg.norm(item)
     found = jax.jit(fast)(params, items[None], np.ones((1, 6), bool), item[None])[0]
     close(found, twin(params, items, item), 1e-4)
+
+
+@case("models.rating_towers:tower")
+def compare_tower(fast, twin, rng):
+    layers, matrix = ReluLayers((5, 3)), normal(rng, 7, 6) * (rng.random((7, 6)) < 0.5)
+    shapes = jax.eval_shape(lambda: layers.init(jax.random.key(0), np.zeros((1, 4))))["params"]
+    params = {"kernel": normal(rng, 6, 4), "layers": jax.tree.map(lambda leaf: normal(rng, *leaf.shape), shapes)}
+    rows, columns = np.nonzero(matrix)
+    found = jax.jit(fast, static_argnums=(0, 5))(layers, params, rows, columns, matrix[rows, columns], 7)
+    close(found, twin(params, matrix))

@@ -8,7 +8,7 @@ from rexjax.data import batches
 from rexjax.embedding import table as tables
 from rexjax.runtime.mesh import make_mesh
 from rexjax.training import catalogue as catalogues
-from rexjax.training import multi_step
+from rexjax.training import multi_step, negatives
 from tests.twin_cases import case, close
 
 
@@ -36,3 +36,15 @@ def compare_draw_popular(fast, twin, rng):
     shares = twin(popularity, catalogues.block_size(21))
     close(np.exp(log_share), shares[np.asarray(drawn)])
     np.testing.assert_allclose(np.bincount(drawn, minlength=21) / 100_000, shares, atol=5 * np.sqrt(0.2 / 100_000))
+
+
+@case("training.negatives:draw_unowned")
+def compare_draw_unowned(fast, twin, rng):
+    pairs = sorted({(int(user), int(item)) for user, item in zip(*rng.integers(0, 9, (2, 40)), strict=True) if user})
+    owned = negatives.owned(*np.array(pairs).T, 9)
+    draw = jax.jit(fast, static_argnums=(3, 4))
+    drawn = np.asarray(draw(jax.random.key(0), owned, np.arange(9), 5000, 9))
+    for user, counts in enumerate(np.bincount(row, minlength=9) for row in drawn):
+        rest = twin(set(pairs), user, 9)
+        expected = np.isin(np.arange(9), rest) / len(rest)
+        np.testing.assert_allclose(counts / 5000, expected, atol=5 * np.sqrt(0.25 / 5000))
