@@ -9,10 +9,13 @@ so that a further weight alone improves nothing. Every fitted member is stored: 
 import json
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from rexjax.artifacts import classes, lock, owned, workdirs
@@ -21,16 +24,20 @@ from rexjax.config.schema import Config
 from rexjax.errors import UserError
 from rexjax.evaluation import ranking
 from rexjax.evaluation.metrics import rank_metrics
+from rexjax.evaluation.ranking import Requests
 from rexjax.evaluation.significance import Interval, paired_bootstrap
-from rexjax.families.base import Model, Planned, TrainingData, Unsuitable, fit, named
+from rexjax.families.base import Model, Planned, Run, TrainingData, Unsuitable, fit, named
 from rexjax.families.blend import Blend, select_ensemble
-from rexjax.models.scorer import Scorer
+from rexjax.models.scorer import Query, Scorer, ask
 from rexjax.pipeline import runner
 from rexjax.pipeline.stages import inputs
 from rexjax.pipeline.sweep import trial_key
 
 FOLDER = "sweep/members"
 """Below the workdir."""
+SCORES = 1 << 26
+"""Scores of a member on validation: 256 MB; where the catalogue is large, fewer users are asked."""
+_AT_ONCE = 256  # users
 
 
 class Proposal(NamedTuple):
@@ -64,12 +71,33 @@ class Found(NamedTuple):
 class _Validation(NamedTuple):
     """What blends are judged by."""
 
+    asked: Requests
+    """U users, at most ``SCORES`` / N of them."""
     values: Callable[[Scorer], np.ndarray]
-    """float64 [U], ``evaluate.select`` of each user."""
+    """float64 [U], ``evaluate.select`` of each user, of a model whose queries are user numbers."""
     halves: tuple[np.ndarray, np.ndarray]
     """int64, the users of each half."""
     seed: int
     """Of the intervals."""
+
+
+@dataclass(frozen=True)
+class _Scored(Model):
+    """A member whose scores float32 [U, N] of the validation users are computed once: blends only weigh them."""
+
+    def fit(self, data: TrainingData, run: Run) -> Any:
+        raise NotImplementedError
+
+    def scorer(self, state: jax.Array) -> Scorer:
+        return Scorer(state, _row, _columns, state.shape[1])
+
+
+def _row(state: jax.Array, query: Query) -> jax.Array:
+    return state[query.histories[:, -1]]
+
+
+def _columns(state: jax.Array, rows: jax.Array, ids: jax.Array) -> jax.Array:
+    return rows[:, ids]
 
 
 def propose(config: Config, minutes: float, say: Callable[[str], None], *, update: bool = False) -> Found:
@@ -109,36 +137,38 @@ def _search(config: Config, minutes: float, say: Callable[[str], None], update: 
         owned.make(place)
     data = inputs.training_data(config, artifacts)
     validation = _validation(config, data)
-    states: dict[str, Any] = {}
-    models: dict[str, Model] = {}
-    kept: list[str] = []
-    proposals, skipped, spent, before = [], [], 0.0, None
-    for name, model in candidates(config).items():
+    scores: dict[str, jax.Array] = {}
+    proposals, skipped, spent = [], [], 0.0
+    before = np.zeros(sum(map(len, validation.halves)))
+    models = candidates(config)
+    for name, model in models.items():
         if spent > 60 * minutes:
             skipped.append(name)
             continue
-        place = folder / trial_key(config, model, artifacts)
         try:
-            state, seconds = _fitted(config, data, name, model, place)
+            found, seconds = _scores(
+                config, data, name, model, folder / trial_key(config, model, artifacts), validation
+            )
         except Unsuitable as error:
             say(f"{name}: left out: {error}")
             continue
         spent += seconds
         _check_budget(name, seconds, minutes, first=not proposals)
-        states[name], models[name] = state, model
-        values = _cross_fitted([*kept, name], models, states, validation)
-        gain = paired_bootstrap(values, np.zeros_like(values) if before is None else before, validation.seed)
-        proposal = Proposal(name, classes.as_dict(model), float(values.mean()), gain, seconds, gain.low > 0)
-        proposals.append(proposal)
-        say(_line(proposal))
-        if proposal.kept:
-            kept, before = [*kept, name], values
-    if before is None:
-        raise UserError(f"none of {', '.join(candidates(config))} recommends an item that a validation user took next")
-    kept = _without_what_no_longer_pays(kept, before, models, states, validation, say)
-    teacher = models[kept[0]] if len(kept) == 1 else Blend(tuple(models[name] for name in kept))
+        values = _cross_fitted([*scores.values(), found], validation)
+        gain = paired_bootstrap(values, before, validation.seed)
+        proposals.append(Proposal(name, classes.as_dict(model), float(values.mean()), gain, seconds, gain.low > 0))
+        say(_line(proposals[-1]))
+        if proposals[-1].kept:
+            scores[name], before = found, values
+    if not scores:
+        raise UserError(f"none of {', '.join(models)} recommends what users of validation took next")
+    teacher = _teacher([models[name] for name in _what_still_pays(scores, before, validation, say)])
     write_json(folder / "best.json", classes.as_dict(teacher))
     return Found(proposals, teacher, skipped)
+
+
+def _teacher(models: list[Model]) -> Model:
+    return models[0] if len(models) == 1 else Blend(tuple(models))
 
 
 def _check_budget(name: str, seconds: float, minutes: float, *, first: bool) -> None:
@@ -157,40 +187,57 @@ def _line(proposal: Proposal) -> str:
     )
 
 
-def _fitted(config: Config, data: TrainingData, name: str, model: Model, place: Path) -> tuple[Any, float]:
-    """The member's state and the seconds of its fit, from ``place`` if it was fitted before."""
+def _scores(
+    config: Config, data: TrainingData, name: str, model: Model, place: Path, validation: _Validation
+) -> tuple[jax.Array, float]:
+    """The member's scores float32 [U, N] on validation and the seconds of its fit, which is kept in ``place``."""
     done = place / "seconds.json"
-    if done.exists():
-        return inputs.fitted(place / "model", model), json.loads(done.read_text())
-    place.mkdir(exist_ok=True)
-    started = time.monotonic()
-    state = fit(model, data, inputs.run_of(config, data, place, name, f"member {name}"))
-    seconds = time.monotonic() - started
-    inputs.save(place / "model", state)
-    write_json(done, seconds)
-    return state, seconds
+    if not done.exists():
+        place.mkdir(exist_ok=True)
+        started = time.monotonic()
+        state = fit(model, data, inputs.run_of(config, data, place, name, f"member {name}"))
+        inputs.save(place / "model", state)
+        write_json(done, time.monotonic() - started)
+    scorer = model.scorer(inputs.fitted(place / "model", model))
+    return jnp.asarray(_score(scorer, validation.asked)), json.loads(done.read_text())
+
+
+def _score(scorer: Scorer, asked: Requests) -> np.ndarray:
+    """Scores float32 [U, N] of all items for all users."""
+
+    @jax.jit
+    def answer(query: Query) -> jax.Array:
+        return scorer.score(scorer.state, scorer.encode(scorer.state, query), jnp.arange(scorer.items))
+
+    users = len(asked.histories)
+    found = np.empty((users, scorer.items), np.float32)
+    for start in range(0, users, _AT_ONCE):
+        rows = np.minimum(np.arange(start, start + _AT_ONCE), users - 1)
+        times = None if asked.times is None else asked.times[rows]
+        query = ask(scorer, asked.histories[rows], times, ranking.features_of(asked, rows))
+        found[start : start + _AT_ONCE] = np.asarray(answer(query))[: users - start]
+    return found
 
 
 def _validation(config: Config, data: TrainingData) -> _Validation:
-    asked = inputs.requests_of(data, "valid")
+    asked = inputs.requests_of(data, "valid", max(SCORES // data.items, _AT_ONCE), config.seed)
+    users = len(asked.histories)
+    numbered = asked._replace(histories=np.arange(users, dtype=np.int32)[:, None], times=None, features={})
     select, measures = config.evaluate.select, rank_metrics(config.evaluate.known)
     ks = (config.evaluate.select_cutoff(data.items),)
 
     def values(scorer: Scorer) -> np.ndarray:
-        found = ranking.evaluate(scorer, asked, ks=ks, measures=measures, description="validating members")
+        found = ranking.evaluate(scorer, numbered, ks=ks, measures=measures, description="validating members")
         return np.asarray(found.per_user[select], np.float64)
 
-    order = np.random.default_rng(config.seed).permutation(len(asked.histories))
-    return _Validation(values, (order[::2], order[1::2]), config.seed)
+    order = np.random.default_rng(config.seed).permutation(users)
+    return _Validation(asked, values, (order[::2], order[1::2]), config.seed)
 
 
-def _cross_fitted(
-    names: list[str], models: dict[str, Model], states: dict[str, Any], validation: _Validation
-) -> np.ndarray:
+def _cross_fitted(scores: list[jax.Array], validation: _Validation) -> np.ndarray:
     """float64 [U], the blend's metric of each user, by weights that were chosen on the other half of the users."""
-    blend = Blend(tuple(models[name] for name in names))
-    state = {"members": {str(number): states[name] for number, name in enumerate(names)}}
-    template = blend.scorer(state | {"weights": np.ones(len(names), np.float32)})
+    state = {"members": {str(number): own for number, own in enumerate(scores)}}
+    template = Blend((_Scored(),) * len(scores)).scorer(state | {"weights": np.ones(len(scores), np.float32)})
     known: dict[bytes, np.ndarray] = {}
 
     def values(weights: np.ndarray) -> np.ndarray:
@@ -199,28 +246,27 @@ def _cross_fitted(
             known[key] = validation.values(replace(template, state=state | {"weights": weights}))
         return known[key]
 
+    def mean_over(users: np.ndarray, weights: np.ndarray) -> float:
+        return float(values(weights)[users].mean())
+
     found = np.empty(sum(map(len, validation.halves)))
     for chosen_on, applied_to in (validation.halves, validation.halves[::-1]):
-        weights, _ = select_ensemble(lambda tried, users=chosen_on: float(values(tried)[users].mean()), len(names))
+        weights, _ = select_ensemble(partial(mean_over, chosen_on), len(scores))
         found[applied_to] = values(weights)[applied_to]
     return found
 
 
-def _without_what_no_longer_pays(
-    kept: list[str],
-    whole: np.ndarray,
-    models: dict[str, Model],
-    states: dict[str, Any],
-    validation: _Validation,
-    say: Callable[[str], None],
+def _what_still_pays(
+    scores: dict[str, jax.Array], whole: np.ndarray, validation: _Validation, say: Callable[[str], None]
 ) -> list[str]:
     """Members whose removal costs something by a paired interval; the others go one after another."""
-    for name in list(kept):
-        rest = [other for other in kept if other != name]
+    kept = dict(scores)
+    for name in scores:
+        rest = {other: own for other, own in kept.items() if other != name}
         if not rest:
             break
-        without = _cross_fitted(rest, models, states, validation)
+        without = _cross_fitted(list(rest.values()), validation)
         if paired_bootstrap(whole, without, validation.seed).low <= 0:
             say(f"{name}: no longer pays beside the others, and goes")
             kept, whole = rest, without
-    return kept
+    return list(kept)
