@@ -114,7 +114,10 @@ def _rexjax(rule: str, rows: int, batches: list[Any]) -> Callable[[], None]:
         table_state, number = state
         routing = tables.route(ids, table, mesh)
         (found, _), _ = tables.gather(table_state, routing, number, table, mesh)
-        loss = lambda found: jnp.sum((tables.expand(found, routing, mesh) - 1) ** 2)  # noqa: E731
+
+        def loss(found):
+            return jnp.sum((tables.expand(found, routing, mesh) - 1) ** 2)
+
         gradients = jax.grad(loss)(found)
         new, _ = tables.update(table_state, routing, gradients, number, jax.random.key(0), table, mesh)
         return new, number + 1

@@ -68,7 +68,10 @@ def _beside(n: int, users: int, k: int) -> list[dict[str, Any]]:
         found[who] = sorted(three, key=lambda one: one["ms"])[1]
     name = f"N={n:,}, B={users}, k={k}"
     exact, ours, small = (np.asarray(found[who]["ids"]) for who in ("faiss", "rexjax", "rexjax_int8"))
-    shared = lambda ids: float(np.mean([len(np.intersect1d(a, b)) / k for a, b in zip(ids, exact, strict=True)]))  # noqa: E731
+
+    def shared(ids):
+        return float(np.mean([len(np.intersect1d(a, b)) / k for a, b in zip(ids, exact, strict=True)]))
+
     ms = {who: one["ms"] for who, one in found.items()}
     return [
         _row(name, "milliseconds", ms["rexjax"], "FAISS IndexFlatIP", ms["faiss"]) | {"same_ids": shared(ours)},
@@ -178,7 +181,10 @@ def tpu(chip: str, kind: str) -> dict[str, float]:
     n, width, users, k = MILLION, 128, 128, 100
     device = topologies.get_topology_desc(platform="tpu", topology_name=chip).devices[0]
     one = jax.sharding.SingleDeviceSharding(device)
-    shape = lambda *sizes, dtype: jax.ShapeDtypeStruct(sizes, dtype, sharding=one)  # noqa: E731
+
+    def shape(*sizes, dtype):
+        return jax.ShapeDtypeStruct(sizes, dtype, sharding=one)
+
     run = jax.jit(lambda queries, rows: topk.top_k(queries, rows, k))
     queries, rows = shape(users, width, dtype=jnp.float32), shape(n, width, dtype=kind)
     lowered = run.lower(queries, rows)

@@ -41,7 +41,10 @@ def main() -> None:
         who, name = flags.one
         print(json.dumps(_loss(name) if who == "loss" else {"rexjax": _rexjax, "torch": _torch}[who](name, flags.data)))
         return
-    run = lambda *case: record.in_a_process("benchmarks.training", *case, "--data", flags.data)  # noqa: E731
+
+    def run(*case):
+        return record.in_a_process("benchmarks.training", *case, "--data", flags.data)
+
     rows = []
     plain, fast = run("loss", "plain"), run("loss", "chunked")
     rows.append(_row("cross-entropy, 2,200 × 12,101 × 64", "ms", fast["ms"], "plain", plain["ms"]))
@@ -228,7 +231,10 @@ def _unpacked(batch: Any) -> tuple[np.ndarray, np.ndarray]:
     for items, labels, segments in zip(batch.items, batch.labels, batch.segments, strict=True):
         found += [(items[segments == s], labels[segments == s]) for s in range(1, segments.max() + 1)]
     width = max(len(items) for items, _ in found)
-    pad = lambda x: np.pad(x, (0, width - len(x)), constant_values=-1)  # noqa: E731
+
+    def pad(x):
+        return np.pad(x, (0, width - len(x)), constant_values=-1)
+
     return tuple(np.stack([pad(pair[side]) for pair in found]).astype(np.int64) for side in (0, 1))
 
 

@@ -122,7 +122,10 @@ def job(request: Request) -> dict[str, Any]:
 def failures() -> list[dict[str, Any]]:
     """What an end means. Exit code 2 is a mistake that no restart mends. 75, or a node taken away, is no failure: a pod
     is made anew, uncounted. Anything else fails the Job, and the JobSet restarts all, up to ``maxRestarts``."""
-    ends_with = lambda code: {"containerName": "rexjax", "operator": "In", "values": [code]}  # noqa: E731
+
+    def ends_with(code):
+        return {"containerName": "rexjax", "operator": "In", "values": [code]}
+
     return [
         {"action": "FailJob", "onExitCodes": ends_with(2)},
         {"action": "Ignore", "onExitCodes": ends_with(75)},

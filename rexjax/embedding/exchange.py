@@ -173,7 +173,10 @@ class Ragged:
 
     def __init__(self, part: Round, unique: jax.Array, wire: Wire):
         self.part, self.unique, self.wire = part, unique, wire
-        swap = lambda x: jax.lax.all_to_all(x, wire.axes, 0, 0, tiled=True)  # noqa: E731
+
+        def swap(x):
+            return jax.lax.all_to_all(x, wire.axes, 0, 0, tiled=True)
+
         self.arriving = swap(part.count)
         self.offsets = jnp.cumsum(self.arriving) - self.arriving  # where each one's requests begin at this owner
         self.theirs, self.starts = swap(self.offsets), swap(part.start)
@@ -188,7 +191,9 @@ class Ragged:
             too_many = wire.shards * room * (count > wide)  # for one bucket is too many for all
             return jax.lax.psum(jnp.maximum(count, too_many), wire.axes) > room
 
-        halve = lambda high: jnp.where(crowded(high), low + (high - low + 1) // 2, high)  # noqa: E731
+        def halve(high):
+            return jnp.where(crowded(high), low + (high - low + 1) // 2, high)
+
         return jax.lax.while_loop(lambda high: crowded(high).any(), halve, jnp.full_like(low, wire.rows))
 
     def wanted(self) -> jax.Array:
@@ -259,7 +264,9 @@ def _rounds(unique: jax.Array, body: Callable[[Round, Any], Any], carry: Any, wi
         count = jnp.searchsorted(unique, base + high).astype(jnp.int32) - start
         return high, body(Round(start, count), carry), number + 1
 
-    waiting = lambda state: (state[0] < wire.rows).any()  # noqa: E731
+    def waiting(state):
+        return (state[0] < wire.rows).any()
+
     _, carry, rounds = jax.lax.while_loop(waiting, turn, (jnp.zeros_like(base), carry, jnp.int32(0)))
     return carry, rounds
 

@@ -128,7 +128,10 @@ class Parts(NamedTuple):
 
 def split(state: TableState, table: Table) -> Parts:
     """Rows and slots of a state, or of some rows of it."""
-    cut = lambda place: state.packed[:, place * table.width : (place + 1) * table.width]  # noqa: E731
+
+    def cut(place):
+        return state.packed[:, place * table.width : (place + 1) * table.width]
+
     beside = {name: cut(place) for place, name in enumerate(_beside(table), 1)}
     return Parts(cut(0), state.apart | beside)
 
@@ -143,7 +146,10 @@ def join(parts: Parts, table: Table) -> TableState:
 def _beside(table: Table) -> tuple[str, ...]:
     """Names of the slots that lie beside the rows."""
     slots = jax.eval_shape(lambda: table.optimizer.slots(1, table.width))
-    fits = lambda slot: table.sparse and slot.shape == (1, table.width) and slot.dtype == table.dtype  # noqa: E731
+
+    def fits(slot):
+        return table.sparse and slot.shape == (1, table.width) and slot.dtype == table.dtype
+
     return tuple(name for name in sorted(slots) if fits(slots[name]))
 
 
@@ -188,8 +194,13 @@ def shardings(table: Table, mesh: Mesh) -> TableState:
 
 def abstract(table: Table, mesh: Mesh) -> TableState:
     """Shapes with shardings; no values."""
-    shape = lambda: _untouched(jnp.zeros((padded(table, mesh), table.width)), table)  # noqa: E731
-    attach = lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s)  # noqa: E731
+
+    def shape():
+        return _untouched(jnp.zeros((padded(table, mesh), table.width)), table)
+
+    def attach(x, s):
+        return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s)
+
     return jax.tree.map(attach, jax.eval_shape(shape), shardings(table, mesh))
 
 
@@ -284,7 +295,10 @@ def _pick_forward(values: jax.Array, routing: Routing, table: Table, mesh: Mesh)
 def _pick_backward(table: Table, mesh: Mesh, routing: Routing, gradients: jax.Array) -> tuple[jax.Array, None]:
     def local(ids: jax.Array, gradients: jax.Array) -> jax.Array:
         lies = wire(table, mesh)
-        add = lambda total, rows, sums: total.at[rows].add(sums, mode="drop", unique_indices=True)  # noqa: E731
+
+        def add(total, rows, sums):
+            return total.at[rows].add(sums, mode="drop", unique_indices=True)
+
         return exchange.deliver(add, jnp.zeros((lies.rows, gradients.shape[1]), gradients.dtype), ids, gradients, lies)[
             0
         ]
@@ -300,7 +314,10 @@ def expand(values: jax.Array, routing: Routing, mesh: Mesh) -> jax.Array:
 
     Its gradient sums over the duplicates on a device (and is float32 if the values are).
     """
-    take = lambda values, inverse: jnp.take(values, inverse, axis=0, mode="clip")  # noqa: E731
+
+    def take(values, inverse):
+        return jnp.take(values, inverse, axis=0, mode="clip")
+
     return _over_mesh(take, mesh, 2)(values, routing.inverse)
 
 
@@ -329,7 +346,10 @@ def update(
         if table.dtype == "bfloat16":
             logical = rows * lies.shards + jax.lax.axis_index(lies.axes)
             new = stochastic_bfloat16(new, jax.random.fold_in(key, step), logical)
-        put = lambda x, y: x.at[rows].set(y, mode="drop", unique_indices=True, indices_are_sorted=True)  # noqa: E731
+
+        def put(x, y):
+            return x.at[rows].set(y, mode="drop", unique_indices=True, indices_are_sorted=True)
+
         return jax.tree.map(put, state, join(Parts(new, slots), table))
 
     def local(state: TableState, ids: jax.Array, gradients: jax.Array) -> tuple[TableState, jax.Array]:
@@ -365,7 +385,9 @@ def _read(
     """``finish`` works on the rows at their owner, before they travel."""
 
     def local(arrays: Any, ids: jax.Array) -> tuple[Any, jax.Array]:
-        take = lambda rows: finish(jax.tree.map(lambda x: _take(x, rows, mesh), arrays))  # noqa: E731
+        def take(rows):
+            return finish(jax.tree.map(lambda x: _take(x, rows, mesh), arrays))
+
         return exchange.fetch(take, ids, wire(table, mesh))
 
     return _over_mesh(local, mesh, 2, rounds=True)(arrays, routing.ids)

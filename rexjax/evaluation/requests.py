@@ -77,7 +77,10 @@ def sampled(asked: Requests, items: int, negatives: int, seed: int) -> Requests:
         seed: of the draws.
     """
     rng, left_out = np.random.default_rng(seed), []
-    own = lambda ids, offsets, user: ids[offsets[user] : offsets[user + 1]]  # noqa: E731
+
+    def own(ids, offsets, user):
+        return ids[offsets[user] : offsets[user + 1]]
+
     for user in range(len(asked.histories)):
         seen = own(asked.seen_items, asked.seen_offsets, user)
         others = np.setdiff1d(np.arange(items), np.append(seen, own(asked.target_items, asked.target_offsets, user)))

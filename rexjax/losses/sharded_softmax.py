@@ -179,6 +179,9 @@ def _scan_chunks(fn: Any, carry: _ToItems, parts: Any) -> tuple[jax.Array, Any]:
     tokens = len(parts[0])
     most = max(LEAST_TOKENS, CHUNK_LOGITS // len(carry.by_row))
     chunk = -(-tokens // -(-tokens // most))  # evenly: next to no padding
-    cut = lambda x: jnp.pad(x, [(0, -tokens % chunk)] + [(0, 0)] * (x.ndim - 1)).reshape(-1, chunk, *x.shape[1:])  # noqa: E731
+
+    def cut(x):
+        return jnp.pad(x, [(0, -tokens % chunk)] + [(0, 0)] * (x.ndim - 1)).reshape(-1, chunk, *x.shape[1:])
+
     carry, found = jax.lax.scan(fn, carry, jax.tree.map(cut, parts))
     return carry, jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:tokens], found)

@@ -116,7 +116,9 @@ class Attention(nn.Module):
         width = x.shape[-1]
         head = (self.heads, width // self.heads)
         axes, drop = _kernel("embed", "heads", "head"), Dropout(self.dropout)
-        project = lambda name, of: nn.DenseGeneral(head, use_bias=False, kernel_init=axes, name=name)(of)  # noqa: E731
+
+        def project(name, of):
+            return nn.DenseGeneral(head, use_bias=False, kernel_init=axes, name=name)(of)
 
         def attend(q, k, v, mask, bias):
             scores = _scores(q, k, bias, 1 / head[1] ** 0.5)
@@ -170,8 +172,13 @@ class GatedBlock(nn.Module):
     ) -> jax.Array:
         """As ``Block``."""
         drop, width = Dropout(self.dropout), x.shape[-1]
-        gate = lambda name, of: nn.sigmoid(nn.Dense(width, kernel_init=_kernel("embed", None), name=name)(of))  # noqa: E731
-        wide = lambda name, of: nn.Dense(4 * width, kernel_init=_kernel("embed", "mlp"), name=name, use_bias=False)(of)  # noqa: E731
+
+        def gate(name, of):
+            return nn.sigmoid(nn.Dense(width, kernel_init=_kernel("embed", None), name=name)(of))
+
+        def wide(name, of):
+            return nn.Dense(4 * width, kernel_init=_kernel("embed", "mlp"), name=name, use_bias=False)(of)
+
         context = nn.LayerNorm()(x)
         own = context[:, -queries:]
         attended = Attention(self.heads, self.dropout)(own, context, mask, bias, deterministic)
@@ -202,7 +209,10 @@ class HstuBlock(nn.Module):
         """As ``Block``."""
         width = x.shape[-1]
         head, axes = (self.heads, width // self.heads), _kernel("embed", "heads", "head")
-        project = lambda name, of: nn.silu(nn.DenseGeneral(head, kernel_init=axes, name=name)(of))  # noqa: E731
+
+        def project(name, of):
+            return nn.silu(nn.DenseGeneral(head, kernel_init=axes, name=name)(of))
+
         context = nn.LayerNorm()(x)
         own = context[:, -queries:]
         q, k, v = project("q", own), project("k", context), project("v", context)

@@ -148,7 +148,10 @@ def _smallest(
     One that could not hold what the last attempt needed, were that split perfectly, is not tried. What fits on fewer
     devices of the same generation fits on more of them.
     """
-    need = lambda name: programs[name]["hbm_needed"]  # noqa: E731
+
+    def need(name):
+        return programs[name]["hbm_needed"]
+
     failing = sorted((name for name in programs if not programs[name]["fits"]), key=need, reverse=True)
     total = need(failing[0]) * topology.devices
     for candidate in larger(topology):

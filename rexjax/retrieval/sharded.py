@@ -27,7 +27,10 @@ def place(items: Any, mesh: Mesh) -> Any:
     check_mesh("mesh", mesh)
     short = -reading.count(items) % mesh.size
     sharding = NamedSharding(mesh, PartitionSpec(mesh.axis_names))
-    pad = lambda leaf: jnp.pad(leaf, ((0, short), (0, 0)))  # noqa: E731
+
+    def pad(leaf):
+        return jnp.pad(leaf, ((0, short), (0, 0)))
+
     return jax.device_put(jax.tree.map(pad, items) if short else items, sharding)
 
 

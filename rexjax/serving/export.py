@@ -143,8 +143,13 @@ def programs(index: Index, weights: dict[str, np.ndarray]) -> dict[str, exports.
         return top_k(queries, rows, most, exclude=ids[:, None], cosine=True, real=real)
 
     abstract = {name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for name, leaf in weights.items()}
-    export = lambda run, *asked: exports.export(jax.jit(run), platforms=PLATFORMS)(abstract, *asked)  # noqa: E731
-    ids = lambda *shape: jax.ShapeDtypeStruct(shape, jnp.int32)  # noqa: E731
+
+    def export(run, *asked):
+        return exports.export(jax.jit(run), platforms=PLATFORMS)(abstract, *asked)
+
+    def ids(*shape):
+        return jax.ShapeDtypeStruct(shape, jnp.int32)
+
     (batch,) = exports.symbolic_shape("b")
     asked = ids(), ids(batch, index.length), ids(batch, index.length + EXCLUDED)
     found = {

@@ -37,7 +37,9 @@ def describe(most: int, keys: bool, categories: tuple[str, ...] = ()) -> dict[st
         found = {"200": {"description": what, "content": _content({"type": "object", "required": [answer]})}}
         return {"summary": what, "responses": found | refused} | more
 
-    body = lambda schema: {"required": True, "content": _content(schema)}  # noqa: E731
+    def body(schema):
+        return {"required": True, "content": _content(schema)}
+
     item = {"name": "item", "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
     q = {"name": "q", "in": "query", "schema": {"type": "string", "default": ""}}
     k = {"name": "k", "in": "query", "schema": number}

@@ -50,7 +50,10 @@ class Server:
         self.store = Store(store)  # none is made for a folder that cannot answer
         self.ready = False
         front = Front(self.engine)
-        endpoint = lambda path, handle: Endpoint(path, handle, keys, self.measures)  # noqa: E731
+
+        def endpoint(path, handle):
+            return Endpoint(path, handle, keys, self.measures)
+
         asked = {
             "/v1/recommend": self.recommend,
             "/v1/events": self.events,

@@ -60,7 +60,10 @@ def place(catalogue: Catalogue, table: Table, mesh: Mesh) -> Constants:
     item = np.asarray(order.to_physical(np.arange(rows), mesh))  # of each row
     inside = item < items
     real = inside if catalogue.scored is None else inside & catalogue.scored[np.minimum(item, items - 1)]
-    lie = lambda rows: np.where(inside[:, None], rows[np.minimum(item, items - 1)], 0).astype(np.float32)  # noqa: E731
+
+    def lie(rows):
+        return np.where(inside[:, None], rows[np.minimum(item, items - 1)], 0).astype(np.float32)
+
     aligned, prior = (x if x.size else np.zeros((items, 0)) for x in (catalogue.aligned, catalogue.prior))
     size = block_size(items)
     weights = np.pad(catalogue.popularity + 1, (0, -items % size)).reshape(-1, size).sum(1)

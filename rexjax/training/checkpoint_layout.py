@@ -19,19 +19,35 @@ _HEAD, _TAIL = "['head']", "['tail']"
 
 def writer(shapes: TrainState, table: Table, mesh: Mesh) -> Callable[[TrainState], TrainState]:
     """Jits the way from a state (``shapes`` is abstract, with shardings) to what is saved."""
-    unpad = lambda x: order.unpad(x, table.rows, mesh)  # noqa: E731
-    where = lambda x: {"head": x.sharding, "tail": replicated(mesh)}  # noqa: E731
-    kept = lambda x: {name: where(x)[name] for name in jax.eval_shape(unpad, x)}  # noqa: E731
+
+    def unpad(x):
+        return order.unpad(x, table.rows, mesh)
+
+    def where(x):
+        return {"head": x.sharding, "tail": replicated(mesh)}
+
+    def kept(x):
+        return {name: where(x)[name] for name in jax.eval_shape(unpad, x)}
+
     out = jax.tree.map(lambda x: x.sharding, shapes)._replace(table=jax.tree.map(kept, shapes.table))
-    run = lambda state: state._replace(table=jax.tree.map(unpad, state.table))  # noqa: E731
+
+    def run(state):
+        return state._replace(table=jax.tree.map(unpad, state.table))
+
     return jax.jit(run, out_shardings=out)
 
 
 def reader(shapes: TrainState, table: Table, mesh: Mesh) -> Callable[[TrainState], TrainState]:
     """Jits the way back, from what was read into ``like``."""
-    unpadded = lambda x: isinstance(x, dict) and "tail" in x  # noqa: E731
-    part = lambda saved, name: jax.tree.map(lambda x: x.get(name), saved.table, is_leaf=unpadded)  # noqa: E731
-    pad = lambda head, tail: order.pad(head, tail, table.rows, tables.padded(table, mesh), mesh)  # noqa: E731
+
+    def unpadded(x):
+        return isinstance(x, dict) and "tail" in x
+
+    def part(saved, name):
+        return jax.tree.map(lambda x: x.get(name), saved.table, is_leaf=unpadded)
+
+    def pad(head, tail):
+        return order.pad(head, tail, table.rows, tables.padded(table, mesh), mesh)
 
     def run(heads: TrainState, tails: Any) -> TrainState:
         return heads._replace(table=jax.tree.map(pad, heads.table, tails, is_leaf=lambda x: x is None))

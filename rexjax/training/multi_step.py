@@ -59,7 +59,9 @@ def make_run(step: Callable[..., Any]) -> Callable[..., Any]:
     """Jits ``(state, batches, count, constants) -> (state, metrics [M])`` from one step; the state is donated."""
 
     def run(state: Any, batches: Any, count: jax.Array, constants: Any) -> tuple[Any, dict[str, jax.Array]]:
-        at = lambda n: jax.tree.map(lambda x: jax.lax.dynamic_index_in_dim(x, n, keepdims=False), batches)  # noqa: E731
+        def at(n):
+            return jax.tree.map(lambda x: jax.lax.dynamic_index_in_dim(x, n, keepdims=False), batches)
+
         size = len(jax.tree.leaves(batches)[0])
         shapes = jax.eval_shape(step, state, *at(0), constants)[1]
         found = jax.tree.map(lambda x: jnp.zeros((size, *x.shape), x.dtype), shapes)

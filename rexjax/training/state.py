@@ -87,7 +87,10 @@ def abstract(
     """Shapes and shardings (``ShapeDtypeStruct``) of ``create``; ``mesh`` may be of devices that are not here."""
     boxed = jax.eval_shape(lambda: _dense(recommender, config, text_width, jax.random.key(0)))
     where = jax.tree.map(lambda s: s or replicated(mesh), shardings(boxed, mesh), is_leaf=lambda leaf: leaf is None)
-    attach = lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s)  # noqa: E731
+
+    def attach(x, s):
+        return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s)
+
     return TrainState(*jax.tree.map(attach, nn.unbox(boxed), where), tables.abstract(table, mesh))
 
 
@@ -102,7 +105,10 @@ def _dense(
 def with_params(state: TrainState, params: Params, table: Table, mesh: jax.sharding.Mesh) -> TrainState:
     """A new ``state`` that begins at ``params``, as ``whole`` gives them but with the V rows alone; dense parts that
     are left out stay as they are."""
-    copy = lambda old, new: jax.device_put(np.asarray(new), old.sharding, may_alias=False)  # noqa: E731
+
+    def copy(old, new):
+        return jax.device_put(np.asarray(new), old.sharding, may_alias=False)
+
     given = {name: jax.tree.map(copy, part, params[name]) for name, part in state.params.items() if name in params}
     # copies, for steps donate them, and the caller keeps his
     return state._replace(params=state.params | given, table=tables.of_rows(params["rows"], table, mesh))

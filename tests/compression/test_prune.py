@@ -81,7 +81,10 @@ def test_even_axes_answer_as_before_and_no_dimension_is_large():
     served = pooled()
     even = pooled_axes.evenly(served)
     np.testing.assert_allclose(cosines(STUDENT, even), cosines(STUDENT, served), atol=2e-6)
-    spread = lambda items: np.abs(np.asarray(items)).max(1).mean()  # noqa: E731
+
+    def spread(items):
+        return np.abs(np.asarray(items)).max(1).mean()
+
     assert spread(even.items) < 0.95 * spread(pooled_axes.by_importance(served).items)
 
 

@@ -57,7 +57,10 @@ def test_item_rows_keep_their_scales_in_two_bytes(bits):
 def test_kernels_of_a_tree_are_quantised_and_nothing_else():
     rng = np.random.default_rng(1)
     shapes = {"up": {"kernel": (4, 3), "bias": (3,)}, "q": {"kernel": (2, 3, 4)}, "decay": (4, 6)}
-    is_shape = lambda x: isinstance(x, tuple)  # noqa: E731
+
+    def is_shape(x):
+        return isinstance(x, tuple)
+
     tree = jax.tree.map(lambda s: jnp.asarray(rng.normal(size=s), jnp.float32), shapes, is_leaf=is_shape)
     small = quantize.quantize_tree(tree)
     for name in ("up", "q"):

@@ -35,7 +35,10 @@ def test_features_share_a_table_in_one_exchange_as_declared(mesh):
     def step(state):
         routing = features.route(IDS, table, mesh)
         (rows, _), _ = tables.gather(state, routing, jnp.int32(0), table, mesh)
-        found = lambda rows: features.vectors(rows, routing, IDS, table, mesh, WEIGHTS)  # noqa: E731
+
+        def found(rows):
+            return features.vectors(rows, routing, IDS, table, mesh, WEIGHTS)
+
         gradients = jax.grad(lambda rows: loss(found(rows)))(rows)
         return found(rows), tables.update(state, routing, gradients, jnp.int32(0), jax.random.key(0), table, mesh)[0]
 

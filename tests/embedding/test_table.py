@@ -101,7 +101,10 @@ def dense(name: str, rows: np.ndarray, steps: int):
     for number in range(steps):
         ids = zipf(number)
         known = (ids >= 0)[:, None]
-        loss = lambda rows: jnp.sum(jnp.where(known, (rows[jnp.maximum(ids, 0)] - TARGET) ** 2, 0))  # noqa: E731, B023
+
+        def loss(rows, ids=ids, known=known):
+            return jnp.sum(jnp.where(known, (rows[jnp.maximum(ids, 0)] - TARGET) ** 2, 0))
+
         value, gradient = jax.value_and_grad(loss)(rows)
         losses.append(float(value))
         rows, slots = reference.dense_step(name, rows, slots, gradient, np.isin(np.arange(V), ids)[:, None], RATE)
@@ -237,7 +240,10 @@ def test_bfloat16_rows_keep_small_updates_and_do_not_depend_on_the_mesh(mesh):
     other = make_mesh(8, 1) if mesh.size == 1 else make_mesh(1, 1)
     again = tables.create(table, jax.random.key(0), other)
     there = tables.route(jnp.arange(N), table, other)
-    one = lambda s, r, m: tables.update(s, r, gradients, jnp.int32(0), jax.random.key(7), table, m)[0]  # noqa: E731
+
+    def one(s, r, m):
+        return tables.update(s, r, gradients, jnp.int32(0), jax.random.key(7), table, m)[0]
+
     first = one(tables.create(table, jax.random.key(0), mesh), routing, mesh)
     np.testing.assert_array_equal(
         logical(rows_of(one(again, there, other), table), other), logical(rows_of(first, table), mesh)

@@ -128,7 +128,10 @@ def test_nan_is_an_error_never_a_rank(where, chunk):
     encode = encoder(rows)
     broken = rows.at[N - 1 if where == "item" else requests.seen_items[0], 0].set(jnp.nan)
     if where == "user":
-        encode = lambda h: jnp.full((len(h), D), jnp.nan)  # noqa: E731
+
+        def encode(h):
+            return jnp.full((len(h), D), jnp.nan)
+
     with pytest.raises(UserError, match="scores are NaN"):
         ranking.evaluate(dot_product(encode, rows if where == "user" else broken), requests, chunk=chunk)
 

@@ -42,7 +42,10 @@ def test_values_and_gradients_are_the_plain_ones(monkeypatch, mesh, kind, chunk)
     targets, mesh = targets_of(kind, labels, lists), make_mesh(*mesh)
     targets = targets._replace(weights=targets.weights * jnp.linspace(0.5, 1.5, T)[:, None])
     fast = jax.jit(lambda u, i: 0.3 * cross_entropy(u, i, targets, real, SCALE, mesh))
-    slow = lambda u, i: 0.3 * whole_cross_entropy(u, i, targets, real, SCALE).sum()  # noqa: E731
+
+    def slow(u, i):
+        return 0.3 * whole_cross_entropy(u, i, targets, real, SCALE).sum()
+
     np.testing.assert_allclose(fast(users, items), slow(users, items), rtol=2e-6)
     for mine, theirs in zip(jax.grad(fast, (0, 1))(users, items), jax.grad(slow, (0, 1))(users, items), strict=True):
         np.testing.assert_allclose(mine, theirs, rtol=1e-5, atol=2e-6 * np.abs(theirs).max())
@@ -60,7 +63,10 @@ def test_a_shard_of_padding_and_a_batch_without_labels_are_no_nan():
     users, items, _, _, real = case(real=20)  # with eight devices, seven hold nothing but padding
     mesh, labels = make_mesh(8, 1), jnp.full(T, -1)
     labels = labels.at[0].set(3)
-    loss = lambda u, i, t: cross_entropy(u, i, sharded_softmax.one_label(t), real, SCALE, mesh)  # noqa: E731
+
+    def loss(u, i, t):
+        return cross_entropy(u, i, sharded_softmax.one_label(t), real, SCALE, mesh)
+
     value, gradients = jax.value_and_grad(loss, (0, 1))(users, items, labels)
     assert np.isfinite(value) and all(np.isfinite(g).all() for g in gradients)
     value, gradients = jax.value_and_grad(loss, (0, 1))(users, items, jnp.full(T, -1))
@@ -73,7 +79,10 @@ def test_logits_and_the_matrix_are_never_whole(mesh):
     mesh, tokens, rows = make_mesh(*mesh), 4096, 16384
     shapes = [jax.ShapeDtypeStruct(s, t) for s, t in (((tokens, D), "float32"), ((rows, D), "float32"))]
     labels, real = jnp.zeros(tokens, jnp.int32), jnp.ones(rows, bool)
-    loss = lambda u, i: cross_entropy(u, i, sharded_softmax.one_label(labels), real, SCALE, mesh)  # noqa: E731
+
+    def loss(u, i):
+        return cross_entropy(u, i, sharded_softmax.one_label(labels), real, SCALE, mesh)
+
     compiled = jax.jit(jax.grad(loss, (0, 1))).lower(*shapes).compile()
     assert compiled.memory_analysis().temp_size_in_bytes < tokens * rows * 4 / 4
     assert f"f32[{tokens},{rows}]" not in compiled.as_text()

@@ -91,7 +91,10 @@ def test_block_names_its_logical_axes():
 @pytest.mark.parametrize("rate", [0.1, 0.5, 0.9])
 def test_dropout_drops_its_share_and_keeps_the_mean(rate):
     drop, x = layers.Dropout(rate), np.ones((400, 500), np.float32)
-    apply = lambda seed: np.asarray(drop.apply({}, x, False, rngs={"dropout": jax.random.key(seed)}))  # noqa: E731
+
+    def apply(seed):
+        return np.asarray(drop.apply({}, x, False, rngs={"dropout": jax.random.key(seed)}))
+
     found = apply(0)
     assert abs((found == 0).mean() - rate) < 0.005 and abs(found.mean() - 1) < 0.02
     np.testing.assert_allclose(found[found > 0], 1 / (1 - rate), rtol=0.02)

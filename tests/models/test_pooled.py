@@ -95,9 +95,10 @@ def test_time_weighs_by_bucket_and_starts_as_nothing():
     moments = np.array([[0, 600, 600, 850, 900, 7, 8, 2000, 2000, 0, 0, 0]], np.int32)
     row = Row(segments, positions, np.stack([moments, moments], -1))
     tables = np.zeros((K, BUCKETS), np.float32)
-    run = lambda times, last=None: np.asarray(  # noqa: E731
-        timed.apply({"params": params() | {"times": times}}, x, row, True, last)
-    )
+
+    def run(times, last=None):
+        return np.asarray(timed.apply({"params": params() | {"times": times}}, x, row, True, last))
+
     np.testing.assert_allclose(run(tables), encode(x, segments, positions), atol=1e-6)
     tables = rng.normal(size=tables.shape).astype(np.float32)
     found = run(tables)[0, 4]  # the end of the first history
@@ -116,9 +117,10 @@ def test_padding_alone_is_finite():
 def test_dropout_only_where_it_is_asked_for():
     row = alone(np.ones((L, D), np.float32))
     x, *rest = row
-    apply = lambda k: ENCODER.apply(  # noqa: E731
-        {"params": params()}, x, Row(*rest), False, rngs={"dropout": jax.random.key(k)}
-    )
+
+    def apply(k):
+        return ENCODER.apply({"params": params()}, x, Row(*rest), False, rngs={"dropout": jax.random.key(k)})
+
     noisy = [np.asarray(apply(k)) for k in (0, 1)]
     assert np.abs(noisy[0] - noisy[1]).max() > 1e-3
 

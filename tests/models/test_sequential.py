@@ -116,9 +116,10 @@ def test_last_is_the_end_of_the_whole_output(kind, last, length):
 def test_dropout_only_where_it_is_asked_for(kind):
     row = alone(np.random.default_rng(6).normal(size=(L, D)).astype(np.float32))
     x, *rest = row
-    apply = lambda k: ENCODERS[kind].apply(  # noqa: E731
-        {"params": params(kind)}, x, Row(*rest), False, rngs={"dropout": jax.random.key(k)}
-    )
+
+    def apply(k):
+        return ENCODERS[kind].apply({"params": params(kind)}, x, Row(*rest), False, rngs={"dropout": jax.random.key(k)})
+
     assert np.abs(np.asarray(apply(0)) - np.asarray(apply(1))).max() > 1e-3
     np.testing.assert_array_equal(encode(kind, *row), encode(kind, *row))
 

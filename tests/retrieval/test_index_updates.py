@@ -124,7 +124,10 @@ def test_put_replaces_what_is_known_and_adds_what_is_not(bits):
     np.testing.assert_array_equal(got[others], index_updates.rows_of(old, others))
     as_kept = rows if bits == 32 else dequantize(quantize_rows(rows, bits, np.float16))
     np.testing.assert_allclose(got[[30, 4, 31]], as_kept, atol=1e-7)
-    kinds = lambda served: jax.tree.map(lambda leaf: leaf.dtype, served)  # noqa: E731
+
+    def kinds(served):
+        return jax.tree.map(lambda leaf: leaf.dtype, served)
+
     assert kinds(found.served) == kinds(old.served)
 
 

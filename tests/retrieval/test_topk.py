@@ -136,7 +136,10 @@ def test_padding_excludes_nothing():
 def test_scores_of_the_whole_catalogue_never_lie_in_memory():
     n, users = 100_000, 32
     shapes = (jax.ShapeDtypeStruct((users, D), jnp.float32), jax.ShapeDtypeStruct((n, D), jnp.float32))
-    temp = lambda f: jax.jit(f).lower(*shapes).compile().memory_analysis().temp_size_in_bytes  # noqa: E731
+
+    def temp(f):
+        return jax.jit(f).lower(*shapes).compile().memory_analysis().temp_size_in_bytes
+
     plain = temp(lambda queries, rows: jax.lax.top_k(queries @ rows.T, 10))
     assert plain >= 4 * users * n and temp(lambda queries, rows: topk.top_k(queries, rows, 10)) < plain / 4
 

@@ -42,7 +42,9 @@ def test_the_page_loads_nothing_from_elsewhere(exported):
 
 def test_items_are_found_by_title_or_id_the_most_popular_first(exported):
     async def ask(client, bundle):
-        get = lambda **query: client.get("/v1/items", params=query)  # noqa: E731
+        def get(**query):
+            return client.get("/v1/items", params=query)
+
         found = [await get(q=text, k=3) for text in ("", "THING", "i12", "<7", "nothing has this")]
         return [[item["id"] for item in one.json()["items"]] for one in found], bundle, await get(k=101)
 

@@ -108,7 +108,10 @@ def test_answers_are_kept_to_categories(folder, history, body, allowed):
         return *found, bundle
 
     found, free, bundle = answers(folder, ask)
-    number = lambda item: int(item["id"][1:])  # noqa: E731
+
+    def number(item):
+        return int(item["id"][1:])
+
     ids = [number(item) for item in found["items"]]
     assert ids and all(map(allowed, ids)) and not {f"i{i}" for i in ids} & {*history}
     assert found["by"] == free["by"] == ("history" if history else "popularity")
@@ -251,7 +254,9 @@ def test_keys_are_asked_for_and_limited_and_never_logged(folder, caplog):
 
 def test_requests_at_once_are_answered_in_batches_and_each_gets_its_own(folder):
     async def ask(client, server):
-        one = lambda i: client.post("/v1/recommend", json={"history": [f"i{i}"], "k": 2})  # noqa: E731
+        def one(i):
+            return client.post("/v1/recommend", json={"history": [f"i{i}"], "k": 2})
+
         together = await asyncio.gather(*(one(i) for i in range(200)))
         alone = [await one(i) for i in range(0, 200, 40)]
         return together, alone, (await client.get("/metrics")).text
@@ -270,7 +275,9 @@ def test_a_full_queue_says_when_to_come_again(folder, monkeypatch):
     monkeypatch.setattr(engines, "batch", lambda *args: (__import__("time").sleep(0.05), slow(*args))[1])
 
     async def ask(client, server):
-        one = lambda i: client.post("/v1/recommend", json={"history": [f"i{i}"]})  # noqa: E731
+        def one(i):
+            return client.post("/v1/recommend", json={"history": [f"i{i}"]})
+
         return await asyncio.gather(*(one(i) for i in range(400)))
 
     found = answers(folder, ask, waiting=20)

@@ -35,7 +35,10 @@ def test_no_user_is_in_the_file_in_clear(tmp_path):
 
 def test_threads_lose_nothing(tmp_path):
     store = Store(tmp_path / "store.db")
-    work = lambda name: [store.append(name, [f"{name}{i}"]) for i in range(50)]  # noqa: E731
+
+    def work(name):
+        return [store.append(name, [f"{name}{i}"]) for i in range(50)]
+
     threads = [threading.Thread(target=work, args=(name,)) for name in "abcd"]
     [thread.start() for thread in threads], [thread.join() for thread in threads]
     assert all(store.history(name, 100) == [f"{name}{i}" for i in range(50)] for name in "abcd")

@@ -75,7 +75,10 @@ def test_alignment_is_the_mean_cosine_distance_of_the_histories_items_after_a_pr
     net, (_, batch, lists, _) = MODELS["aligned"], setting()
     rng = np.random.default_rng(4)
     params = setting()[0] | {"aligned": {"kernel": rng.normal(size=(8, A)).astype(np.float32)}}
-    objective = lambda weight: objectives.distilled(net, alignment=weight)  # noqa: E731
+
+    def objective(weight):
+        return objectives.distilled(net, alignment=weight)
+
     more = _loss(objective(0.5), batch, lists, params=params) - _loss(objective(0.0), batch, lists, params=params)
     made = np.asarray(net.item_vectors(params, catalogue().text)) @ params["aligned"]["kernel"]
     cosines = (made * catalogue().aligned).sum(1) / np.linalg.norm(made, axis=1)

@@ -31,7 +31,10 @@ def test_initial_values_do_not_depend_on_the_mesh(name, data, model):
         assert (leaf.shape, leaf.dtype) == (shape.shape, shape.dtype)
     rows = many.table.packed
     assert rows.sharding.shard_shape(rows.shape) == (-(-N // 8), rows.shape[1])
-    logical = lambda made, mesh: np.asarray(order.to_logical(made.table.packed, mesh))[:N]  # noqa: E731
+
+    def logical(made, mesh):
+        return np.asarray(order.to_logical(made.table.packed, mesh))[:N]
+
     np.testing.assert_array_equal(logical(many, mesh), logical(one, alone))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7), many.params, one.params)
 

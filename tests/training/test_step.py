@@ -94,7 +94,10 @@ def test_dropout_differs_between_steps_and_follows_the_seed():
     table = state.item_table(net, N, CONFIG, sparse=False)
     current = state.create(net, CONFIG, table, seed=7, text_width=W, mesh=mesh)
     constants = place(catalogue(), table, mesh)
-    make = lambda seed: step.make_step(LOSSES["student"], net, CONFIG, table, seed=seed, text_width=W, mesh=mesh)  # noqa: E731
+
+    def make(seed):
+        return step.make_step(LOSSES["student"], net, CONFIG, table, seed=seed, text_width=W, mesh=mesh)
+
     advance = {seed: make(seed) for seed in (7, 8)}
     found = []
     for seed, at in ((7, 0), (7, 0), (8, 0), (7, 1)):

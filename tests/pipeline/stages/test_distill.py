@@ -61,7 +61,10 @@ def test_further_rounds_hold_lists_for_altered_histories(finished, tmp_path):
     student = replace(finished.config.student, augmented_rounds=2, corruption_rate=0.5)
     distill.run(replace(finished.config, student=student), tmp_path, finished.artifacts)
     log = histories.read(finished.artifacts["prepare"].folder)
-    read = lambda number, name: np.load(tmp_path / "top_k" / str(number) / name)  # noqa: E731
+
+    def read(number, name):
+        return np.load(tmp_path / "top_k" / str(number) / name)
+
     first, second = read(1, "items.npy"), read(2, "items.npy")
     assert (first != log.items).any() and (first != second).any()
     assert (read(1, "logits.npy") != read(0, "logits.npy")).any()
