@@ -4,8 +4,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from rexjax.embedding.quantized import QuantizedRows, dequantize, numbers
+from rexjax.errors import UserError
 
 
 def count(rows: Any) -> int:
@@ -85,3 +87,18 @@ def _factors(rows: Any, values: jax.Array, cosine: bool) -> jax.Array | None:
 
 def _values(rows: Any) -> Any:
     return rows.values if isinstance(rows, QuantizedRows) else rows
+
+
+def check_ids(ids: np.ndarray, rows: int, column: str) -> None:
+    """At the data's edge: inside, an id beyond the table would count as padding.
+
+    Raises:
+        UserError: an id below -1 or not below ``rows``; names the column, the place and the value.
+    """
+    flat = np.asarray(ids).reshape(-1)
+    wrong = np.flatnonzero((flat < -1) | (flat >= rows))
+    if len(wrong):
+        raise UserError(
+            f"column {column!r} holds the id {flat[wrong[0]]} at place {wrong[0]}: ids of a table of {rows} rows go "
+            f"from 0 to {rows - 1}, and -1 stands for none"
+        )

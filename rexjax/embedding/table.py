@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from rexjax.embedding import exchange, order
@@ -153,21 +152,6 @@ def _beside(table: Table) -> tuple[str, ...]:
     return tuple(name for name in sorted(slots) if fits(slots[name]))
 
 
-def check_ids(ids: np.ndarray, rows: int, column: str) -> None:
-    """At the data's edge: inside, an id beyond the table would count as padding.
-
-    Raises:
-        UserError: an id below -1 or not below ``rows``; names the column, the place and the value.
-    """
-    flat = np.asarray(ids).reshape(-1)
-    wrong = np.flatnonzero((flat < -1) | (flat >= rows))
-    if len(wrong):
-        raise UserError(
-            f"column {column!r} holds the id {flat[wrong[0]]} at place {wrong[0]}: ids of a table of {rows} rows go "
-            f"from 0 to {rows - 1}, and -1 stands for none"
-        )
-
-
 def wire(table: Table, mesh: Mesh) -> Wire:
     """How the table lies on the mesh."""
     ragged = mesh.devices.flat[0].device_kind in _RAGGED and table.exchange == "all_to_all"
@@ -195,13 +179,11 @@ def shardings(table: Table, mesh: Mesh) -> TableState:
 def abstract(table: Table, mesh: Mesh) -> TableState:
     """Shapes with shardings; no values."""
 
-    def shape():
-        return _untouched(jnp.zeros((padded(table, mesh), table.width)), table)
-
     def attach(x, s):
         return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s)
 
-    return jax.tree.map(attach, jax.eval_shape(shape), shardings(table, mesh))
+    shapes = jax.eval_shape(lambda: _untouched(jnp.zeros((padded(table, mesh), table.width)), table))
+    return jax.tree.map(attach, shapes, shardings(table, mesh))
 
 
 def create(table: Table, key: jax.Array, mesh: Mesh) -> TableState:
@@ -299,9 +281,8 @@ def _pick_backward(table: Table, mesh: Mesh, routing: Routing, gradients: jax.Ar
         def add(total, rows, sums):
             return total.at[rows].add(sums, mode="drop", unique_indices=True)
 
-        return exchange.deliver(add, jnp.zeros((lies.rows, gradients.shape[1]), gradients.dtype), ids, gradients, lies)[
-            0
-        ]
+        sums = jnp.zeros((lies.rows, gradients.shape[1]), gradients.dtype)
+        return exchange.deliver(add, sums, ids, gradients, lies)[0]
 
     return _over_mesh(local, mesh, 2)(routing.ids, gradients), None
 

@@ -10,7 +10,6 @@ import jax
 import numpy as np
 
 from rexjax.embedding import rows
-from rexjax.embedding.table import check_ids
 from rexjax.encoders import reduce
 from rexjax.errors import UserError, check_least, check_share
 from rexjax.families.base import FineTuning, Model, Run, SoftTargets, TrainingData
@@ -211,7 +210,7 @@ class GradientModel(Model):
         return features
 
     def _check(self, data: TrainingData, run: Run) -> None:
-        check_ids(data.log.items, data.items, "items")
+        rows.check_ids(data.log.items, data.items, "items")
         self.check(run)
         if self.time != "none" and (data.log.times == data.log.times[0]).all():
             raise UserError(f"--{run.key}.time {self.time}: all interactions of this log have the same time; use none")

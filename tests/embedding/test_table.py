@@ -9,6 +9,7 @@ import pytest
 from rexjax.embedding import order
 from rexjax.embedding import table as tables
 from rexjax.embedding.optimizers import OPTIMIZERS, ExactAdam, LazyAdam, Sgd
+from rexjax.embedding.rows import check_ids
 from rexjax.embedding.table import Table, TableState
 from rexjax.errors import UserError
 from rexjax.runtime.mesh import make_mesh
@@ -320,6 +321,6 @@ def test_exact_adam_catches_up_after_a_long_absence():
     "ids, words", [([0, 3, 10], "'sku' holds the id 10 at place 2"), ([[-1, -2]], "the id -2 at place 1")]
 )
 def test_ids_beyond_the_table_are_refused_at_the_edge(ids, words):
-    tables.check_ids(np.array([-1, 0, 9]), 10, "sku")
+    check_ids(np.array([-1, 0, 9]), 10, "sku")
     with pytest.raises(UserError, match=words):
-        tables.check_ids(np.array(ids), 10, "sku")
+        check_ids(np.array(ids), 10, "sku")

@@ -11,7 +11,7 @@ from rexjax.artifacts.classes import from_dict
 from rexjax.artifacts.store import Artifact, config_files
 from rexjax.config.schema import Config
 from rexjax.data import histories
-from rexjax.embedding.table import check_ids
+from rexjax.embedding.rows import check_ids
 from rexjax.evaluation import ranking, requests
 from rexjax.evaluation.metrics import ListContext, rank_metrics
 from rexjax.evaluation.ranking import Requests
