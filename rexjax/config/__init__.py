@@ -11,6 +11,7 @@ from rexjax.evaluation.metrics import ListMetric, RankMetric
 from rexjax.evaluation.settings import Evaluate
 from rexjax.families.base import Model
 from rexjax.families.blend import Blend
+from rexjax.families.cross_fitted import CrossFitted
 from rexjax.families.decayed import DecayedPopularity
 from rexjax.families.dmf import DMF
 from rexjax.families.factors import BPRMF, WARP
@@ -62,6 +63,7 @@ __all__ = [
     "RP3beta",
     "Slim",
     "DecayedPopularity",
+    "CrossFitted",
     "IALS",
     "TextKNN",
     "TwoTower",

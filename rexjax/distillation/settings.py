@@ -25,6 +25,9 @@ class Student:
     label, top_k where it is not listed; the label has the rest. 0: all lists weigh alike."""
     alignment_weight: float = 0.0
     """Weight of the likeness between the teacher's item vectors and a learned projection of the student's."""
+    cross_fitted: bool = False
+    """Each half of the users is taught by a teacher that was fitted on the other half (``CrossFitted``): two more fits
+    of the teacher, which then says nothing by heart."""
     augmented_rounds: int = 0
     """Further rounds of soft targets, over corrupted histories; epochs take the rounds in turn, the log's first."""
     corruption_rate: float = 0.3

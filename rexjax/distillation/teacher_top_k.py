@@ -198,7 +198,8 @@ def place(folder: Path, number: int) -> Path:
 
 def share(folder: Path, store: Path, student: Student, seed: int) -> None:
     """Lets the soft targets of ``folder`` lie in ``store``, where all who ask for the same ones find them."""
-    own = store / f"{student.top_k} {student.corruption_rate} {seed if student.augmented_rounds else ''}".strip()
+    parts = student.top_k, student.corruption_rate, *["cross-fitted"] * student.cross_fitted
+    own = store / " ".join(map(str, (*parts, *[seed] * bool(student.augmented_rounds))))
     own.mkdir(parents=True, exist_ok=True)
     if not (folder / "top_k").exists():
         (folder / "top_k").symlink_to(own.absolute())

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rexjax.families.base import Unsuitable as Unsuitable
     from rexjax.families.base import fit as fit
     from rexjax.families.blend import Blend as Blend
+    from rexjax.families.cross_fitted import CrossFitted as CrossFitted
     from rexjax.families.decayed import DecayedPopularity as DecayedPopularity
     from rexjax.families.dmf import DMF as DMF
     from rexjax.families.factors import BPRMF as BPRMF
@@ -50,6 +51,7 @@ else:
             "RP3beta": "rexjax.families.walks",
             "Slim": "rexjax.families.slim",
             "DecayedPopularity": "rexjax.families.decayed",
+            "CrossFitted": "rexjax.families.cross_fitted",
             "IALS": "rexjax.families.ials",
             "TextKNN": "rexjax.families.text_knn",
             "Blend": "rexjax.families.blend",

@@ -130,6 +130,7 @@ def of_student(student: Student) -> dict[str, Student]:
         "more teacher": {"teacher_weight": tuple(min(round(value + 0.1, 2), 1.0) for value in weight)},
         "more label": {"teacher_weight": tuple(max(round(value - 0.2, 2), 0.0) for value in weight)},
         "longer lists": {"top_k": 2 * student.top_k},
+        "cross-fitted lists": {"cross_fitted": True},
         "lists by rank": {"rank_decay": 2 * student.rank_decay or 1.0},
     }
     return {name: replace(student, **change) for name, change in taught.items()} | _models(student)

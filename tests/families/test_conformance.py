@@ -13,6 +13,7 @@ from rexjax.artifacts import classes
 from rexjax.data import batches
 from rexjax.families.base import Model, fit
 from rexjax.families.blend import Blend
+from rexjax.families.cross_fitted import CrossFitted
 from rexjax.families.decayed import DecayedPopularity
 from rexjax.families.dmf import DMF
 from rexjax.families.factors import BPRMF, WARP
@@ -70,6 +71,7 @@ FAMILIES: dict[str, Model] = (
         "texts": TextKNN(events=4),
         "texts by time": TextKNN(events=4, decay=0.5, recency="times"),
         "blend": Blend((Ease(l2=5.0, decay=0.8), Popularity())),
+        "cross-fitted": CrossFitted(ItemKNN(neighbours=7)),
         "sum": Blend((ItemKNN(neighbours=7), Popularity()), weights=(1.0, 0.1), standardized=False),
         "transformer": Transformer(width=8, layers=1, training=TRAINING),
         "recurrent": Transformer(width=9, layers=1, block="gru", training=TRAINING),

@@ -9,7 +9,9 @@ from rexjax.artifacts.store import Artifact
 from rexjax.config.schema import Config
 from rexjax.config.stage import Stage
 from rexjax.distillation.teach import distill
-from rexjax.families.base import fit
+from rexjax.families.base import Run, TrainingData, fit
+from rexjax.families.cross_fitted import CrossFitted
+from rexjax.models.scorer import Scorer
 from rexjax.pipeline.stages import inputs
 from rexjax.runtime import processes
 
@@ -29,7 +31,7 @@ def run(
     for name in models:
         named = replace(own, name=name)
         if name == "student":
-            teacher = config.teacher.scorer(inputs.fitted(artifacts["teacher"].folder / "model", config.teacher))
+            teacher = _teacher(config, data, replace(own, name="teacher", key="teacher"), artifacts["teacher"])
             state = distill(teacher, config.student, data, named, origin=artifacts["teacher"].hash)
         else:
             state = fit(model, data, named)
@@ -38,6 +40,14 @@ def run(
     if processes.first():
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     return metrics | {"training": own.summaries}
+
+
+def _teacher(config: Config, data: TrainingData, run: Run, artifact: Artifact) -> Scorer:
+    """Who makes the lists: the teacher of the stage before, or two of its kind."""
+    if not config.student.cross_fitted:
+        return config.teacher.scorer(inputs.fitted(artifact.folder / "model", config.teacher))
+    model = CrossFitted(config.teacher)
+    return model.scorer(fit(model, data, run))
 
 
 STAGE = Stage(
