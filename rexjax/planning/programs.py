@@ -121,7 +121,7 @@ def _training(name: str, recipe: Recipe, config: Config, items: int, mesh: jax.s
     size = _rounded(settings.batch, mesh)
     over_batch, over_rows = sharding(mesh, "batch"), sharding(mesh, "rows")
     batch = Batch(*(_shape((size, length), jnp.int32, over_batch) for _ in Batch._fields))
-    batch = batch._replace(times=_shape((size, length, 2), jnp.int32, over_batch))
+    batch = batch._replace(times=_shape((size, length, 2), jnp.int32, over_batch), users=None)
     taught = None
     if lists:
         shape = size, length, lists

@@ -53,7 +53,8 @@ def said(config):
 def test_no_environment_changes_what_a_stage_makes(config, said):
     workdir = config.parent / "workdir"
     shutil.copytree(workdir, workdir.parent / "odd", ignore=shutil.ignore_patterns("teacher", "profile"))
-    kept = {name: os.environ[name] for name in ("PATH", "JAX_PLATFORMS", "XLA_FLAGS") if name in os.environ}
+    same = "PATH", "JAX_PLATFORMS", "XLA_FLAGS", "JAX_DISABLE_MOST_OPTIMIZATIONS"
+    kept = {name: os.environ[name] for name in same if name in os.environ}
     profiled(config, "--workdir", str(workdir.parent / "odd"), python=["-O"], environment=kept | ODD)
     assert store.read(workdir.parent / "odd" / "teacher").hash == store.read(workdir / "teacher").hash
 

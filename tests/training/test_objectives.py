@@ -89,7 +89,7 @@ def test_alignment_is_the_mean_cosine_distance_of_the_histories_items_after_a_pr
 def test_sampled_softmax_draws_by_popularity_and_approaches_the_full_one():
     loss = objectives.sampled(WITHOUT_DROPOUT, "sampled_softmax", 20_000)
     _, batch, _, _ = setting()
-    small = type(batch)(*(array[:1] for array in batch))
+    small = jax.tree.map(lambda array: array[:1], batch)
     assert (small.labels >= 0).any()
     # the label is among the samples never, in the full softmax once: with many samples both estimate the same sum
     sampled = float(_loss(loss, small, key=jax.random.key(0)))
@@ -112,7 +112,7 @@ def _in_batch(batch, scores, popularity, shared):
 @pytest.mark.parametrize("rows, most, shared", [(16, 10_000, 16), (16, 3 * L + 1, 3), (3, 2, 1), (1, 100, 1)])
 def test_in_batch_equals_the_formula(rows, most, shared):
     _, whole, _, log_probabilities = setting()
-    batch = Batch(*(array[-rows:] for array in whole))
+    batch = jax.tree.map(lambda array: array[-rows:], whole)
     found = _loss(objectives.in_batch(WITHOUT_DROPOUT, most), batch, key=jax.random.key(0))
     expected = _in_batch(batch, log_probabilities[-rows:], catalogue().popularity, shared)
     np.testing.assert_allclose(found, expected, rtol=1e-5)
