@@ -7,6 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from rexjax import Dataset, fit
+from rexjax.config import Compress, Config
 from rexjax.config import schema as configs
 from rexjax.pipeline.stages import prepare
 
@@ -41,7 +42,8 @@ def test_on_a_small_log_what_is_served_is_no_worse_than_any_simple_model(tmp_pat
     log = pq.read_table(DATA / "online_retail/interactions.parquet").sort_by("timestamp").slice(0, 4654)
     items = csv.read_csv(DATA / "online_retail/items.csv")
     dataset = Dataset.from_frames(log, items)
-    experiment = fit(dataset, tmp_path / "run", say=lambda line: None)
+    config = Config("", compress=Compress(variants=("int8",)))
+    experiment = fit(dataset, tmp_path / "run", config, say=lambda line: None)
     models = experiment.metrics["models"]
     valid = {name: model["quality"]["valid"]["ndcg@10"] for name, model in models.items()}
     first, *others = experiment.verdict.splitlines()
