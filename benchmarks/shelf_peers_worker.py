@@ -4,11 +4,15 @@ PYTHON benchmarks/shelf_peers_worker.py FOLDER PEER SETTINGS REPEATS
 """
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable
 from importlib.metadata import version
 from typing import Any
+
+if sys.argv[2:3] != ["numpy"]:
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"  # as implicit asks: its threads are its own
 
 import numpy as np
 import scipy.sparse as sp
@@ -71,6 +75,7 @@ def main() -> None:
         seconds.append(time.perf_counter() - started)
     np.save(f"{folder}/scores.npy", np.asarray(score(users), np.float32))
     package = PACKAGES.get(name, name)
+    print()  # after a progress bar
     print(json.dumps({"name": f"{package} {version(package)}", "seconds": seconds}))
 
 
