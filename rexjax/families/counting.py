@@ -1,5 +1,6 @@
 """What models that count have in common: recency of histories, and sparse counts of the training events."""
 
+import itertools
 import math
 from abc import ABC
 from collections.abc import Iterator
@@ -110,16 +111,25 @@ def keep_largest(matrix: sp.csr_array, width: int, seed: int) -> dict[str, np.nd
     Returns:
         "ids" int32 [M, K] and "weights" float32 [M, K]; -1 and 0 where a row has fewer.
     """
-    rows = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
     shuffled = np.random.default_rng(seed).permutation(matrix.shape[1])
-    order = np.lexsort((shuffled[matrix.indices], -matrix.data, rows))  # rows stay where they are
-    places = np.arange(len(order)) - matrix.indptr[:-1][rows]
-    kept = (places < width) & (matrix.data[order] > 0)
+    data = np.maximum(matrix.data.astype(np.float32), 0)
+    # One number an entry: positive floats sort as their bits do, and equal ones by the shuffled id, the least first.
+    keys = data.view(np.int32).astype(np.int64) << 32 | (matrix.shape[1] - shuffled[matrix.indices])
     ids = np.full((matrix.shape[0], width), -1, np.int32)
     weights = np.zeros((matrix.shape[0], width), np.float32)
-    ids[rows[kept], places[kept]] = matrix.indices[order][kept]
-    weights[rows[kept], places[kept]] = matrix.data[order][kept]
+    for row, (start, stop) in enumerate(itertools.pairwise(matrix.indptr.tolist())):
+        best = _largest(keys[start:stop], width) + start
+        best = best[data[best] > 0]
+        ids[row, : len(best)], weights[row, : len(best)] = matrix.indices[best], data[best]
     return {"ids": ids, "weights": weights}
+
+
+def _largest(keys: np.ndarray, width: int) -> np.ndarray:
+    """Places of the ``width`` largest of some different numbers, the largest first."""
+    if len(keys) <= width:
+        return np.argsort(keys)[::-1]
+    best = np.argpartition(keys, len(keys) - width)[len(keys) - width :]
+    return best[np.argsort(keys[best])[::-1]]
 
 
 def check_width(model: Model, name: str) -> None:
