@@ -1,5 +1,6 @@
 """``rexjax sweep``, and ``rexjax compress --budget``."""
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -30,9 +31,9 @@ class Sweep:
     """Brings a workdir of another config up to date."""
 
     def __post_init__(self) -> None:
-        if self.minutes < 0 or self.minutes and self.of != "teacher":
+        if not 0 <= self.minutes < math.inf or (self.minutes and self.of != "teacher"):
             raise UserError(
-                f"--minutes {self.minutes:g} --of {self.of}: members are proposed for a teacher, in minutes above 0"
+                f"--minutes {self.minutes:g} --of {self.of}: members of a teacher are proposed, in minutes above 0"
             )
 
 

@@ -199,7 +199,7 @@ def place(folder: Path, number: int) -> Path:
 def share(folder: Path, store: Path, student: Student, seed: int) -> None:
     """Lets the soft targets of ``folder`` lie in ``store``, where all who ask for the same ones find them."""
     parts = student.top_k, student.corruption_rate, *["cross-fitted"] * student.cross_fitted
-    own = store / " ".join(map(str, (*parts, *[seed] * bool(student.augmented_rounds))))
+    own = store / " ".join(map(str, (*parts, *[seed] * bool(student.augmented_rounds or student.cross_fitted))))
     own.mkdir(parents=True, exist_ok=True)
     if not (folder / "top_k").exists():
         (folder / "top_k").symlink_to(own.absolute())

@@ -100,7 +100,7 @@ class Blend(Model):
     def scorer(self, state: dict[str, Any]) -> Scorer:
         """The weighted sum."""
         functions = tuple(replace(scorer, state=None) for scorer in self._scorers(state))
-        blended = _standardized(functions) if self.standardized else _summed(functions)
+        blended = standardized(functions) if self.standardized else _summed(functions)
         return replace(blended, state=state)
 
     def state_from(self, tree: dict[str, Any]) -> dict[str, Any]:
@@ -212,8 +212,8 @@ class _Standardized(NamedTuple):
 
 
 @lru_cache(64)
-def _standardized(scorers: tuple[Scorer, ...]) -> Scorer:
-    """Standard scores, weighted; without a state."""
+def standardized(scorers: tuple[Scorer, ...]) -> Scorer:
+    """Standard scores, weighted; without a state, which is {"members": states by number, "weights": float32 [M]}."""
 
     def encode(state: dict[str, Any], query: Query) -> tuple[_Standardized, ...]:
         found = []

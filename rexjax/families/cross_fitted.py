@@ -13,6 +13,7 @@ from rexjax.errors import UserError
 from rexjax.families.base import Model, Run, TrainingData, check_state
 from rexjax.families.linear import Ease
 from rexjax.models.scorer import USER, Query, Scorer, positions_of, scores_of_positions
+from rexjax.models.user_rows import users_of, users_of_batch
 
 HALVES = 2
 
@@ -42,7 +43,7 @@ class CrossFitted(Model):
         fits = {}
         for number in range(HALVES):
             own = replace(run, name=f"{run.name} half {number + 1}")
-            fits[str(number)] = self.model.fit(users_of(data, np.flatnonzero(half != number)), own)
+            fits[str(number)] = self.model.fit(restrict_to_users(data, np.flatnonzero(half != number)), own)
             check_state(fits[str(number)], f"{run.key} ({type(self.model).__name__})")
             if USER in self.model.scorer(fits[str(number)]).reads:
                 name = type(self.model).__name__
@@ -65,7 +66,7 @@ class CrossFitted(Model):
         return {name: replace(self, model=model) for name, model in self.model.variations().items()}
 
 
-def users_of(data: TrainingData, users: np.ndarray) -> TrainingData:
+def restrict_to_users(data: TrainingData, users: np.ndarray) -> TrainingData:
     """``data`` with the events of some users alone (int [U'], ascending); the catalogue stays.
 
     Events keep their places in the whole log.
@@ -92,12 +93,11 @@ def users_of(data: TrainingData, users: np.ndarray) -> TrainingData:
 def _chosen(fits: tuple[Scorer, ...]) -> Scorer:
     def encode(state: dict[str, Any], query: Query) -> dict[str, Any]:
         encoded = [fit.encode(own, query) for fit, own in zip(fits, _states(state), strict=True)]
-        users = query.features.get(USER, jnp.full(len(query.histories), -1))
-        return {"fits": encoded, "weights": _weights(state["half"], users)}
+        return {"fits": encoded, "weights": _weights(state["half"], users_of(query))}
 
     def encode_positions(state: dict[str, Any], batch: Any) -> dict[str, Any]:
         encoded = [positions_of(fit, own, batch) for fit, own in zip(fits, _states(state), strict=True)]
-        return {"fits": encoded, "weights": _weights(state["half"], batch.users)}
+        return {"fits": encoded, "weights": _weights(state["half"], users_of_batch(batch))}
 
     def score(state: dict[str, Any], encoded: dict[str, Any], ids: jax.Array) -> jax.Array:
         scores = [f.score(o, e, ids) for f, o, e in zip(fits, _states(state), encoded["fits"], strict=True)]
@@ -107,7 +107,7 @@ def _chosen(fits: tuple[Scorer, ...]) -> Scorer:
         members = zip(fits, _states(state), encoded["fits"], strict=True)
         return _weighted([scores_of_positions(f, o, e, ids) for f, o, e in members], encoded["weights"])
 
-    reads = tuple(dict.fromkeys((USER, *(name for fit in fits for name in fit.reads))))
+    reads = tuple(sorted({USER, *(name for fit in fits for name in fit.reads)}))
     return Scorer(
         None,
         encode,

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Self
 
 import flax.linen as nn
 import jax
@@ -35,8 +35,8 @@ class Pooled(GradientModel):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_least(self, "Pooled", 1, "profiles", "hidden")
-        check_range(self, "Pooled", "more than 0", lambda value: value > 0, "temperature")
+        check_least(self, type(self).__name__, 1, "profiles", "hidden")
+        check_range(self, type(self).__name__, "more than 0", lambda value: value > 0, "temperature")
 
     def history_encoder(self, length: int) -> nn.Module:
         """See ``PooledEncoder``."""
@@ -46,7 +46,7 @@ class Pooled(GradientModel):
         """Profiles have a weight for each age."""
         return state.history["decay"].shape[1]
 
-    def narrow(self, state: Served, width: int) -> tuple["Pooled", Served]:
+    def narrow(self, state: Served, width: int) -> tuple[Self, Served]:
         """Keeps the principal directions of the items that matter most."""
         if width == self.width:
             return self, state

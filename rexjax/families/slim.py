@@ -76,12 +76,14 @@ class Slim(CountingModel):
         )
         # Columns with about as many users need about as many sweeps.
         waiting = np.argsort(matrix.sum(0), kind="stable").astype(np.int32)
-        start, solved = np.zeros((size, 0), np.float32), []
+        start, solved = np.zeros((size, data.items), np.float32), []
         for done in range(0, self.sweeps, SWEEPS):
             start, left = self._descend(gram, waiting, start, min(SWEEPS, self.sweeps - done), mesh)
             left &= done + SWEEPS < self.sweeps
             solved.append((waiting[~left], sp.csc_array(start[: data.items, ~left])))
             waiting, start = waiting[left], start[:, left]
+            if not len(waiting):
+                break
         order = np.concatenate([ids for ids, _ in solved])
         width = min(self.neighbours, max(data.items - 1, 1))
         weights = sp.hstack([columns for _, columns in solved], format="csc")[:, np.argsort(order)]
@@ -92,15 +94,14 @@ class Slim(CountingModel):
     ) -> tuple[np.ndarray, np.ndarray]:
         """Columns float32 [V, C] of ``ids`` after so many sweeps more, and bool [C], which are not solved yet.
 
-        ``start`` float32 [V, C] is what they are now; [V, 0]: zeros.
+        ``start`` float32 [V, C] is what they are now.
         """
-        descend, parts = coordinates.descender(mesh), [(np.zeros((len(gram), 0), np.float32), np.zeros(0, bool))]
-        first = 0
+        descend, parts, first = coordinates.descender(mesh), [], 0
         while first < len(ids):
             size = mesh.size * next((c for c in COLUMNS if c * mesh.size >= len(ids) - first), COLUMNS[-1])
             own = ids[first : first + size]
             now = np.zeros((len(gram), size), np.float32)
-            now[:, : min(len(own), start.shape[1])] = start[:, first : first + size]
+            now[:, : len(own)] = start[:, first : first + size]
             padded = np.pad(own, (0, size - len(own)), constant_values=-1)
             placed = place(padded, sharding(mesh, "rows")), place(now, sharding(mesh, None, "rows"))
             found = descend(gram, *placed, self.l1, self.l2, self.tolerance, sweeps)

@@ -34,10 +34,13 @@ class PooledEncoder(nn.Module):
         decay = self.param("decay", recency_profiles, (self.kernels, self.length))
         ages = self.param("times", nn.initializers.zeros, (self.kernels, BUCKETS)) if self.time else None
         pooled = pool_by_recency(decay, ages, x, row, last or x.shape[1])
-        flat = pooled.reshape(*pooled.shape[:2], -1)
-        hidden = nn.gelu(nn.Dense(self.hidden, name="up")(flat))
+        hidden = nn.gelu(nn.Dense(self.hidden, name="up")(self.known(pooled, x, row)))
         hidden = Dropout(self.dropout)(hidden, deterministic)
         return pooled[:, :, 0] + nn.Dense(x.shape[-1], name="down")(hidden)
+
+    def known(self, pooled: jax.Array, x: jax.Array, row: Row) -> jax.Array:
+        """What the MLP reads, of the pooled history [B, Q, K, D] and the item vectors [B, L, D]: [B, Q, K D]."""
+        return pooled.reshape(*pooled.shape[:2], -1)
 
 
 def recency_profiles(key: jax.Array, shape: tuple[int, int]) -> jax.Array:

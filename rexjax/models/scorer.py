@@ -146,11 +146,12 @@ def dot_product(encode: Callable[..., jax.Array], items: jax.Array) -> Scorer:
 
 def score_matrix(scores: jax.Array) -> Scorer:
     """A scorer of scores [U, N] that are there already: the history of user u is the one "item" u."""
+    return Scorer(jnp.asarray(scores), _row_of_user, _columns, jnp.shape(scores)[1])
 
-    def encode(state: jax.Array, query: Query) -> jax.Array:
-        return state[query.histories[:, -1]]
 
-    def score(state: jax.Array, encoded: jax.Array, ids: jax.Array) -> jax.Array:
-        return encoded[:, ids]
+def _row_of_user(state: jax.Array, query: Query) -> jax.Array:
+    return state[query.histories[:, -1]]
 
-    return Scorer(jnp.asarray(scores), encode, score, jnp.shape(scores)[1])
+
+def _columns(state: jax.Array, scores: jax.Array, ids: jax.Array) -> jax.Array:
+    return scores[:, ids]

@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 
 from rexjax.models.items import ItemEncoder
-from rexjax.models.layers import BUCKETS, Dropout, Row
-from rexjax.models.pooled import pool_by_recency, recency_profiles
+from rexjax.models.layers import Row
+from rexjax.models.pooled import PooledEncoder
 
 
 class ItemTower(nn.Module):
@@ -28,32 +28,14 @@ class ItemTower(nn.Module):
         return fused + nn.Dense(self.width, kernel_init=_kernel("mlp", "embed"), name="down")(hidden)
 
 
-class UserTower(nn.Module):
+class UserTower(PooledEncoder):
     """``mean + MLP(history pooled by K recency profiles, latest item)``, with the first pooled vector as ``mean``."""
 
-    kernels: int
-    """Recency profiles K."""
-    hidden: int
-    """Width of the hidden layer."""
-    dropout: float
-    """Dropped share of the hidden layer."""
-    length: int
-    """The longest history, L."""
-    time: bool = False
-    """Ages in time count too."""
-
-    @nn.compact
-    def __call__(self, x: jax.Array, row: Row, deterministic: bool, last: int | None = None) -> jax.Array:
-        """Item vectors float32 [B, L, D] → user vectors float32 [B, L, D]; with ``last`` [B, Q, D] of the last Q."""
-        decay = self.param("decay", recency_profiles, (self.kernels, self.length))
-        ages = self.param("times", nn.initializers.zeros, (self.kernels, BUCKETS)) if self.time else None
-        pooled = pool_by_recency(decay, ages, x, row, last or x.shape[1])
+    def known(self, pooled: jax.Array, x: jax.Array, row: Row) -> jax.Array:
+        """The pooled history [B, Q, K, D] and the latest item: [B, Q, (K + 1) D]."""
         queries = pooled.shape[1]
         latest = x[:, -queries:, None] * (row.segments > 0)[:, -queries:, None, None]
-        known = jnp.concatenate([pooled, latest], 2)
-        hidden = nn.gelu(nn.Dense(self.hidden, name="up")(known.reshape(*known.shape[:2], -1)))
-        hidden = Dropout(self.dropout)(hidden, deterministic)
-        return pooled[:, :, 0] + nn.Dense(x.shape[-1], name="down")(hidden)
+        return super().known(jnp.concatenate([pooled, latest], 2), x, row)
 
 
 def _kernel(*axes: str) -> nn.initializers.Initializer:

@@ -6,10 +6,8 @@ beside those that came after it. Weights are cross-fitted: those of one half of 
 so that a further weight alone improves nothing. Every fitted member is stored: killed, the search goes on where it was.
 """
 
-import json
-import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,9 +24,9 @@ from rexjax.evaluation import ranking
 from rexjax.evaluation.metrics import rank_metrics
 from rexjax.evaluation.ranking import Requests
 from rexjax.evaluation.significance import Interval, paired_bootstrap
-from rexjax.families.base import Model, Planned, Run, TrainingData, Unsuitable, fit, named
-from rexjax.families.blend import Blend, select_ensemble
-from rexjax.models.scorer import Query, Scorer, ask
+from rexjax.families.base import Model, Planned, TrainingData, Unsuitable, named
+from rexjax.families.blend import Blend, select_ensemble, standardized
+from rexjax.models.scorer import Query, Scorer, ask, score_matrix
 from rexjax.pipeline import runner
 from rexjax.pipeline.stages import inputs
 from rexjax.pipeline.sweep import trial_key
@@ -79,25 +77,6 @@ class _Validation(NamedTuple):
     """int64, the users of each half."""
     seed: int
     """Of the intervals."""
-
-
-@dataclass(frozen=True)
-class _Scored(Model):
-    """A member whose scores float32 [U, N] of the validation users are computed once: blends only weigh them."""
-
-    def fit(self, data: TrainingData, run: Run) -> Any:
-        raise NotImplementedError
-
-    def scorer(self, state: jax.Array) -> Scorer:
-        return Scorer(state, _row, _columns, state.shape[1])
-
-
-def _row(state: jax.Array, query: Query) -> jax.Array:
-    return state[query.histories[:, -1]]
-
-
-def _columns(state: jax.Array, rows: jax.Array, ids: jax.Array) -> jax.Array:
-    return rows[:, ids]
 
 
 def propose(config: Config, minutes: float, say: Callable[[str], None], *, update: bool = False) -> Found:
@@ -191,15 +170,9 @@ def _scores(
     config: Config, data: TrainingData, name: str, model: Model, place: Path, validation: _Validation
 ) -> tuple[jax.Array, float]:
     """The member's scores float32 [U, N] on validation and the seconds of its fit, which is kept in ``place``."""
-    done = place / "seconds.json"
-    if not done.exists():
-        place.mkdir(exist_ok=True)
-        started = time.monotonic()
-        state = fit(model, data, inputs.run_of(config, data, place, name, f"member {name}"))
-        inputs.save(place / "model", state)
-        write_json(done, time.monotonic() - started)
-    scorer = model.scorer(inputs.fitted(place / "model", model))
-    return jnp.asarray(_score(scorer, validation.asked)), json.loads(done.read_text())
+    own = inputs.run_of(config, data, place, name, f"member {name}")
+    state, seconds = inputs.fit_once(model, data, own, place)
+    return jnp.asarray(_score(model.scorer(state), validation.asked)), seconds
 
 
 def _score(scorer: Scorer, asked: Requests) -> np.ndarray:
@@ -237,7 +210,7 @@ def _validation(config: Config, data: TrainingData) -> _Validation:
 def _cross_fitted(scores: list[jax.Array], validation: _Validation) -> np.ndarray:
     """float64 [U], the blend's metric of each user, by weights that were chosen on the other half of the users."""
     state = {"members": {str(number): own for number, own in enumerate(scores)}}
-    template = Blend((_Scored(),) * len(scores)).scorer(state | {"weights": np.ones(len(scores), np.float32)})
+    template = standardized(tuple(replace(score_matrix(own), state=None) for own in scores))
     known: dict[bytes, np.ndarray] = {}
 
     def values(weights: np.ndarray) -> np.ndarray:

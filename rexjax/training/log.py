@@ -1,6 +1,7 @@
 """Training logs: JSONL and TensorBoard always, Weights & Biases on request."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -42,3 +43,21 @@ def _wandb_run(project: str, name: str, config: dict[str, Any] | None) -> Any:
     with needs_extra("wandb"):
         import wandb
     return wandb.init(project=project, name=name, config=config, reinit="finish_previous")
+
+
+def epoch_line(name: str, epoch: int, epochs: int, values: Mapping[str, float], select: str, best_epoch: int) -> str:
+    """What an epoch came to, for people.
+
+    Args:
+        name: of the model.
+        epoch: its number, from 1.
+        epochs: how many there are, at most.
+        values: "loss", and the metric ``select`` where the epoch was validated.
+        select: the metric that epochs are chosen by.
+        best_epoch: the best one so far.
+    """
+    line = f"{name}, epoch {epoch} of at most {epochs}: loss {values['loss']:.4f}"
+    if select not in values:
+        return line
+    best = ", the best so far" if best_epoch == epoch else ""
+    return f"{line}, validation {select} {values[select]:.4f}{best}"

@@ -122,7 +122,7 @@ def train(
             values["goodput"] = run_steps.goodput()
             progress = progress._replace(curve=[*progress.curve, {"epoch": progress.epoch} | values])
             write(progress.epoch, values)
-            notice(_line(task, progress, config, values))
+            notice(log.epoch_line(task.name, progress.epoch, config.epochs, values, task.select, progress.best_epoch))
             saver.look(0, save)
     processes.wait(f"{task.name} trained")  # before anyone removes the checkpoints
     summary = {"epochs": progress.epoch, "best_epoch": progress.best_epoch, f"valid_{task.select}": progress.best}
@@ -191,15 +191,6 @@ def _train(
         done.add(metrics, part.targets)
         yield current, len(part.steps)
         part = following
-
-
-def _line(task: Task, progress: checkpoint.Progress, config: Training, values: dict[str, float]) -> str:
-    """What an epoch came to."""
-    line = f"{task.name}, epoch {progress.epoch} of at most {config.epochs}: loss {values['loss']:.4f}"
-    if task.select not in values:
-        return line
-    best = ", the best so far" if progress.best_epoch == progress.epoch else ""
-    return f"{line}, validation {task.select} {values[task.select]:.4f}{best}"
 
 
 def _means(done: UnderWay) -> dict[str, float]:

@@ -15,6 +15,7 @@ from rexjax.errors import UserError, check_least, check_positive
 from rexjax.runtime import processes
 from rexjax.runtime.mesh import place, replicated, sharding
 from rexjax.runtime.progress import notice, track
+from rexjax.training import log
 from rexjax.training.negatives import draw_unowned, owned
 
 STEPS = 256
@@ -146,7 +147,7 @@ def train_pairs(
         if settings.patience or epoch == settings.epochs:
             best = _better(task, settings, best, _on_host(state[0], task.params), values)
         curve.append(values)
-        notice(_line(task.name, values))
+        notice(log.epoch_line(task.name, epoch, settings.epochs, values, task.select, best.epoch))
         if settings.patience and epoch - best.epoch >= settings.patience:
             break
     summary = {"epochs": len(curve), "best_epoch": best.epoch, f"valid_{task.select}": best.reached, "curve": curve}
@@ -169,12 +170,6 @@ def _better(task: PairTask, settings: PairTraining, best: _Best, params: Params,
     values[task.select] = task.validate(params)
     better = processes.everywhere(values[task.select] > best.reached)
     return _Best(params, values["epoch"], values[task.select]) if better else best
-
-
-def _line(name: str, values: dict[str, Any]) -> str:
-    """What an epoch came to."""
-    figures = ", ".join(f"{metric} {value:.4f}" for metric, value in values.items() if metric != "epoch")
-    return f"{name}, epoch {values['epoch']}: {figures}"
 
 
 def _check(task: PairTask, settings: PairTraining, items: int, mesh: jax.sharding.Mesh) -> None:

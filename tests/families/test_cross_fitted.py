@@ -4,7 +4,7 @@ import pytest
 
 from rexjax.config import BPRMF, PairTraining
 from rexjax.errors import UserError
-from rexjax.families.cross_fitted import CrossFitted, users_of
+from rexjax.families.cross_fitted import CrossFitted, restrict_to_users
 from rexjax.families.linear import ItemKNN
 from rexjax.models.scorer import USER, Query
 from tests.families.small_log import ITEMS, LENGTH, make_run
@@ -26,7 +26,9 @@ def test_each_user_is_answered_by_the_fit_that_has_not_met_them(data, tmp_path):
     histories = np.tile(np.arange(LENGTH, dtype=np.int32), (len(users), 1))
     found = scores(model, state, Query(jnp.asarray(histories), features={USER: jnp.asarray(users, jnp.int32)}))
     plain = [
-        scores(KNN, KNN.fit(users_of(data, users[state["half"] != half]), run), Query(jnp.asarray(histories[:1])))[0]
+        scores(
+            KNN, KNN.fit(restrict_to_users(data, users[state["half"] != half]), run), Query(jnp.asarray(histories[:1]))
+        )[0]
         for half in (0, 1)
     ]
     np.testing.assert_allclose(found, np.stack(plain)[state["half"]], rtol=1e-6)
@@ -36,7 +38,7 @@ def test_each_user_is_answered_by_the_fit_that_has_not_met_them(data, tmp_path):
 
 def test_some_users_keep_their_events_and_the_events_their_places(data):
     users = np.array([3, 4, 11, 40])
-    kept = users_of(data, users)
+    kept = restrict_to_users(data, users)
     assert kept.log.users == 4 and kept.popularity.sum() == (kept.log.valid_start - kept.log.offsets[:-1]).sum()
     for number, user in enumerate(users):
         own, whole = (slice(log.offsets[n], log.offsets[n + 1]) for log, n in ((kept.log, number), (data.log, user)))

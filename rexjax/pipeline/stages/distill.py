@@ -31,7 +31,7 @@ def run(
     for name in models:
         named = replace(own, name=name)
         if name == "student":
-            teacher = _teacher(config, data, replace(own, name="teacher", key="teacher"), artifacts["teacher"])
+            teacher = _teacher(config, data, folder, replace(own, name="teacher", key="teacher"), artifacts["teacher"])
             state = distill(teacher, config.student, data, named, origin=artifacts["teacher"].hash)
         else:
             state = fit(model, data, named)
@@ -42,12 +42,13 @@ def run(
     return metrics | {"training": own.summaries}
 
 
-def _teacher(config: Config, data: TrainingData, run: Run, artifact: Artifact) -> Scorer:
-    """Who makes the lists: the teacher of the stage before, or two of its kind."""
+def _teacher(config: Config, data: TrainingData, folder: Path, run: Run, artifact: Artifact) -> Scorer:
+    """Who makes the lists: the teacher of the stage before, or two of its kind, which are kept beside the lists."""
     if not config.student.cross_fitted:
         return config.teacher.scorer(inputs.fitted(artifact.folder / "model", config.teacher))
     model = CrossFitted(config.teacher)
-    return model.scorer(fit(model, data, run))
+    state, _ = inputs.fit_once(model, data, run, folder / "top_k" / "teacher")
+    return model.scorer(state)
 
 
 STAGE = Stage(

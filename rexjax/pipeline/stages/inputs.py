@@ -1,5 +1,7 @@
 """What several stages read from the artifacts before them."""
 
+import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,6 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from rexjax.artifacts.classes import from_dict
+from rexjax.artifacts.files import write_json
 from rexjax.artifacts.store import Artifact, config_files
 from rexjax.config.schema import Config
 from rexjax.data import histories
@@ -15,9 +18,10 @@ from rexjax.embedding.rows import check_ids
 from rexjax.evaluation import ranking, requests
 from rexjax.evaluation.metrics import ListContext, rank_metrics
 from rexjax.evaluation.ranking import Requests
-from rexjax.families.base import Model, Run, TrainingData
+from rexjax.families.base import Model, Run, TrainingData, fit
 from rexjax.models.scorer import Scorer
 from rexjax.models.served import flatten, unflatten
+from rexjax.runtime import processes
 from rexjax.runtime.mesh import make_mesh
 from rexjax.training.checkpoint import restore_tree, save_tree
 from rexjax.training.settings import SELECT
@@ -122,6 +126,19 @@ def save(folder: Path, state: Any) -> str:
 def fitted(folder: Path, model: Model) -> Any:
     """A model's state, as ``save`` wrote it."""
     return model.state_from(unflatten(restore_tree(folder)))
+
+
+def fit_once(model: Model, data: TrainingData, run: Run, folder: Path) -> tuple[Any, float]:
+    """A model's state and the seconds of its fit, from ``folder`` if it was fitted there before."""
+    done = folder / "seconds.json"
+    if not done.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        started = time.monotonic()
+        save(folder / "model", fit(model, data, run))
+        if processes.first():
+            write_json(done, time.monotonic() - started)
+        processes.wait(f"{run.name} fitted")
+    return fitted(folder / "model", model), json.loads(done.read_text())
 
 
 def variant_model(compressed: Artifact, name: str) -> Model:
