@@ -153,7 +153,7 @@ def _teacher(models: list[Model]) -> Model:
 def _check_budget(name: str, seconds: float, minutes: float, *, first: bool) -> None:
     if first and seconds > 60 * minutes:
         raise UserError(
-            f"--minutes {minutes:g}: {name}, the cheapest member, took {seconds / 60:.1f} minutes alone: give more"
+            f"--minutes {minutes:g}: {name}, the cheapest member, took {seconds:.1f} seconds alone: give more"
         )
 
 
