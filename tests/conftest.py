@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # two thirds of the tests' time was compilation
@@ -35,6 +36,17 @@ def libtpu():
     """Tests that compile for TPUs ask for this."""
     if importlib.util.find_spec("libtpu") is None:
         pytest.skip("needs the TPU compiler: pip install 'rexjax[plan]'")
+
+
+class OneRunAFolder(LoadFileScheduling):
+    """A worker takes whole files, and of the stages' tests, which share finished runs, the whole folder."""
+
+    def _split_scope(self, nodeid):
+        return "stages" if nodeid.startswith("tests/pipeline/stages/") else super()._split_scope(nodeid)
+
+
+def pytest_xdist_make_scheduler(config, log):
+    return OneRunAFolder(config, log)
 
 
 def pytest_addoption(parser):

@@ -1,5 +1,7 @@
+import asyncio
 from pathlib import Path
 
+import httpx
 import jax
 import numpy as np
 import pyarrow as pa
@@ -15,6 +17,8 @@ from rexjax.models import recommender
 from rexjax.models.served import flatten
 from rexjax.retrieval import index
 from rexjax.serving import export
+from rexjax.serving.keys import Keys
+from rexjax.serving.server import Server
 from rexjax.training.checkpoint import save_tree
 
 N, L, D = 12_000, 10, 16
@@ -97,3 +101,70 @@ def five(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("bundle") / "five"
     export.write(make(tmp_path_factory.mktemp("workdir"), 0, items=5), folder)
     return folder
+
+
+class Standing:
+    """A server that stays up; its loop runs while something is asked."""
+
+    def __init__(self, folder: Path, **about):
+        self.server = Server(folder, store=":memory:", **{"keys": Keys([])} | about)
+        self._runner, self._stop = asyncio.Runner(), asyncio.Event()
+        self._runner.run(self._start())
+
+    async def _start(self) -> None:
+        up = asyncio.Event()
+        self._life = asyncio.create_task(self._live(up))
+        waiting = asyncio.create_task(up.wait())
+        await asyncio.wait({self._life, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        if self._life.done():
+            self._life.result()
+
+    async def _live(self, up: asyncio.Event) -> None:
+        async with self.server.app.router.lifespan_context(self.server.app):
+            up.set()
+            await self._stop.wait()
+
+    def answers(self, ask):
+        """What ``ask(client, server)`` returns."""
+
+        async def run():
+            transport = httpx.ASGITransport(self.server.app, raise_app_exceptions=False)
+            async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+                return await ask(client, self.server)
+
+        return self._runner.run(run())
+
+    def close(self) -> None:
+        self._stop.set()
+        self._runner.run(asyncio.wait_for(self._life, 60))
+        self._runner.close()
+
+
+def answers_of_one_alone(folder, ask, **about):
+    """What ``ask(client, server)`` returns, of a server that lives as long."""
+    one = Standing(folder, **about)
+    try:
+        return one.answers(ask)
+    finally:
+        one.close()
+
+
+@pytest.fixture(scope="session")
+def alone():
+    """For tests that change their server: ``alone(folder, ask, **about)``."""
+    return answers_of_one_alone
+
+
+@pytest.fixture(scope="session")
+def answers():
+    """For tests that only ask: ``answers(folder, ask)``, of one server a folder."""
+    standing: dict[Path, Standing] = {}
+
+    def asked(folder, ask):
+        if folder not in standing:
+            standing[folder] = Standing(folder)
+        return standing[folder].answers(ask)
+
+    yield asked
+    for one in standing.values():
+        one.close()

@@ -1,29 +1,14 @@
 import asyncio
 import re
 
-import httpx
 import pytest
 
 from rexjax.serving import pages
 from rexjax.serving.keys import Keys
-from rexjax.serving.server import Server
 
 
-def answers(folder, ask, keys=()):
-    """What ``ask(client, bundle)`` returns, of a server that lives as long."""
-
-    async def run():
-        server = Server(folder, store=":memory:", keys=Keys(list(keys)))
-        async with server.app.router.lifespan_context(server.app):
-            transport = httpx.ASGITransport(server.app, raise_app_exceptions=False)
-            async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
-                return await ask(client, server.engine.bundle)
-
-    return asyncio.run(run())
-
-
-def test_the_page_loads_nothing_from_elsewhere(exported):
-    async def ask(client, bundle):
+def test_the_page_loads_nothing_from_elsewhere(answers, exported):
+    async def ask(client, server):
         page = await client.get("/")
         named = re.findall(r'(?:src|href)="([^"#]+)"', page.text)
         named += re.findall(r'from "\./([^"]+)"', (await client.get("/page.js")).text)
@@ -40,13 +25,13 @@ def test_the_page_loads_nothing_from_elsewhere(exported):
     assert not re.search(r"<style|style=|<script>| on\w+=", page.text)
 
 
-def test_items_are_found_by_title_or_id_the_most_popular_first(exported):
-    async def ask(client, bundle):
+def test_items_are_found_by_title_or_id_the_most_popular_first(answers, exported):
+    async def ask(client, server):
         def get(**query):
             return client.get("/v1/items", params=query)
 
         found = [await get(q=text, k=3) for text in ("", "THING", "i12", "<7", "nothing has this")]
-        return [[item["id"] for item in one.json()["items"]] for one in found], bundle, await get(k=101)
+        return [[item["id"] for item in one.json()["items"]] for one in found], server.engine.bundle, await get(k=101)
 
     (everything, things, ids, title, nothing), bundle, wrong = answers(exported, ask)
     popular = [bundle.item_ids[item] for item in bundle.popular]
@@ -56,11 +41,11 @@ def test_items_are_found_by_title_or_id_the_most_popular_first(exported):
     assert wrong.status_code == 422
 
 
-def test_all_models_answer_with_their_time_and_bytes_and_what_is_served_as_it_is_served(compared):
-    async def ask(client, bundle):
+def test_all_models_answer_with_their_time_and_bytes_and_what_is_served_as_it_is_served(answers, compared):
+    async def ask(client, server):
         body = {"history": ["i3", "nobody knows", "i70"], "k": 4}
         both = [await client.post(path, json=body) for path in ("/v1/compare", "/v1/recommend")]
-        return [one.json() for one in both], bundle
+        return [one.json() for one in both], server.engine.bundle
 
     (found, served), bundle = answers(compared, ask)
     models = found["models"]
@@ -72,8 +57,8 @@ def test_all_models_answer_with_their_time_and_bytes_and_what_is_served_as_it_is
     assert not {"i3", "i70"} & {item["id"] for one in models for item in one["items"]}
 
 
-def test_where_nothing_is_there_to_compare_with_only_what_is_served_answers(exported):
-    async def ask(client, bundle):
+def test_where_nothing_is_there_to_compare_with_only_what_is_served_answers(answers, exported):
+    async def ask(client, server):
         history = [f"i{i}" for i in range(30)]  # longer than the model looks back
         return (await client.post("/v1/compare", json={"history": history})).json()
 
@@ -90,12 +75,12 @@ def test_where_nothing_is_there_to_compare_with_only_what_is_served_answers(expo
         ({"history": ["i1"], "user": "ann"}, 422, "unknown field"),
     ],
 )
-def test_a_comparison_that_cannot_be_made_is_told_why(exported, body, status, words):
-    response = answers(exported, lambda client, bundle: client.post("/v1/compare", json=body))
+def test_a_comparison_that_cannot_be_made_is_told_why(answers, exported, body, status, words):
+    response = answers(exported, lambda client, server: client.post("/v1/compare", json=body))
     assert response.status_code == status and words in response.json()["error"]
 
 
-def test_comparisons_take_turns_and_the_line_has_an_end(compared, monkeypatch):
+def test_comparisons_take_turns_and_the_line_has_an_end(answers, compared, monkeypatch):
     monkeypatch.setattr(pages, "MOST_WAITING", 3)
     running, most, right = [], [], pages.side_by_side
 
@@ -108,7 +93,7 @@ def test_comparisons_take_turns_and_the_line_has_an_end(compared, monkeypatch):
 
     monkeypatch.setattr(pages, "side_by_side", watched)
 
-    async def ask(client, bundle):
+    async def ask(client, server):
         return await asyncio.gather(*(client.post("/v1/compare", json={"history": ["i1"]}) for _ in range(8)))
 
     found = answers(compared, ask)
@@ -117,9 +102,9 @@ def test_comparisons_take_turns_and_the_line_has_an_end(compared, monkeypatch):
     assert all(int(one.headers["retry-after"]) >= 1 for one in found if one.status_code == 429)
 
 
-def test_what_asks_for_keys_lets_everybody_see_the_page_and_nobody_the_items(exported):
-    async def ask(client, bundle):
+def test_what_asks_for_keys_lets_everybody_see_the_page_and_nobody_the_items(alone, exported):
+    async def ask(client, server):
         compare = await client.post("/v1/compare", json={"history": ["i1"]})
         return [(await client.get(path)).status_code for path in ("/", "/page.js", "/v1/items")], compare.status_code
 
-    assert answers(exported, ask, keys=[f"web:{'0' * 64}"]) == ([200, 200, 401], 401)
+    assert alone(exported, ask, keys=Keys([f"web:{'0' * 64}"])) == ([200, 200, 401], 401)

@@ -4,7 +4,6 @@ import json
 import shutil
 import weakref
 
-import httpx
 import numpy as np
 import pytest
 
@@ -13,37 +12,16 @@ from rexjax.serving import server as servers
 from rexjax.serving.bundle import Bundle
 from rexjax.serving.keys import Keys
 from rexjax.serving.messages import LARGEST
-from rexjax.serving.server import Server
 
 SECRET = {"authorization": "Bearer s3cret"}
 
 
-@pytest.fixture(scope="module")
-def folder(exported, tmp_path_factory):
-    """A copy that tests may replace."""
-    return shutil.copytree(exported, tmp_path_factory.mktemp("served") / "bundle")
-
-
-def answers(folder, ask, **about):
-    """What ``ask(client, server)`` returns, of a server that lives as long."""
-
-    async def run():
-        about.setdefault("keys", Keys([]))
-        server = Server(folder, store=":memory:", **about)
-        async with server.app.router.lifespan_context(server.app):
-            transport = httpx.ASGITransport(server.app, raise_app_exceptions=False)
-            async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
-                return await ask(client, server)
-
-    return asyncio.run(run())
-
-
-def test_recommendations_are_those_of_the_bundle(folder):
+def test_recommendations_are_those_of_the_bundle(answers, exported):
     async def ask(client, server):
         body = {"history": ["i3", "nobody knows", "i70"], "k": 5, "exclude": ["i9"]}
         return (await client.post("/v1/recommend", json=body)), server.engine.bundle
 
-    response, bundle = answers(folder, ask)
+    response, bundle = answers(exported, ask)
     history = np.full((1, bundle.length), -1, np.int32)
     history[0, -2:] = [3, 70]
     expected = bundle.recommend(history, np.asarray([[3, 70, 9]], np.int32))
@@ -56,18 +34,18 @@ def test_recommendations_are_those_of_the_bundle(folder):
 
 
 @pytest.mark.parametrize("history", [None, [], ["nobody knows"]])
-def test_who_is_not_known_gets_what_is_popular(folder, history):
+def test_who_is_not_known_gets_what_is_popular(answers, exported, history):
     async def ask(client, server):
         bundle = server.engine.bundle
         body = {"history": history, "k": 3, "exclude": [bundle.item_ids[bundle.popular[0]]]}
         return (await client.post("/v1/recommend", json=body)).json(), bundle
 
-    found, bundle = answers(folder, ask)
+    found, bundle = answers(exported, ask)
     assert found["by"] == "popularity"
     assert [item["id"] for item in found["items"]] == [bundle.item_ids[i] for i in bundle.popular[1:4]]
 
 
-def test_the_next_answer_knows_the_last_event(folder):
+def test_the_next_answer_knows_the_last_event(answers, exported):
     async def ask(client, server):
         who = {"user": "ann", "k": 4}
         first = (await client.post("/v1/recommend", json=who)).json()
@@ -76,17 +54,17 @@ def test_the_next_answer_knows_the_last_event(folder):
         same = (await client.post("/v1/recommend", json={"history": ["i5", "i6"], "k": 4})).json()
         return first, told.json(), then, same
 
-    first, told, then, same = answers(folder, ask)
+    first, told, then, same = answers(exported, ask)
     assert first["by"] == "popularity" and told == {"kept": 2} and then == same and then["by"] == "history"
 
 
 @pytest.mark.parametrize("history", [["i1"], []])
-def test_only_what_is_allowed_is_answered(folder, history):
+def test_only_what_is_allowed_is_answered(answers, exported, history):
     async def ask(client, server):
         body = {"history": history, "only": ["i1", "i2", "i3", "i9", "never heard of"], "k": 10, "exclude": ["i9"]}
         return (await client.post("/v1/recommend", json=body)).json()
 
-    found = {item["id"] for item in answers(folder, ask)["items"]}
+    found = {item["id"] for item in answers(exported, ask)["items"]}
     assert found == ({"i2", "i3"} if history else {"i1", "i2", "i3"})
 
 
@@ -101,13 +79,13 @@ def test_only_what_is_allowed_is_answered(folder, history):
         ({"categories": None}, lambda i: True),
     ],
 )
-def test_answers_are_kept_to_categories(folder, history, body, allowed):
+def test_answers_are_kept_to_categories(answers, exported, history, body, allowed):
     async def ask(client, server):
         bundle, everything = server.engine.bundle, {"history": history, "k": 100}
         found = [(await client.post("/v1/recommend", json=everything | more)).json() for more in (body, {})]
         return *found, bundle
 
-    found, free, bundle = answers(folder, ask)
+    found, free, bundle = answers(exported, ask)
 
     def number(item):
         return int(item["id"][1:])
@@ -131,28 +109,28 @@ def test_answers_are_kept_to_categories(folder, history, body, allowed):
         (False, ["mugs"], "this index knows no categories: make it with --data.columns.category"),
     ],
 )
-def test_categories_that_cannot_be_answered_from(folder, another, known, categories, words):
+def test_categories_that_cannot_be_answered_from(answers, exported, another, known, categories, words):
     body = {"categories": categories}
-    response = answers(folder if known else another, lambda client, _: client.post("/v1/recommend", json=body))
+    response = answers(exported if known else another, lambda client, _: client.post("/v1/recommend", json=body))
     assert response.status_code == 422 and words in response.json()["error"]
 
 
-def test_an_integer_may_be_written_as_json_allows(folder):
-    response = answers(folder, lambda client, server: client.post("/v1/recommend", content=b'{"k": 1.2e1}'))
+def test_an_integer_may_be_written_as_json_allows(answers, exported):
+    response = answers(exported, lambda client, server: client.post("/v1/recommend", content=b'{"k": 1.2e1}'))
     assert len(response.json()["items"]) == 12
 
 
-def test_similar_items(folder):
+def test_similar_items(answers, exported):
     async def ask(client, server):
         near = await client.get("/v1/items/i4/similar?k=3")
         return near.json(), server.engine.bundle.similar(np.asarray([4])), (await client.get("/v1/items/x/similar"))
 
-    near, expected, unknown = answers(folder, ask)
+    near, expected, unknown = answers(exported, ask)
     assert [item["id"] for item in near["items"]] == [f"i{i}" for i in expected.ids[0][:3]]
     assert unknown.status_code == 404 and unknown.json() == {"error": "no such item"}
 
 
-def test_what_each_event_gave_sums_to_the_score_that_was_answered(folder):
+def test_what_each_event_gave_sums_to_the_score_that_was_answered(answers, exported):
     async def ask(client, server):
         history = [f"i{i}" for i in range(30, 12, -1)]  # longer than the model looks back
         best = (await client.post("/v1/recommend", json={"history": history, "k": 1})).json()["items"][0]
@@ -160,7 +138,7 @@ def test_what_each_event_gave_sums_to_the_score_that_was_answered(folder):
         missing = [{"history": ["x"], "item": "i1"}, {"history": ["i1"], "item": "x"}]
         return best, why.json(), history, [await client.post("/v1/explain", json=body) for body in missing]
 
-    best, why, history, missing = answers(folder, ask)
+    best, why, history, missing = answers(exported, ask)
     given = [item["score"] for item in why["items"]]
     assert given == sorted(given, reverse=True) and {item["id"] for item in why["items"]} == set(history[-10:])
     assert sum(given) + why["always"] == pytest.approx(why["score"], abs=1e-4)
@@ -190,13 +168,13 @@ def test_what_each_event_gave_sums_to_the_score_that_was_answered(folder):
         (b'{"history": ["' + b"x" * 2 * LARGEST + b'"]}', 413, "a body may have 65536 bytes"),
     ],
 )
-def test_a_bad_request_gets_its_status_and_one_sentence(folder, body, status, words):
-    response = answers(folder, lambda client, server: client.post("/v1/recommend", content=body))
+def test_a_bad_request_gets_its_status_and_one_sentence(answers, exported, body, status, words):
+    response = answers(exported, lambda client, server: client.post("/v1/recommend", content=body))
     assert response.status_code == status and words in response.json()["error"]
 
 
 @pytest.mark.parametrize("k", [1, 5, 6, 100])
-def test_no_more_than_there_are_can_be_asked_for(five, k):
+def test_no_more_than_there_are_can_be_asked_for(answers, five, k):
     async def ask(client, server):
         bodies = {"history": ["i1"], "k": k}, {"history": [], "k": k}
         found = [await client.post("/v1/recommend", json=body) for body in bodies]
@@ -221,12 +199,12 @@ def test_no_more_than_there_are_can_be_asked_for(five, k):
         ("POST", "/v1/events", 400),
     ],
 )
-def test_other_mistakes(folder, method, path, status):
-    response = answers(folder, lambda client, server: client.request(method, path))
+def test_other_mistakes(answers, exported, method, path, status):
+    response = answers(exported, lambda client, server: client.request(method, path))
     assert response.status_code == status and set(response.json()) == {"error"}
 
 
-def test_keys_are_asked_for_and_limited_and_never_logged(folder, caplog):
+def test_keys_are_asked_for_and_limited_and_never_logged(alone, exported, caplog):
     keys = Keys([f"web:{hashlib.sha256(b's3cret').hexdigest()}:1"])
 
     async def ask(client, server):
@@ -237,7 +215,7 @@ def test_keys_are_asked_for_and_limited_and_never_logged(folder, caplog):
         return found, (await client.get("/healthz")).status_code
 
     with caplog.at_level("INFO", logger="rexjax.serving"):
-        found, health = answers(folder, ask, keys=keys)
+        found, health = alone(exported, ask, keys=keys)
     assert [response.status_code for response in found] == [200, 401, 401, 429] and health == 200
     assert all(set(response.json()) == {"error"} for response in found[1:])
     assert int(found[3].headers["retry-after"]) >= 1 and found[1].headers["www-authenticate"] == "Bearer"
@@ -252,7 +230,7 @@ def test_keys_are_asked_for_and_limited_and_never_logged(folder, caplog):
         assert secret not in caplog.text
 
 
-def test_requests_at_once_are_answered_in_batches_and_each_gets_its_own(folder):
+def test_requests_at_once_are_answered_in_batches_and_each_gets_its_own(alone, exported):
     async def ask(client, server):
         def one(i):
             return client.post("/v1/recommend", json={"history": [f"i{i}"], "k": 2})
@@ -261,7 +239,7 @@ def test_requests_at_once_are_answered_in_batches_and_each_gets_its_own(folder):
         alone = [await one(i) for i in range(0, 200, 40)]
         return together, alone, (await client.get("/metrics")).text
 
-    together, alone, metrics = answers(folder, ask)
+    together, alone, metrics = alone(exported, ask)
     assert [one.json() for one in together[::40]] == [one.json() for one in alone]
     batches = next(line for line in metrics.splitlines() if line.startswith("rexjax_batch_size_count"))
     assert float(batches.split()[1]) < 100
@@ -270,7 +248,7 @@ def test_requests_at_once_are_answered_in_batches_and_each_gets_its_own(folder):
         assert name in metrics
 
 
-def test_a_full_queue_says_when_to_come_again(folder, monkeypatch):
+def test_a_full_queue_says_when_to_come_again(alone, exported, monkeypatch):
     slow = engines.batch
     monkeypatch.setattr(engines, "batch", lambda *args: (__import__("time").sleep(0.05), slow(*args))[1])
 
@@ -280,13 +258,15 @@ def test_a_full_queue_says_when_to_come_again(folder, monkeypatch):
 
         return await asyncio.gather(*(one(i) for i in range(400)))
 
-    found = answers(folder, ask, waiting=20)
+    found = alone(exported, ask, waiting=20)
     status = [response.status_code for response in found]
     assert set(status) == {200, 429} and status.count(200) >= 20
     assert all(int(r.headers["retry-after"]) >= 1 for r in found if r.status_code == 429)
 
 
-def test_a_new_bundle_is_swapped_in_while_requests_run_and_a_bad_one_refused(exported, another, tmp_path, monkeypatch):
+def test_a_new_bundle_is_swapped_in_while_requests_run_and_a_bad_one_refused(
+    alone, exported, another, tmp_path, monkeypatch
+):
     monkeypatch.setattr(servers, "WATCH_SECONDS", 0.05)
     folder = shutil.copytree(exported, tmp_path / "bundle")
     old, new = Bundle(folder).version, Bundle(another).version
@@ -315,14 +295,14 @@ def test_a_new_bundle_is_swapped_in_while_requests_run_and_a_bad_one_refused(exp
         after = await client.post("/v1/recommend", json={"history": ["i1"]})
         return swapped, metrics, after.json()["version"]
 
-    (statuses, version), metrics, after = answers(folder, ask)
+    (statuses, version), metrics, after = alone(folder, ask)
     assert statuses == {200} and version == new != old
     assert 'rexjax_swaps_total{outcome="done"} 1.0' in metrics and 'outcome="refused"} 1.0' in metrics
     assert after == new
 
 
 def test_a_bundle_that_goes_while_it_is_read_does_not_end_the_watch_and_the_old_one_is_freed(
-    exported, another, tmp_path, monkeypatch
+    alone, exported, another, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(servers, "WATCH_SECONDS", 0.05)
     folder, read = shutil.copytree(exported, tmp_path / "bundle"), servers.Bundle
@@ -350,13 +330,13 @@ def test_a_bundle_that_goes_while_it_is_read_does_not_end_the_watch_and_the_old_
             await asyncio.sleep(0.05)
         return version, before()
 
-    assert answers(folder, ask) == (Bundle(another).version, None)
+    assert alone(folder, ask) == (Bundle(another).version, None)
 
 
-def test_ready_only_while_it_takes_questions(folder):
+def test_ready_only_while_it_takes_questions(alone, exported):
     async def ask(client, server):
         before = (await client.get("/readyz")).status_code
         server.ready = False
         return before, (await client.get("/readyz")).status_code
 
-    assert answers(folder, ask) == (200, 503)
+    assert alone(exported, ask) == (200, 503)
