@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from rexjax.families.base import Model as Model
     from rexjax.models.scorer import Query as Query
     from rexjax.models.scorer import Scorer as Scorer
+    from rexjax.pipeline.compare import compare as compare
     from rexjax.pipeline.experiment import Experiment as Experiment
     from rexjax.pipeline.experiment import fit as fit
     from rexjax.pipeline.experiment import load as load
@@ -50,6 +51,7 @@ else:
             "Scorer": "rexjax.models.scorer",
             "UserError": "rexjax.errors",
             "__version__": "rexjax.runtime.version",
+            "compare": "rexjax.pipeline.compare",
             "compression": "rexjax.compression:",
             "config": "rexjax.config:",
             "data": "rexjax.data:",

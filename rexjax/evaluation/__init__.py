@@ -5,6 +5,9 @@ from typing import TYPE_CHECKING
 from rexjax._lazy import attach
 
 if TYPE_CHECKING:
+    from rexjax.evaluation.comparison import Compared as Compared
+    from rexjax.evaluation.comparison import compare as compare
+    from rexjax.evaluation.comparison import holm as holm
     from rexjax.evaluation.cost import compiled_cost as compiled_cost
     from rexjax.evaluation.cost import latency as latency
     from rexjax.evaluation.cost import throughput as throughput
@@ -26,16 +29,19 @@ else:
     __getattr__, __dir__, __all__ = attach(
         __name__,
         {
+            "Compared": "rexjax.evaluation.comparison",
             "Estimate": "rexjax.evaluation.significance",
             "Interval": "rexjax.evaluation.significance",
             "Ranks": "rexjax.evaluation.ranking",
             "Requests": "rexjax.evaluation.ranking",
             "Result": "rexjax.evaluation.ranking",
             "bootstrap_mean": "rexjax.evaluation.significance",
+            "compare": "rexjax.evaluation.comparison",
             "compiled_cost": "rexjax.evaluation.cost",
             "count_ranks": "rexjax.evaluation.ranking",
             "coverage": "rexjax.evaluation.metrics",
             "evaluate": "rexjax.evaluation.ranking",
+            "holm": "rexjax.evaluation.comparison",
             "latency": "rexjax.evaluation.cost",
             "paired_bootstrap": "rexjax.evaluation.significance",
             "per_user": "rexjax.evaluation.metrics",

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from rexjax.errors import UserError, check_least
+from rexjax.errors import UserError, check_least, check_positive
 from rexjax.evaluation.metrics import Metric, split_name, with_metrics
 from rexjax.training.settings import SELECT
 
@@ -33,12 +33,15 @@ class Evaluate:
     exclude_seen: bool = True
     """Items of the user's history are not recommended."""
     resamples: int = 2000
-    """Bootstrap samples behind every interval."""
+    """Bootstrap samples behind the interval of each model's own figure."""
+    margin: float = 0.02
+    """Share of a model's figure up to which another one's counts as equal; set it before you look."""
     latency_repeats: int = 200
     """Single-user requests timed for p50 and p99."""
 
     def __post_init__(self) -> None:
         check_least(self, "evaluate", 1, "resamples", "latency_repeats")
+        check_positive(self, "evaluate", "margin")
         if any(isinstance(cutoff, int) and cutoff < 1 for cutoff in self.k):
             raise UserError(f"evaluate has k={self.k}: set each of k to 1 or more")
         split_name(self.select, self.known, "evaluate.select")

@@ -5,6 +5,7 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
+from rexjax.evaluation.report import standing
 from rexjax.evaluation.settings import SHOWN, spell
 from rexjax.training.settings import SELECT
 
@@ -65,14 +66,11 @@ def savings(found: dict[str, Any], select: str = SELECT) -> Table:
 
 def comparisons(rows: list[dict[str, Any]]) -> list[str]:
     """Differences between two models each, with their intervals."""
-    lines = []
-    for row in rows:
-        sign = "significant" if row["low"] > 0 or row["high"] < 0 else "within chance"
-        lines.append(
-            f"  {row['name']}: {row['difference']:+.4f} {row['metric']}, 95 % interval "
-            f"{row['low']:+.4f} … {row['high']:+.4f} ({sign})"
-        )
-    return lines
+    return [
+        f"  {row['name']}: {row['difference']:+.4f} {row['metric']}, 95 % interval "
+        f"{row['low']:+.4f} … {row['high']:+.4f} ({standing(row)})"
+        for row in rows
+    ]
 
 
 def _spell(value: Any) -> str:

@@ -46,8 +46,21 @@ COMPARISONS = [
         "low": 0.002,
         "high": 0.02,
         "relative": 0.12,
+        "detectable": 0.01,
+        "equal": False,
+        "p_adjusted": 0.03,
     },
-    {"name": "int8 - student", "metric": "ndcg@10", "difference": -0.01, "low": -0.1, "high": 0.02, "relative": None},
+    {
+        "name": "int8 - student",
+        "metric": "ndcg@10",
+        "difference": -0.01,
+        "low": -0.1,
+        "high": 0.02,
+        "relative": None,
+        "detectable": 0.05,
+        "equal": False,
+        "p_adjusted": 0.6,
+    },
 ]
 
 
@@ -104,8 +117,8 @@ def test_one_page_that_needs_nothing_else(page):
     [
         ["student", "0.0350", "0.0700", "0.0700"],
         ["student", "1 k", "3 k", "2 k", "0.3", "1", "54.3 k"],
-        ["student - control", "ndcg@10", "+0.0100", "+0.0020", "+0.0200", "+12.0%", "yes"],
-        ["int8 - student", "ndcg@10", "-0.0100", "-0.1000", "+0.0200", "–", "no"],
+        ["student - control", "ndcg@10", "+0.0100", "+0.0020", "+0.0200", "+12.0%", "0.0100", "better"],
+        ["int8 - student", "ndcg@10", "-0.0100", "-0.1000", "+0.0200", "–", "0.0500", "not to be told"],
         ["users", "22,363"],
         ["density", "0.000733"],
         ["split.cold targets.test", "7"],

@@ -6,22 +6,23 @@ from typing import Any
 import numpy as np
 
 from rexjax.artifacts.files import write_json
-from rexjax.artifacts.hashing import digest
+from rexjax.artifacts.hashing import arrays_digest, digest
 from rexjax.artifacts.store import Artifact
 from rexjax.config.schema import Config
 from rexjax.config.stage import Stage
-from rexjax.evaluation import significance, verdict
+from rexjax.evaluation import comparison, significance, verdict
 from rexjax.evaluation.metrics import check_cutoffs
 from rexjax.evaluation.models import cost_of, quality_of
+from rexjax.evaluation.ranking import Requests
 from rexjax.evaluation.report import write_report
 from rexjax.families.base import named
 from rexjax.models.scorer import Scorer
-from rexjax.pipeline import tables
+from rexjax.pipeline import compare, tables
 from rexjax.pipeline.stages import inputs
 
 
 def run(config: Config, folder: Path, artifacts: dict[str, Artifact]) -> dict[str, Any]:
-    """Writes ``metrics.json`` and ``report.html`` into ``folder``.
+    """Writes ``metrics.json``, ``report.html`` and the metrics of each user into ``folder``.
 
     Returns:
         Per model, quality on validation and test and the cost of a request; intervals of the differences; the verdict.
@@ -31,33 +32,38 @@ def run(config: Config, folder: Path, artifacts: dict[str, Artifact]) -> dict[st
     check_cutoffs(ks, data.items, "evaluate.k", config.evaluate.known)
     asked = {part: inputs.requests_of(data, part) for part in ("valid", "test")}
     context = inputs.list_context(data, artifacts)
-    settings, models, per_user = config.evaluate, dict[str, Any](), dict[str, np.ndarray]()
+    settings, models, per_user = config.evaluate, dict[str, Any](), dict[str, dict[str, np.ndarray]]()
     for name, scorer in models_of(config, artifacts).items():
         results = quality_of(name, scorer, asked, ks, settings.known, context)
         cost = cost_of(scorer, config.data.length, settings.latency_repeats, config.seed)
         models[name] = {"quality": {part: result.means for part, result in results.items()}, "cost": cost}
         if results["test"].spread:
             models[name]["tie_spread"] = results["test"].spread
-        per_user[name] = results["test"].per_user[settings.select]
-        mean = significance.bootstrap_mean(per_user[name], config.seed, settings.resamples)
+        per_user[name] = results["test"].per_user
+        mean = significance.bootstrap_mean(per_user[name][settings.select], config.seed, settings.resamples)
         models[name]["interval"] = {settings.select: [mean.low, mean.high]}
     card = artifacts["prepare"].metrics
     curves = curves_of(artifacts)
-    comparisons = _comparisons(models, per_user, config)
+    comparisons = _comparisons(models, {name: found[settings.select] for name, found in per_user.items()}, config)
+    values, served = compare.stored(per_user, settings.shown), f"student_{config.compress.serve}"
     found = {
         "dataset": {name: card[name] for name in ("users", "items", "interactions", "density", "split", "test_users")},
         "models": models,
         "comparisons": comparisons,
+        "select": settings.select,
+        "served": served,
+        "test": _identity(asked["test"], inputs.titles(artifacts["prepare"])["item_id"]),
         "verdict": verdict.lines(
             models,
             select=settings.select,
             baselines=tuple(named(config.baselines)),
-            served=f"student_{config.compress.serve}",
+            served=served,
             training=training_of(artifacts),
             card=card,
         ),
     }
     write_json(folder / "metrics.json", found)
+    np.savez_compressed(folder / compare.FILE, **values)
     write_report(
         folder / "report.html",
         card=card,
@@ -67,7 +73,14 @@ def run(config: Config, folder: Path, artifacts: dict[str, Artifact]) -> dict[st
         frontier_metric=settings.select,
         shown=settings.shown,
     )
-    return found | {"content": dict.fromkeys(("metrics.json", "report.html"), digest(_timeless(found)))}
+    content = dict.fromkeys(("metrics.json", "report.html"), digest(_timeless(found)))
+    return found | {"content": content | {compare.FILE: arrays_digest(values)}}
+
+
+def _identity(asked: Requests, item_ids: list[str]) -> str:
+    """Of a test: its users' targets, what they have seen, and the candidates."""
+    names = ("target_items", "target_offsets", "seen_items", "seen_offsets")
+    return arrays_digest({name: getattr(asked, name) for name in names} | {"items": np.asarray(item_ids, "S")})[:16]
 
 
 def cutoffs(config: Config) -> tuple[int, ...]:
@@ -123,11 +136,13 @@ def _comparisons(models: dict[str, Any], per_user: dict[str, np.ndarray], config
     if simple:
         best = max(simple, key=lambda name: models[name]["quality"]["valid"][select])
         pairs += [("teacher", best), ("student", best)]
-    rows = []
-    for a, b in pairs:
-        interval = significance.paired_bootstrap(per_user[a], per_user[b], config.seed, config.evaluate.resamples)
-        rows.append({"name": f"{a} - {b}", "metric": select, **interval._asdict()})
-    return rows
+    found = [comparison.compare(per_user[a], per_user[b], config.evaluate.margin) for a, b in pairs]
+    adjusted = comparison.holm(np.array([one.p for one in found]))
+    rows = zip(pairs, found, adjusted, strict=True)
+    return [
+        {"name": f"{a} - {b}", "metric": select, **one._asdict(), "equal": one.equal, "p_adjusted": float(p)}
+        for (a, b), one, p in rows
+    ]
 
 
 def show(metrics: dict[str, Any], config: Config) -> list[Any]:
