@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rexjax.errors import UserError
-from rexjax.evaluation.metrics import METRICS, ListContext, Metric, check_cutoffs, with_metrics
+from rexjax.evaluation.metrics import METRICS, ListContext, Metric, check_cutoffs, list_metrics, with_metrics
 from rexjax.evaluation.models import quality_of
 from rexjax.evaluation.ranking import Requests, Result
 from rexjax.models.scorer import Query, Scorer, score_matrix
@@ -39,17 +39,20 @@ def evaluate(
             users at a time, L' = L or shorter) that returns such scores [B, N], of NumPy or of JAX; or a ``Scorer``.
         requests: U users, see ``Requests``.
         ks: cut-offs, from 1 to N.
-        metrics: names of ``METRICS``, or other metrics.
+        metrics: names of ``METRICS``, or other metrics; by default all that ``context`` suffices for.
         context: what metrics from lists know of the catalogue besides its size.
 
     Returns:
         Means, values per user in the order of ``requests``, and the spread over tie orders.
 
     Raises:
-        UserError: there is no such metric or cut-off, scores are NaN or of another shape.
+        UserError: there is no such metric or cut-off, a metric needs more of ``context``, scores are NaN or of another
+            shape.
         ValueError: a user has no target, a target twice, or one that is also seen; an id is not in [0, N).
     """
     known = _chosen(metrics)
+    if tuple(metrics) != tuple(METRICS):
+        _check_context(known, context)
     traced = isinstance(model, Scorer) or not callable(model)
     if not isinstance(model, Scorer):
         model, requests = _of_function(model, requests) if callable(model) else _of_matrix(model, requests)
@@ -63,6 +66,12 @@ def _chosen(metrics: Sequence[str | Metric]) -> dict[str, Metric]:
     if unknown := [name for name in names if name not in known]:
         raise UserError(f"there is no metric {unknown[0]!r}: choose some of {', '.join(known)}, and cut-offs in ks")
     return {name: known[name] for name in names}
+
+
+def _check_context(known: dict[str, Metric], context: ListContext | None) -> None:
+    for metric in list_metrics(known):
+        if missing := [name for name in metric.needs if getattr(context, name, None) is None]:
+            raise UserError(f"the metric {metric.name} reads {' and '.join(missing)}: pass a ListContext that has it")
 
 
 def _of_matrix(scores: Any, requests: Requests) -> tuple[Scorer, Requests]:

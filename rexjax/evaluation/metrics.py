@@ -14,6 +14,7 @@ import numpy as np
 
 from rexjax.artifacts.classes import Open
 from rexjax.errors import UserError
+from rexjax.evaluation import exposure
 from rexjax.evaluation.tie_groups import TieGroups, Ties, group_ties
 
 
@@ -53,6 +54,8 @@ class ListMetric(Metric):
 
     of_lists: Callable[[np.ndarray, ListContext], Any]
     """(lists int32 [U, k], padded with -1; context) → one number, or float [U], one for each user."""
+    needs: tuple[str, ...] = ()
+    """What it reads of the context; where one of them is None, the metric is left out."""
 
 
 def coverage(lists: np.ndarray, items: int) -> float:
@@ -139,6 +142,10 @@ METRICS: dict[str, Metric] = {
         RankMetric("mrr", _mrr),
         RankMetric("map", _map),
         ListMetric("coverage", _coverage),
+        ListMetric("gini", exposure.gini),
+        ListMetric("mean_popularity", exposure.mean_popularity, ("popularity",)),
+        ListMetric("novelty", exposure.novelty, ("popularity",)),
+        ListMetric("distance", exposure.distance, ("vectors",)),
     )
 }
 """What is always computed."""
@@ -269,6 +276,7 @@ def of_lists(
         f"{metric.name}@{k}": _checked(metric.of_lists(lists[:, :k], context), (len(lists),), metric)
         for k in ks
         for metric in metrics
+        if all(getattr(context, name) is not None for name in metric.needs)
     }
 
 

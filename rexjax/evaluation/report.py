@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from rexjax.artifacts.workdirs import REPORT_MARK
 from rexjax.errors import needs_extra
 from rexjax.evaluation.pictures import draw_curves, draw_frontier, dress, frontier_points, plain
-from rexjax.evaluation.settings import SHOWN
+from rexjax.evaluation.settings import EXPOSED, SHOWN
 from rexjax.training.settings import SELECT
 
 if TYPE_CHECKING:
@@ -40,6 +40,10 @@ _COMPARED = (
     "rows are tested at once (Holm). Equal: within the margin (evaluate.margin) by two one-sided tests. Detectable: "
     "the smallest difference that this test finds in four of five tries. The spread between training seeds is not in "
     "one run: rexjax compare takes several."
+)
+_EXPOSED = (
+    "What the lists show, test: the share of the catalogue; Gini's index of how unevenly items appear; mean training "
+    "interactions and mean self-information (bits) of the items; mean cosine distance of two items by their content."
 )
 _STYLE = """
 :root { color-scheme: light dark; --line: #8886; --soft: #8882; }
@@ -105,6 +109,10 @@ def _models_part(models: Mapping[str, Mapping[str, Any]], metric: str, shown: Se
         names = [name for name in wanted if any(name in values for values in quality.values())]
         rows = [[model, *(values.get(name) for name in names)] for model, values in quality.items()]
         yield _table(["model", *names], rows, f"Quality, {split}")
+    exposed = {name: model.get("quality", {}).get("test", {}) for name, model in models.items()}
+    if any("gini@10" in values for values in exposed.values()):
+        rows = [[model, *(values.get(name) for name in EXPOSED)] for model, values in exposed.items()]
+        yield _table(["model", *EXPOSED], rows, _EXPOSED)
     costs = {name: model.get("cost", {}) for name, model in models.items()}
     keys = [key for key in _COST if any(key in cost for cost in costs.values())]
     rows = [[model, *(abbreviate(cost.get(key)) for key in keys)] for model, cost in costs.items()]

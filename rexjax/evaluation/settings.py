@@ -11,6 +11,8 @@ from rexjax.training.settings import SELECT
 
 SHOWN = (SELECT, "hit_rate@10", "recall@10", "mrr@10", "coverage@10")
 """Metrics in tables and reports, besides the one that selects and a config's own."""
+EXPOSED = ("coverage@10", "gini@10", "mean_popularity@10", "novelty@10", "distance@10")
+"""Metrics of a report's table of what the lists expose."""
 
 
 def spell(metric: str) -> str:

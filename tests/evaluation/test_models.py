@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rexjax.evaluation import metrics, models, ranking
+from rexjax.evaluation import exposure, metrics, models, ranking
 from rexjax.models.scorer import Query, Scorer, dot_product, score_matrix
 
 U, N, D, L = 300, 40, 4, 8  # more users than are asked for at a time
@@ -63,7 +63,8 @@ def test_quality_is_that_of_ranks_and_of_lists_on_each_part():
         ranked = ranking.evaluate(scorer, asked[part], ks=(1, 10))
         lists = best_unseen(scores_of(scorer, asked[part]), asked[part], 10)
         shares = {f"coverage@{k}": len(set(lists[:, :k].ravel()) - {-1}) / N for k in (1, 10)}
-        assert result.means == ranked.means | shares and result.spread == ranked.spread
+        uneven = {f"gini@{k}": exposure.gini(lists[:, :k], metrics.ListContext(N)) for k in (1, 10)}
+        assert result.means == ranked.means | shares | uneven and result.spread == ranked.spread
         for name, value in ranked.per_user.items():
             np.testing.assert_array_equal(result.per_user[name], value)
 

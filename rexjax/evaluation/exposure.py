@@ -1,0 +1,69 @@
+"""What lists expose, whatever is right in them: which items, how evenly, how well known, how unlike each other.
+
+Each takes lists int32 [U, k], the best first, padded with -1, and returns one number or one for each user.
+"""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from rexjax.evaluation.metrics import ListContext
+
+AT_ONCE = 1 << 24
+"""Numbers of item vectors that are looked up at a time: 64 MB."""
+
+
+def gini(lists: np.ndarray, context: "ListContext") -> float:
+    """How unevenly items are shown: 0 where all are equally often, (N - 1) / N where one is alone.
+
+    ``2 sum_i i c_i / (N sum c) - (N + 1) / N`` of the counts c of appearances in ascending order, i from 1.
+    """
+    counts = np.sort(np.bincount(lists[lists >= 0], minlength=context.items)).astype(np.float64)
+    total, items = counts.sum(), context.items
+    if not total:
+        return 0.0
+    return float(2 * (np.arange(1, items + 1) * counts).sum() / (items * total) - (items + 1) / items)
+
+
+def mean_popularity(lists: np.ndarray, context: "ListContext") -> np.ndarray:
+    """Mean training interactions of the recommended items (ARP: Yin et al. 2012); float64 [U]."""
+    assert context.popularity is not None
+    return _mean(lists, context.popularity.astype(np.float64))
+
+
+def novelty(lists: np.ndarray, context: "ListContext") -> np.ndarray:
+    """Mean self-information of the recommended items, in bits (Zhou et al. 2010); float64 [U].
+
+    ``-log2`` of an item's share of all training interactions; an item without any counts as if it had one.
+    """
+    assert context.popularity is not None
+    counts = np.maximum(context.popularity, 1).astype(np.float64)
+    return _mean(lists, -np.log2(counts / max(context.popularity.sum(), 1)))
+
+
+def distance(lists: np.ndarray, context: "ListContext") -> np.ndarray:
+    """Mean cosine distance of two items of a list by their content (Ziegler et al. 2005); float64 [U].
+
+    The space is that of the encoded items, not the model's own. A list of fewer than two items has 0.
+    """
+    assert context.vectors is not None
+    lengths = np.linalg.norm(context.vectors, axis=1, keepdims=True)
+    unit = context.vectors / np.where(lengths > 0, lengths, 1)
+    size = max(AT_ONCE // max(unit.shape[1] * lists.shape[1], 1), 1)
+    parts = [_distance(lists[start : start + size], unit) for start in range(0, len(lists), size)]
+    return np.concatenate(parts) if parts else np.zeros(0)
+
+
+def _distance(lists: np.ndarray, unit: np.ndarray) -> np.ndarray:
+    """The pairs' products are those of the sum with itself, less each item's with itself."""
+    rows = np.where((lists >= 0)[..., None], unit[lists], 0).astype(np.float64)
+    shown = (lists >= 0).sum(1)
+    pairs = shown * (shown - 1)
+    products = (rows.sum(1) ** 2).sum(1) - (rows**2).sum((1, 2))
+    return np.where(pairs > 0, 1 - products / np.maximum(pairs, 1), 0.0)
+
+
+def _mean(lists: np.ndarray, values: np.ndarray) -> np.ndarray:
+    shown = lists >= 0
+    return np.where(shown, values[lists], 0).sum(1) / np.maximum(shown.sum(1), 1)
