@@ -67,6 +67,9 @@ def write_report(
     models: Mapping[str, Mapping[str, Any]],
     curves: Mapping[str, Sequence[Mapping[str, float]]],
     comparisons: Sequence[Mapping[str, Any]],
+    segments: Sequence[Mapping[str, Any]] = (),
+    worst: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
+    columns: Sequence[str] = (),
     frontier_metric: str = SELECT,
     shown: Sequence[str] = SHOWN,
 ) -> None:
@@ -81,6 +84,9 @@ def write_report(
       curves: stage to one ``{"epoch", "loss", frontier_metric}`` per epoch; either value may be missing.
       comparisons: fields of ``rexjax.evaluation.comparison.Compared`` each, with "name", "metric", "equal" and
         "p_adjusted" (Holm's).
+      segments: rows of ``rexjax.evaluation.segments.table``.
+      worst: "users" and "items" as ``rexjax.evaluation.segments`` finds them.
+      columns: names of the models in the table of segments; the first one is the model of ``worst``.
       frontier_metric: the metric that models are selected by, which the pictures show.
       shown: metrics of the tables, besides ``frontier_metric``.
     """
@@ -89,6 +95,8 @@ def write_report(
         f"<p>{_HOW_TO_READ}</p>",
         *_models_part(models, frontier_metric, shown),
         *_comparisons_part(comparisons),
+        *_segments_part(segments, columns, frontier_metric),
+        *_worst_part(worst or {}, columns, frontier_metric),
         *_curves_part(curves, frontier_metric),
         *_card_part(card),
     ]
@@ -142,6 +150,35 @@ def standing(row: Mapping[str, Any]) -> str:
     clear = row["p_adjusted"] < 0.05
     found = ["better" if row["difference"] > 0 else "worse"] if clear else []
     return " and ".join([*found, *["equal within the margin"] * row["equal"]]) or "not to be told"
+
+
+def _segments_part(segments: Sequence[Mapping[str, Any]], columns: Sequence[str], metric: str) -> Iterable[str]:
+    if not segments:
+        return
+    yield "<h2>Segments</h2>"
+    rows = [
+        [row["segment"], row["value"], row["users"], *(_range(row["models"][name]) for name in columns)]
+        for row in segments
+    ]
+    yield _table(["segment", "value", "users", *columns], rows, f"{metric} (test) by segment of users, 95 % intervals")
+
+
+def _range(found: Mapping[str, float | None]) -> str:
+    bounds = "" if found["low"] is None else f" ({_cell(found['low'])} to {_cell(found['high'])})"
+    return f"{_cell(found['mean'])}{bounds}"
+
+
+def _worst_part(worst: Mapping[str, Sequence[Mapping[str, Any]]], columns: Sequence[str], metric: str) -> Iterable[str]:
+    if users := worst.get("users"):
+        rows = [
+            [row["value"], row["events"], *(" · ".join(row[key]) for key in ("history", "wanted"))] for row in users
+        ]
+        caption = f"Users whom {columns[0]} serves worst; among equal ones those of whom most is known"
+        yield _table([metric, "events", "history, the latest last", "wanted"], rows, caption)
+    if items := worst.get("items"):
+        rows = [[row["item"], row["value"], row["users"], row["interactions"]] for row in items]
+        caption = f"Items whose users {columns[0]} serves worst; among equal ones those that are wanted most"
+        yield _table(["item", metric, "users", "interactions"], rows, caption)
 
 
 def _curves_part(curves: Mapping[str, Sequence[Mapping[str, float]]], metric: str) -> Iterable[str]:

@@ -16,6 +16,7 @@ def lines(
     served: str,
     training: dict[str, dict[str, Any]],
     card: dict[str, Any],
+    against_teacher: dict[str, Any] | None = None,
 ) -> list[str]:
     """The best model, what is served, and warnings.
 
@@ -26,6 +27,7 @@ def lines(
         served: name of the model in the index.
         training: summaries by name, with the warm-up's steps and those of an epoch.
         card: the data card.
+        against_teacher: the comparison of what is served with the teacher, as in ``metrics.json``; None: not made.
     """
     valid = {name: model["quality"]["valid"][select] for name, model in models.items()}
     best = max(valid, key=lambda name: valid[name])
@@ -37,18 +39,29 @@ def lines(
         *(f"Warning: {notice}" for notice in card.get("notices", ())),
         *_left_out(card),
     ]
-    return [first, _served(models, served, select), *warnings][:MOST]
+    return [first, _served(models, served, select, against_teacher), *warnings][:MOST]
 
 
-def _served(models: dict[str, Any], served: str, select: str) -> str:
+def _served(models: dict[str, Any], served: str, select: str, against: dict[str, Any] | None) -> str:
     teacher, small = models["teacher"], models[served]
-    kept = small["quality"]["test"][select] / max(teacher["quality"]["test"][select], 1e-12)
+    mean = teacher["quality"]["test"][select]
+    kept = small["quality"]["test"][select] / max(mean, 1e-12)
     ratio = {key: _ratio(teacher["cost"][key], small["cost"][key]) for key in ("flops_per_request", "bytes_resident")}
     return (
-        f"Served: {served}, {kept:.1%} of the teacher's test {select}; a whole request takes "
+        f"Served: {served}, {kept:.1%} of the teacher's test {select}{_told(against, mean)}; a whole request takes "
         f"{ratio['flops_per_request']} its FLOPs, {small['cost']['p50_ms']:.2f} ms against "
         f"{teacher['cost']['p50_ms']:.2f} ms, and {ratio['bytes_resident']} its bytes."
     )
+
+
+def _told(against: dict[str, Any] | None, mean: float) -> str:
+    if against is None or not mean:
+        return ""
+    if against["equal"]:
+        return f" (equal within {against['margin'] / mean:.0%})"
+    if against["low"] > 0 or against["high"] < 0:
+        return " (better)" if against["difference"] > 0 else " (worse)"
+    return f" (not to be told apart: this test sees {against['detectable'] / mean:.1%})"
 
 
 def _ratio(whole: float, part: float) -> str:

@@ -90,8 +90,26 @@ class Outline(HTMLParser):
             self.rows[-1].append(data)
 
 
+SEGMENTS = [
+    {
+        "segment": "events before",
+        "value": "1 to 2",
+        "users": 1234,
+        "models": {
+            "student": {"mean": 0.05, "low": 0.04, "high": 0.06},
+            "teacher": {"mean": 0.0, "low": None, "high": None},
+        },
+    }
+]
+WORST = {
+    "users": [{"value": 0.0, "events": 40, "history": ["Rug", "<Lamp>"], "wanted": ["Vase"]}],
+    "items": [{"item": "Vase", "value": 0.001, "users": 9, "interactions": 1000}],
+}
+
+
 def written(tmp_path, **changes) -> str:
-    wanted = {"card": CARD, "models": sample_models(), "curves": CURVES, "comparisons": COMPARISONS} | changes
+    wanted = {"card": CARD, "models": sample_models(), "curves": CURVES, "comparisons": COMPARISONS}
+    wanted |= {"segments": SEGMENTS, "worst": WORST, "columns": ("student", "teacher")} | changes
     report.write_report(tmp_path / "report.html", **wanted)
     return (tmp_path / "report.html").read_text(encoding="utf-8")
 
@@ -119,6 +137,9 @@ def test_one_page_that_needs_nothing_else(page):
         ["student", "1 k", "3 k", "2 k", "0.3", "1", "54.3 k"],
         ["student - control", "ndcg@10", "+0.0100", "+0.0020", "+0.0200", "+12.0%", "0.0100", "better"],
         ["int8 - student", "ndcg@10", "-0.0100", "-0.1000", "+0.0200", "–", "0.0500", "not to be told"],
+        ["events before", "1 to 2", "1,234", "0.0500 (0.0400 to 0.0600)", "0.0000"],
+        ["0.0000", "40", "Rug · <Lamp>", "Vase"],
+        ["Vase", "0.0010", "9", "1,000"],
         ["users", "22,363"],
         ["density", "0.000733"],
         ["split.cold targets.test", "7"],

@@ -32,6 +32,27 @@ def test_a_good_run_has_two_lines():
     ]
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "equal", "words"),
+    [
+        (-0.004, 0.003, True, "ndcg@10 (equal within 2%); a whole"),
+        (0.01, 0.02, False, "ndcg@10 (better); a whole"),
+        (-0.02, -0.01, False, "ndcg@10 (worse); a whole"),
+        (-0.02, 0.01, False, "ndcg@10 (not to be told apart: this test sees 12.5%); a whole"),
+    ],
+)
+def test_the_served_share_is_said_with_what_the_test_can_tell(low, high, equal, words):
+    row = {
+        "difference": (low + high) / 2,
+        "low": low,
+        "high": high,
+        "equal": equal,
+        "margin": 0.004,
+        "detectable": 0.025,
+    }
+    assert words in lines(against_teacher=row)[1]
+
+
 def test_what_costs_more_than_the_teacher_is_said_as_a_multiple():
     dear = MODELS | {"student_int8": model(0.25, 0.19, 10_000.0, 2000)}
     assert "takes 2.5 times its FLOPs" in lines(models=dear)[1] and "2.5 times its bytes" in lines(models=dear)[1]

@@ -40,11 +40,18 @@ def test_savings_are_against_the_teacher_and_leave_the_control_out():
 
 
 @pytest.mark.parametrize(
-    "low, high, word", [(0.1, 0.3, "significant"), (-0.3, -0.1, "significant"), (-0.1, 0.3, "chance")]
+    ("p", "equal", "words"),
+    [
+        (0.01, False, "(better)"),
+        (0.01, True, "(better and equal within the margin)"),
+        (0.2, True, "(equal within the margin)"),
+        (0.2, False, "(not to be told)"),
+    ],
 )
-def test_an_interval_that_holds_zero_is_within_chance(low, high, word):
-    (line,) = tables.comparisons([{"name": "a - b", "metric": "ndcg@10", "difference": 0.2, "low": low, "high": high}])
-    assert line.startswith("  a - b: +0.2000 ndcg@10") and word in line
+def test_a_difference_is_said_in_words(p, equal, words):
+    row = {"name": "a - b", "metric": "ndcg@10", "difference": 0.2, "low": 0.1, "high": 0.3}
+    (line,) = tables.comparisons([row | {"p_adjusted": p, "equal": equal}])
+    assert line.startswith("  a - b: +0.2000 ndcg@10") and words in line
 
 
 def test_the_card_spells_numbers_and_shows_the_cleaning():

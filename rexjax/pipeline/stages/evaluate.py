@@ -10,12 +10,12 @@ from rexjax.artifacts.hashing import arrays_digest, digest
 from rexjax.artifacts.store import Artifact
 from rexjax.config.schema import Config
 from rexjax.config.stage import Stage
-from rexjax.evaluation import comparison, significance, verdict
+from rexjax.evaluation import comparison, segments, significance, verdict
 from rexjax.evaluation.metrics import check_cutoffs
 from rexjax.evaluation.models import cost_of, quality_of
 from rexjax.evaluation.ranking import Requests
 from rexjax.evaluation.report import write_report
-from rexjax.families.base import named
+from rexjax.families.base import TrainingData, named
 from rexjax.models.scorer import Scorer
 from rexjax.pipeline import compare, tables
 from rexjax.pipeline.stages import inputs
@@ -44,12 +44,14 @@ def run(config: Config, folder: Path, artifacts: dict[str, Artifact]) -> dict[st
         models[name]["interval"] = {settings.select: [mean.low, mean.high]}
     card = artifacts["prepare"].metrics
     curves = curves_of(artifacts)
-    comparisons = _comparisons(models, {name: found[settings.select] for name, found in per_user.items()}, config)
+    selecting = {name: found[settings.select] for name, found in per_user.items()}
+    comparisons = _comparisons(models, selecting, config)
     values, served = compare.stored(per_user, settings.shown), f"student_{config.compress.serve}"
     found = {
         "dataset": {name: card[name] for name in ("users", "items", "interactions", "density", "split", "test_users")},
         "models": models,
         "comparisons": comparisons,
+        **_by_segment(data, asked["test"], selecting, served, inputs.titles(artifacts["prepare"])),
         "select": settings.select,
         "served": served,
         "test": _identity(asked["test"], inputs.titles(artifacts["prepare"])["item_id"]),
@@ -60,6 +62,7 @@ def run(config: Config, folder: Path, artifacts: dict[str, Artifact]) -> dict[st
             served=served,
             training=training_of(artifacts),
             card=card,
+            against_teacher=next(row for row in comparisons if row["name"] == f"{served} - teacher"),
         ),
     }
     write_json(folder / "metrics.json", found)
@@ -70,11 +73,28 @@ def run(config: Config, folder: Path, artifacts: dict[str, Artifact]) -> dict[st
         models=models,
         curves=curves,
         comparisons=comparisons,
+        segments=found["segments"],
+        worst=found["worst"],
+        columns=_columns(models, config, served),
         frontier_metric=settings.select,
         shown=settings.shown,
     )
     content = dict.fromkeys(("metrics.json", "report.html"), digest(_timeless(found)))
     return found | {"content": content | {compare.FILE: arrays_digest(values)}}
+
+
+def _by_segment(
+    data: TrainingData, asked: Requests, per_user: dict[str, np.ndarray], served: str, titles: dict[str, list[Any]]
+) -> dict[str, Any]:
+    """``segments`` of all models, and the ``worst`` users and items of what is served."""
+    parts = segments.of_users(data.log, asked, data.popularity, titles.get("category"))
+    spell = titles["title"].__getitem__
+    values = per_user[served]
+    worst = {
+        "users": segments.worst_users(values, asked, spell),
+        "items": segments.worst_items(values, asked, spell, data.popularity),
+    }
+    return {"segments": segments.table(parts, per_user), "worst": worst}
 
 
 def _identity(asked: Requests, item_ids: list[str]) -> str:
@@ -129,12 +149,24 @@ def curves_of(artifacts: dict[str, Artifact]) -> dict[str, list[dict[str, float]
     return {name: summary["curve"] for name, summary in training_of(artifacts).items()}
 
 
+def _columns(models: dict[str, Any], config: Config, served: str) -> tuple[str, ...]:
+    """What is served, its teacher, and the best simple model on validation: the columns of a report's segments."""
+    return tuple(name for name in (served, "teacher", _best_simple(models, config)) if name in models)
+
+
+def _best_simple(models: dict[str, Any], config: Config) -> str:
+    """Name of the best baseline on validation; '' where there is none."""
+    simple = [name for name in named(config.baselines) if name in models]
+    select = config.evaluate.select
+    return max(simple, key=lambda name: models[name]["quality"]["valid"][select], default="")
+
+
 def _comparisons(models: dict[str, Any], per_user: dict[str, np.ndarray], config: Config) -> list[dict[str, Any]]:
-    select, simple = config.evaluate.select, [name for name in named(config.baselines) if name in models]
+    select = config.evaluate.select
     pairs = [("student", "student_control"), ("student", "teacher")]
     pairs += [(f"student_{name}", "student") for name in config.compress.variants]
-    if simple:
-        best = max(simple, key=lambda name: models[name]["quality"]["valid"][select])
+    pairs.append((f"student_{config.compress.serve}", "teacher"))
+    if best := _best_simple(models, config):
         pairs += [("teacher", best), ("student", best)]
     found = [comparison.compare(per_user[a], per_user[b], config.evaluate.margin) for a, b in pairs]
     adjusted = comparison.holm(np.array([one.p for one in found]))
