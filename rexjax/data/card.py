@@ -15,6 +15,7 @@ _SHOWN_USERS = 3
 _SHOWN_EVENTS = 8
 _NEEDS = {
     "leave_one_out": "leave_one_out needs 3 interactions of a user",
+    "second_to_last": "second_to_last needs 4 interactions of a user",
     "global_time": "global_time needs users with events before its last cut and behind it",
     "last_session": "last_session needs 3 sessions of a user",
     "cold_items": "cold_items needs users with 2 interactions before one with a held-out item",

@@ -33,6 +33,8 @@ def pack(block: dict[str, np.ndarray], packing: Packing) -> Histories:
     """The record of whole users: columns user, item, time and session, sorted by user and time."""
     if packing.split == "cold_items":
         return _without_cold(block, packing.cold)
+    if packing.split == "second_to_last":
+        return _without_last(block)
     starts = np.flatnonzero(np.diff(block["user"], prepend=-1))
     offsets = np.append(starts, len(block["user"])).astype(np.int64)
     if packing.split == "global_time":
@@ -52,6 +54,16 @@ def _without_cold(block: dict[str, np.ndarray], cold: np.ndarray) -> Histories:
     offsets = np.append(0, np.cumsum(np.bincount(owner, kept, len(users)))).astype(np.int64)
     valid, test = splits.last_validates(offsets, np.bincount(owner, tests, len(users)).astype(np.int64))
     return Histories(block["item"][kept].astype(np.int32), block["time"][kept], offsets, valid, test)
+
+
+def _without_last(block: dict[str, np.ndarray]) -> Histories:
+    """Leave-one-out of the log without each user's last event."""
+    starts = np.flatnonzero(np.diff(block["user"], prepend=-1))
+    ends = np.append(starts[1:], len(block["user"])).astype(np.int64)
+    kept = np.ones(len(block["user"]), bool)
+    kept[ends - 1] = False
+    offsets = np.append(0, ends - np.arange(1, len(ends) + 1))
+    return Histories(block["item"][kept].astype(np.int32), block["time"][kept], offsets, *splits.leave_one_out(offsets))
 
 
 def _runs(sessions: np.ndarray) -> np.ndarray:

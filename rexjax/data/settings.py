@@ -156,9 +156,11 @@ class Data:
     'log': those of the clean log."""
     repeats: Literal["first", "keep"] = "first"
     """'first': a user's later interactions with the same item are dropped; 'keep': they stay."""
-    split: Literal["leave_one_out", "global_time", "last_session", "cold_items"] = "leave_one_out"
-    """What is held out of each history: its last two items; all behind two moments; its last two sessions; or some
-    items altogether, drawn by the seed: a user's first one tests, and what came after it is dropped."""
+    split: Literal["leave_one_out", "second_to_last", "global_time", "last_session", "cold_items"] = "leave_one_out"
+    """What is held out of each history: its last two items; the same of the log without each user's last event, so that
+    settings are chosen on a test like leave_one_out's, which nobody has looked at then; all behind two moments; its
+    last two sessions; or some items altogether, drawn by the seed: a user's first one tests, and what came after it is
+    dropped."""
     holdout: float = 0.1
     """global_time: the share of all interactions, before the k-core, behind the last cut, and as much again before it;
     cold_items: the share of items with interactions."""

@@ -30,7 +30,7 @@ def artifact_of(folder, **settings):
 
 @needs_beam
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:apache_beam", "ignore::FutureWarning:apache_beam")
-@pytest.mark.parametrize("split", ["leave_one_out", "global_time", "last_session", "cold_items"])
+@pytest.mark.parametrize("split", ["leave_one_out", "second_to_last", "global_time", "last_session", "cold_items"])
 def test_the_artifact_is_the_same(tmp_path, monkeypatch, split):
     from rexjax.data import beam
 
