@@ -12,6 +12,9 @@ from rexjax.artifacts.classes import Open
 from rexjax.errors import UserError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
     from ibis.expr.types import Table
 
     from rexjax.data.settings import Data
@@ -64,7 +67,29 @@ class Source(Open, abc.ABC):
 
 
 @dataclass(frozen=True)
-class Shop(Source):
+class KnowsPreference(Source, abc.ABC):
+    """A simulated source, of which it is known what its users want."""
+
+    @abc.abstractmethod
+    def preference(
+        self, seed: int, users: "Sequence[str]", items: "Sequence[str]", histories: "np.ndarray", times: "np.ndarray"
+    ) -> "np.ndarray":
+        """The probability of each item as a user's next one.
+
+        Args:
+            seed: the config's seed.
+            users: ids of B users.
+            items: ids of N items of the source.
+            histories: int [B, L], places in ``items``, the latest last, padded with -1.
+            times: float [B], of the next event.
+
+        Returns:
+            float64 [B, N], rows sum to at most 1: the source may have more items.
+        """
+
+
+@dataclass(frozen=True)
+class Shop(KnowsPreference):
     """The simulated shop. Everything about it follows from its size and the seed."""
 
     users: int = 3000
@@ -93,6 +118,21 @@ class Shop(Source):
         folder = scratch / "shop"
         shop.write(self, seed, folder)
         return _open_parquet(con, folder / "interactions", folder / "items.parquet")
+
+    def preference(
+        self, seed: int, users: "Sequence[str]", items: "Sequence[str]", histories: "np.ndarray", times: "np.ndarray"
+    ) -> "np.ndarray":
+        """Exact, see ``rexjax.data.shop.true_preference``."""
+        import numpy as np
+
+        from rexjax.data import shop
+
+        numbers = np.array([int(item.removeprefix("sku-")) for item in items])
+        bought = np.where(histories >= 0, numbers[histories], -1)
+        people = np.array([int(user) for user in users])
+        return shop.true_preference(shop.catalogue(self, seed), self, seed, people, bought, times.astype(np.int64))[
+            :, numbers
+        ]
 
     def sizes(self) -> dict[str, int]:
         """All three, as its fields say."""

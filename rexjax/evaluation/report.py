@@ -45,6 +45,10 @@ _EXPOSED = (
     "What the lists show, test: the share of the catalogue; Gini's index of how unevenly items appear; mean training "
     "interactions and mean self-information (bits) of the items; mean cosine distance of two items by their content."
 )
+_TRUE = (
+    "The source knows what its users want: what the test lists are worth by it, among items not seen. A diagnostic: "
+    "nothing is selected by it."
+)
 _STYLE = """
 :root { color-scheme: light dark; --line: #8886; --soft: #8882; }
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 0 auto; padding: 1rem; }
@@ -70,6 +74,7 @@ def write_report(
     segments: Sequence[Mapping[str, Any]] = (),
     worst: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
     columns: Sequence[str] = (),
+    truth: Mapping[str, Mapping[str, Any]] | None = None,
     frontier_metric: str = SELECT,
     shown: Sequence[str] = SHOWN,
 ) -> None:
@@ -86,6 +91,7 @@ def write_report(
         "p_adjusted" (Holm's).
       segments: rows of ``rexjax.evaluation.segments.table``.
       worst: "users" and "items" as ``rexjax.evaluation.segments`` finds them.
+      truth: worth of each model's lists where the source knows what its users want, as in ``metrics.json``.
       columns: names of the models in the table of segments; the first one is the model of ``worst``.
       frontier_metric: the metric that models are selected by, which the pictures show.
       shown: metrics of the tables, besides ``frontier_metric``.
@@ -95,6 +101,7 @@ def write_report(
         f"<p>{_HOW_TO_READ}</p>",
         *_models_part(models, frontier_metric, shown),
         *_comparisons_part(comparisons),
+        *_truth_part(truth or {}),
         *_segments_part(segments, columns, frontier_metric),
         *_worst_part(worst or {}, columns, frontier_metric),
         *_curves_part(curves, frontier_metric),
@@ -150,6 +157,19 @@ def standing(row: Mapping[str, Any]) -> str:
     clear = row["p_adjusted"] < 0.05
     found = ["better" if row["difference"] > 0 else "worse"] if clear else []
     return " and ".join([*found, *["equal within the margin"] * row["equal"]]) or "not to be told"
+
+
+def _truth_part(truth: Mapping[str, Mapping[str, Any]]) -> Iterable[str]:
+    if not truth:
+        return
+    yield "<h2>By the truth</h2>"
+    rows = []
+    for name, found in truth.items():
+        against = found["against_teacher"]
+        signed = (f"{against[key]:+.4f}" for key in ("difference", "low", "high"))
+        rows.append([name, found["expected_dcg@10"], f"{found['of_oracle']:.1%}", *signed])
+    header = ["model", "expected DCG@10", "of the oracle", "minus the teacher", "low", "high"]
+    yield _table(header, rows, _TRUE)
 
 
 def _segments_part(segments: Sequence[Mapping[str, Any]], columns: Sequence[str], metric: str) -> Iterable[str]:

@@ -10,9 +10,9 @@ from rexjax.artifacts.hashing import arrays_digest, digest
 from rexjax.artifacts.store import Artifact
 from rexjax.config.schema import Config
 from rexjax.config.stage import Stage
-from rexjax.evaluation import comparison, segments, significance, verdict
+from rexjax.evaluation import comparison, segments, significance, truth, verdict
 from rexjax.evaluation.metrics import check_cutoffs
-from rexjax.evaluation.models import cost_of, quality_of
+from rexjax.evaluation.models import cost_of, quality_of, top_lists
 from rexjax.evaluation.ranking import Requests
 from rexjax.evaluation.report import write_report
 from rexjax.families.base import TrainingData, named
@@ -33,7 +33,8 @@ def run(config: Config, folder: Path, artifacts: dict[str, Artifact]) -> dict[st
     asked = {part: inputs.requests_of(data, part) for part in ("valid", "test")}
     context = inputs.list_context(data, artifacts)
     settings, models, per_user = config.evaluate, dict[str, Any](), dict[str, dict[str, np.ndarray]]()
-    for name, scorer in models_of(config, artifacts).items():
+    scorers = models_of(config, artifacts)
+    for name, scorer in scorers.items():
         results = quality_of(name, scorer, asked, ks, settings.known, context)
         cost = cost_of(scorer, config.data.length, settings.latency_repeats, config.seed)
         models[name] = {"quality": {part: result.means for part, result in results.items()}, "cost": cost}
@@ -52,6 +53,7 @@ def run(config: Config, folder: Path, artifacts: dict[str, Artifact]) -> dict[st
         "models": models,
         "comparisons": comparisons,
         **_by_segment(data, asked["test"], selecting, served, inputs.titles(artifacts["prepare"])),
+        **_by_truth(config, artifacts, data, asked["test"], scorers),
         "select": settings.select,
         "served": served,
         "test": _identity(asked["test"], inputs.titles(artifacts["prepare"])["item_id"]),
@@ -76,6 +78,7 @@ def run(config: Config, folder: Path, artifacts: dict[str, Artifact]) -> dict[st
         segments=found["segments"],
         worst=found["worst"],
         columns=_columns(models, config, served),
+        truth=found.get("truth", {}),
         frontier_metric=settings.select,
         shown=settings.shown,
     )
@@ -95,6 +98,32 @@ def _by_segment(
         "items": segments.worst_items(values, asked, spell, data.popularity),
     }
     return {"segments": segments.table(parts, per_user), "worst": worst}
+
+
+def _by_truth(
+    config: Config,
+    artifacts: dict[str, Artifact],
+    data: TrainingData,
+    asked: Requests,
+    scorers: dict[str, Scorer],
+) -> dict[str, Any]:
+    """``truth``: what the test lists of each model are worth where the source knows what its users want."""
+    preference = inputs.preference_of(config, artifacts, data, asked)
+    if preference is None:
+        return {}
+    lists = {name: top_lists(scorer, asked, min(10, data.items)) for name, scorer in scorers.items()}
+    worth = truth.expected_dcg(lists, asked, preference, data.items)
+    against = {name: comparison.compare(values, worth["teacher"]) for name, values in worth.items()}
+    return {
+        "truth": {
+            name: {
+                "expected_dcg@10": float(values.mean()),
+                "of_oracle": float(values.mean() / worth[truth.ORACLE].mean()),
+                "against_teacher": against[name]._asdict() | {"equal": against[name].equal},
+            }
+            for name, values in worth.items()
+        }
+    }
 
 
 def _identity(asked: Requests, item_ids: list[str]) -> str:

@@ -14,12 +14,13 @@ from rexjax.artifacts.files import write_json
 from rexjax.artifacts.store import Artifact, config_files
 from rexjax.config.schema import Config
 from rexjax.data import histories
+from rexjax.data.sources import KnowsPreference
 from rexjax.embedding.rows import check_ids
 from rexjax.evaluation import ranking, requests
 from rexjax.evaluation.metrics import ListContext, rank_metrics
 from rexjax.evaluation.ranking import Requests
 from rexjax.families.base import Model, Run, TrainingData, fit
-from rexjax.models.scorer import Scorer
+from rexjax.models.scorer import USER, Scorer
 from rexjax.models.served import flatten, unflatten
 from rexjax.runtime import processes
 from rexjax.runtime.mesh import make_mesh
@@ -86,6 +87,25 @@ def list_context(data: TrainingData, artifacts: dict[str, Artifact]) -> ListCont
         vectors=data.vectors if data.vectors.shape[1] else None,
         categories=None if category is None else np.asarray(category, str),
     )
+
+
+def preference_of(
+    config: Config, artifacts: dict[str, Artifact], data: TrainingData, asked: Requests
+) -> Callable[[np.ndarray], np.ndarray] | None:
+    """(rows of ``asked``, int [B]) → what those users want next, float64 [B, N], of the test part; None where the
+    source does not know it, or the workdir keeps no ids of users."""
+    source, kept = config.data.source, artifacts["prepare"].folder / "users.parquet"
+    if not isinstance(source, KnowsPreference) or not kept.exists():
+        return None
+    people = pq.read_table(kept).sort_by("user")["user_id"].to_pylist()
+    items, users = titles(artifacts["prepare"])["item_id"], np.asarray(asked.features[USER])
+    times = data.log.times[data.log.test_start[users]]
+
+    def preference(rows: np.ndarray) -> np.ndarray:
+        names = [str(people[user]) for user in users[rows]]
+        return source.preference(config.seed, names, items, asked.histories[rows], times[rows])
+
+    return preference
 
 
 def validator(data: TrainingData, config: Config) -> Callable[..., dict[str, float]]:
