@@ -38,15 +38,19 @@ def libtpu():
         pytest.skip("needs the TPU compiler: pip install 'rexjax[plan]'")
 
 
-class OneRunAFolder(LoadFileScheduling):
-    """A worker takes whole files, and of the stages' tests, which share finished runs, the whole folder."""
+SHARED = ("tests/cli/", "tests/pipeline/stages/", "tests/serving/")
+"""Folders whose files share finished runs."""
+
+
+class ByRun(LoadFileScheduling):
+    """A worker takes a whole file, or a whole folder of those that share finished runs, which are made once then."""
 
     def _split_scope(self, nodeid):
-        return "stages" if nodeid.startswith("tests/pipeline/stages/") else super()._split_scope(nodeid)
+        return next((folder for folder in SHARED if nodeid.startswith(folder)), super()._split_scope(nodeid))
 
 
 def pytest_xdist_make_scheduler(config, log):
-    return OneRunAFolder(config, log)
+    return ByRun(config, log)
 
 
 def pytest_addoption(parser):
