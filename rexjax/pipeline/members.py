@@ -179,8 +179,8 @@ def _score(scorer: Scorer, asked: Requests) -> np.ndarray:
     """Scores float32 [U, N] of all items for all users."""
 
     @jax.jit
-    def answer(query: Query) -> jax.Array:
-        return scorer.score(scorer.state, scorer.encode(scorer.state, query), jnp.arange(scorer.items))
+    def answer(state: Any, query: Query) -> jax.Array:
+        return scorer.score(state, scorer.encode(state, query), jnp.arange(scorer.items))
 
     users = len(asked.histories)
     found = np.empty((users, scorer.items), np.float32)
@@ -188,7 +188,7 @@ def _score(scorer: Scorer, asked: Requests) -> np.ndarray:
         rows = np.minimum(np.arange(start, start + _AT_ONCE), users - 1)
         times = None if asked.times is None else asked.times[rows]
         query = ask(scorer, asked.histories[rows], times, ranking.features_of(asked, rows))
-        found[start : start + _AT_ONCE] = np.asarray(answer(query))[: users - start]
+        found[start : start + _AT_ONCE] = np.asarray(answer(scorer.state, query))[: users - start]
     return found
 
 
