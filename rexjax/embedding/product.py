@@ -74,7 +74,7 @@ def decode(codes: jax.Array, books: jax.Array) -> jax.Array:
     """
     at = jnp.arange(len(books)), codes.astype(jnp.int32)
     found = books.astype(jnp.float32).at[at].get(mode="promise_in_bounds")
-    return found.reshape(*codes.shape[:-1], -1)
+    return found.reshape(*codes.shape[:-1], books.shape[0] * books.shape[2])
 
 
 def nearest_codes(rows: jax.Array, books: jax.Array) -> jax.Array:
@@ -115,8 +115,8 @@ def weighted_centroids(rows: jax.Array, codes: jax.Array, weights: jax.Array, be
     return jnp.where(mass > 0, sums / jnp.maximum(mass, 1e-30), before)
 
 
-@partial(jax.jit, static_argnames=("parts", "rounds"))
-def fit_books(rows: jax.Array, weights: jax.Array, parts: int, seed: Any = 0, rounds: int = ROUNDS) -> jax.Array:
+@partial(jax.jit, static_argnames="parts")
+def fit_books(rows: jax.Array, weights: jax.Array, parts: int, seed: Any = 0, rounds: Any = ROUNDS) -> jax.Array:
     """Weighted k-means in each sub-space, from rows drawn far apart (k-means++, Arthur & Vassilvitskii 2007).
 
     Rows of at most 256 different sub-vectors in each sub-space are kept exactly.
@@ -169,7 +169,7 @@ def _deal(width: int, parts: int) -> np.ndarray:
 
 
 def _split(rows: jax.Array, parts: int) -> jax.Array:
-    return rows.reshape(*rows.shape[:-1], parts, -1)
+    return rows.reshape(*rows.shape[:-1], parts, rows.shape[-1] // parts)
 
 
 def _draw_centroids(vectors: jax.Array, weights: jax.Array, key: jax.Array) -> jax.Array:
