@@ -6,6 +6,7 @@ import pytest
 from rexjax.embedding import product
 from rexjax.embedding.product import CENTROIDS, ProductRows
 from rexjax.errors import UserError
+from rexjax.runtime.mesh import make_mesh, sharding
 from tests.reference import compression as reference
 
 N, D, M = 600, 8, 2
@@ -78,3 +79,19 @@ def test_new_rows_get_the_nearest_codes_of_the_same_books():
     new = kept.alike(jnp.asarray(ROWS[:5]))
     assert new.books is books and new.codes.dtype == jnp.uint8 and new.width == D
     np.testing.assert_array_equal(new.codes, reference.nearest_codes(ROWS[:5], books))
+
+
+def test_rows_over_a_mesh_have_the_books_and_gradients_of_one_device():
+    rng, before = np.random.default_rng(1), jnp.zeros((M, CENTROIDS, D // M))
+    codes, weights = rng.integers(0, 256, (N, M)), rng.integers(0, 4, N).astype(np.float32)
+    over = sharding(make_mesh(8, 1), "rows")
+
+    def loss(rows, codes, weights):
+        back = product.decode(codes, product.weighted_centroids(rows, codes, weights, before))
+        return (back**3).sum(), back
+
+    both = jax.value_and_grad(loss, has_aux=True)
+    (_, expected), gradient = both(jnp.asarray(ROWS), jnp.asarray(codes), jnp.asarray(weights))
+    (_, found), theirs = jax.jit(both, in_shardings=over)(ROWS, codes, weights)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    np.testing.assert_allclose(theirs, gradient, atol=1e-4)
