@@ -79,9 +79,7 @@ def test_codes_stay_and_books_are_trained(finished):
     metrics = finished.artifacts["compress"].metrics
     assert metrics["training"]["pq4"]["epochs"] == finished.config.compress.training.epochs
     scorer = finished.config.student.model.scorer(found)
-    valid = inputs.validator(data, finished.config)(scorer)
-    assert valid == metrics["valid"]["pq4"]  # as it was before it was stored
-    assert valid["ndcg@10"] == pytest.approx(metrics["training"]["pq4"]["valid_ndcg@10"], abs=5e-3)  # float16 books
+    assert inputs.validator(data, finished.config)(scorer) == metrics["valid"]["pq4"]  # as it was before it was stored
 
 
 def test_training_goes_on_from_the_student_it_was_given(finished, tmp_path):
