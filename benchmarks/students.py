@@ -192,8 +192,7 @@ class _Set:
 
     def _smaller(self, trial: budget.Trials, point: variants.Variant) -> Scorer:
         trial.train(point)
-        own = replace(self.config.student.model, width=point.width)
-        return own.scorer(variants.quantized_state(trial.model(point), point))
+        return trial.scorer(point)
 
     def _points(self, trial: budget.Trials, quick: bool) -> list[tuple[str, variants.Variant]]:
         config = self.config

@@ -44,6 +44,7 @@ FAST_PATHS = {
     "rexjax.evaluation.requests": ["build"],
     "rexjax.evaluation.significance": ["bootstrap_mean", "paired_bootstrap"],
     "rexjax.embedding.quantized": ["quantize_rows", "straight_through", "numbers", "dequantize"],
+    "rexjax.embedding.product": ["decode", "nearest_codes", "weighted_centroids", "fit_books"],
     "rexjax.compression.prune": ["magnitude_prune"],
     "rexjax.training.multi_step": ["make_run"],
     "rexjax.training.catalogue": ["draw_popular"],

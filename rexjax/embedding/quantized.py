@@ -29,6 +29,28 @@ class QuantizedRows(NamedTuple):
     scales: jax.Array
     """float32 [..., 1]; float16 for item rows."""
 
+    @property
+    def shared(self) -> tuple[str, ...]:
+        """See ``RowFormat``."""
+        return ()
+
+    @property
+    def width(self) -> int:
+        """D."""
+        return self.values.shape[-1] * (2 if self.values.dtype == jnp.uint8 else 1)  # int4: two numbers a byte
+
+    def numbers(self) -> jax.Array:
+        """See ``numbers``."""
+        return numbers(self)
+
+    def factors(self) -> jax.Array:
+        """The scales [...]."""
+        return self.scales[..., 0]
+
+    def alike(self, rows: jax.Array) -> "QuantizedRows":
+        """New rows in as many bits."""
+        return quantize_rows(rows, 4 if self.values.dtype == jnp.uint8 else 8, self.scales.dtype)
+
 
 def quantize_rows(rows: jax.Array, bits: int = 8, scales: Any = jnp.float32) -> QuantizedRows:
     """float32 [..., D] → rows of int8 (an error of at most half a scale in each entry) or int4.

@@ -1,4 +1,4 @@
-"""Item rows as they are kept: float32, bfloat16, int8 or int4 with a scale each. Only what is read is made float32."""
+"""Item rows as they are kept: float32, bfloat16, or a ``RowFormat``. Only what is read is made float32."""
 
 from typing import Any
 
@@ -6,24 +6,28 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rexjax.embedding.quantized import QuantizedRows, dequantize, numbers
+from rexjax.embedding.product import ProductRows
+from rexjax.embedding.quantized import QuantizedRows
+from rexjax.embedding.row_format import RowFormat, arrays_by_row, map_rows
 from rexjax.errors import UserError
+
+FORMATS: tuple[Any, ...] = (QuantizedRows, ProductRows)
+"""Formats that are named tuples: stored rows are recognised by their fields, of which the first is the rows' own."""
 
 
 def count(rows: Any) -> int:
     """N."""
-    return len(_values(rows))
+    return len(arrays_by_row(rows)[0])
 
 
 def width(rows: Any) -> int:
     """D."""
-    values = _values(rows)
-    return values.shape[-1] * (2 if values.dtype == jnp.uint8 else 1)  # int4: two numbers a byte
+    return rows.width if isinstance(rows, RowFormat) else rows.shape[-1]
 
 
 def quantized(rows: Any) -> bool:
     """Whether reading them means making float32 of something smaller."""
-    return _values(rows).dtype != jnp.float32
+    return isinstance(rows, RowFormat) or rows.dtype != jnp.float32
 
 
 def gather(items: jax.Array, histories: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -36,21 +40,45 @@ def gather(items: jax.Array, histories: jax.Array) -> tuple[jax.Array, jax.Array
 
 def take(rows: Any, histories: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Vectors of histories int32 [B, L] (-1 is padding) from rows [N, D]: float32 [B, L, D] and mask bool [B, L]."""
-    if isinstance(rows, QuantizedRows):
-        scales, mask = gather(rows.scales, histories)
-        return dequantize(QuantizedRows(gather(rows.values, histories)[0], scales)), mask
-    vectors, mask = gather(rows, histories)
-    return vectors.astype(jnp.float32), mask
+    if not isinstance(rows, RowFormat):
+        vectors, mask = gather(rows, histories)
+        return vectors.astype(jnp.float32), mask
+    inside = (histories >= 0) & (histories < count(rows))  # a code of zero stands for no row of zeros
+    vectors = plain_rows(at(rows, jnp.where(inside, histories, 0)))
+    return vectors * inside[..., None], histories >= 0
+
+
+def at(rows: Any, ids: jax.Array) -> Any:
+    """The rows of ids int32 [...], which are all in [0, N), as they are kept."""
+    return map_rows(lambda leaf: jnp.asarray(leaf)[ids], rows)
 
 
 def plain_rows(rows: Any) -> jax.Array:
     """float32 or bfloat16 [N, D] of rows in any format."""
-    return dequantize(rows) if isinstance(rows, QuantizedRows) else jnp.asarray(rows)
+    if not isinstance(rows, RowFormat):
+        return jnp.asarray(rows)
+    factors = rows.factors()
+    return rows.numbers() if factors is None else rows.numbers() * factors[..., None]
+
+
+def alike(rows: jax.Array, like: Any) -> Any:
+    """float32 [M, D] in the format of ``like``."""
+    return like.alike(rows) if isinstance(like, RowFormat) else rows.astype(like.dtype)
 
 
 def piece(rows: Any, start: Any, size: int) -> Any:
     """``size`` rows from ``start``, as they are kept; ``start + size`` must be at most N."""
-    return jax.tree.map(lambda leaf: jax.lax.dynamic_slice_in_dim(leaf, start, size), rows)
+    return map_rows(lambda leaf: jax.lax.dynamic_slice_in_dim(leaf, start, size), rows)
+
+
+def pieces(rows: Any, starts: jax.Array, size: int) -> Any:
+    """``size`` rows from each of starts int32 [B, J], as they are kept: [B, J * size, D]."""
+
+    def cut(leaf: jax.Array) -> jax.Array:
+        each = jax.vmap(jax.vmap(lambda start: jax.lax.dynamic_slice_in_dim(leaf, start, size)))(starts)
+        return each.reshape(starts.shape[0], -1, leaf.shape[-1])
+
+    return map_rows(cut, rows)
 
 
 def score(queries: jax.Array, rows: Any, cosine: bool = False) -> jax.Array:
@@ -74,7 +102,7 @@ def score_by_row(queries: jax.Array, rows: Any, cosine: bool = False) -> jax.Arr
 
 
 def _multiplied(rows: Any) -> jax.Array:
-    return numbers(rows) if isinstance(rows, QuantizedRows) else rows.astype(jnp.float32)
+    return rows.numbers() if isinstance(rows, RowFormat) else rows.astype(jnp.float32)
 
 
 def _factors(rows: Any, values: jax.Array, cosine: bool) -> jax.Array | None:
@@ -82,11 +110,7 @@ def _factors(rows: Any, values: jax.Array, cosine: bool) -> jax.Array | None:
     if cosine:
         # one over the norm: a vector of N, where dividing the rows would be a matrix of N × D
         return jax.lax.rsqrt(jnp.maximum(jnp.sum(values**2, -1), 1e-24))
-    return rows.scales[..., 0] if isinstance(rows, QuantizedRows) else None
-
-
-def _values(rows: Any) -> Any:
-    return rows.values if isinstance(rows, QuantizedRows) else rows
+    return rows.factors() if isinstance(rows, RowFormat) else None
 
 
 def check_ids(ids: np.ndarray, rows: int, column: str) -> None:

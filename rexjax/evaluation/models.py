@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from rexjax.embedding.row_format import arrays_by_row
 from rexjax.evaluation import cost, metrics, ranking
 from rexjax.evaluation.metrics import METRICS, ListContext, Metric
 from rexjax.evaluation.ranking import Requests
@@ -116,13 +117,18 @@ def cost_of(scorer: Scorer, length: int, repeats: int, seed: int = 0) -> dict[st
     return {
         "parameters": cost.tree_parameters(state),
         "bytes_resident": cost.tree_bytes(state),
-        "bytes_per_item": cost.tree_bytes(state if scorer.vectors is None else scorer.vectors(state)) / scorer.items,
+        "bytes_per_item": cost.tree_bytes(_by_item(scorer)) / scorer.items,
         "flops_per_request": whole["flops"],
         "flops_user_encoding": encoding["flops"],
         "bytes_accessed": whole["bytes_accessed"],
         **cost.latency(request, make_args, repeats),
         "users_per_second": cost.throughput(request, (state, many, many, _now(_BATCH, length)), _BATCH, seconds=0.3),
     }
+
+
+def _by_item(scorer: Scorer) -> Any:
+    """What grows with the catalogue: without what all item rows share, which counts with the network."""
+    return scorer.state if scorer.vectors is None else arrays_by_row(scorer.vectors(scorer.state))
 
 
 def _now(users: int, length: int) -> jax.Array:

@@ -213,8 +213,10 @@ class FineTuning:
 
     start: Any
     """The state to go on from."""
-    fake_quantize: Callable[[jax.Array], jax.Array] | None = None
+    fake_quantize: Callable[[jax.Array, jax.Array], jax.Array] | None = None
     """See ``Recommender.fake_quantize``."""
+    content: np.ndarray | None = None
+    """float32 [N, W], what ``fake_quantize`` reads of each item beside its vector; None: nothing."""
     prune: Callable[[Any], Any] | None = None
     """See ``Recommender.prune``."""
 
@@ -236,6 +238,9 @@ class Narrowable(Protocol):
 
     def rotate(self, state: Any) -> Any:
         """The same answers with entries of like size, so that one scale a row suits them all."""
+
+    def turn(self, state: Any, basis: jax.Array) -> Any:
+        """The same answers in the axes ``basis``, orthonormal columns float32 [D, D]."""
 
 
 @runtime_checkable

@@ -133,7 +133,7 @@ class GradientModel(Model):
         aligned = 0 if soft.vectors is None else soft.vectors.shape[1]
         model = self.recommender(data.length, aligned)
         if tuning:  # from whole item vectors
-            whole = ItemEncoder(self.width)
+            whole = ItemEncoder(self.width, "init_from_text")  # the row alone
             model = replace(model, items=whole, fake_quantize=tuning.fake_quantize, prune=tuning.prune)
         return self._train(data, run, model, objectives.distilled(model, soft.alignment_weight), soft, tuning)
 
@@ -148,7 +148,7 @@ class GradientModel(Model):
     ) -> Served:
         self._check(data, run)
         settings = self._resolved(data, run)
-        features = self._catalogue(data, soft, folded=tuning is not None)
+        features = self._catalogue(data, soft, tuning)
         labels = data.epochs(run.seed, settings.batch, run.mesh)
         batches = soft.lists(labels, settings.epochs, features.scored) if soft else _without_lists(labels)
         template, text = self.scorer_of(model, data.items), features.text
@@ -196,11 +196,11 @@ class GradientModel(Model):
             return {"rows": _principal_components(data.vectors, self.width)}
         return None
 
-    def _catalogue(self, data: TrainingData, soft: SoftTargets | None, folded: bool) -> Catalogue:
-        """What training knows of the items. Items that it never meets and that have vectors are not scored by it;
-        ``folded``: rows are whole item vectors already."""
-        vectors = np.zeros((data.items, 0), np.float32) if folded else np.asarray(data.vectors, np.float32)
-        unmet = (data.popularity == 0) & (True if folded else vectors.any(1))
+    def _catalogue(self, data: TrainingData, soft: SoftTargets | None, tuning: FineTuning | None) -> Catalogue:
+        """What training knows of the items. Items that it never meets and that have vectors are not scored by it; in
+        fine-tuning rows are whole item vectors already."""
+        vectors = np.asarray(data.vectors if tuning is None else _content_of(tuning, data.items), np.float32)
+        unmet = (data.popularity == 0) & (vectors.any(1) if tuning is None else True)
         features = Catalogue(vectors, data.popularity, ~unmet if unmet.any() else None)
         if self.logit_adjustment:
             prior = self.logit_adjustment * np.log1p(data.popularity, dtype=np.float32)[:, None]
@@ -253,6 +253,10 @@ class GradientModel(Model):
 def _without_lists(labels: Callable[..., Any]) -> Callable[[int, int], Any]:
     """Epochs for a model that learns from labels alone."""
     return lambda number, first: ((batch, None) for batch in labels(number, first))
+
+
+def _content_of(tuning: FineTuning, items: int) -> np.ndarray:
+    return np.zeros((items, 0)) if tuning.content is None else tuning.content
 
 
 def _principal_components(vectors: np.ndarray, width: int) -> np.ndarray:

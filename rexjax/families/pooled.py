@@ -60,6 +60,10 @@ class Pooled(GradientModel):
         """Pooling is a sum over events."""
         return None if self.time != "none" else _explain
 
+    def turn(self, state: Served, basis: jax.Array) -> Served:
+        """Turns all vectors alike: cosines stay."""
+        return pooled_axes.turn(state, basis)
+
     def variations(self) -> dict[str, Model]:
         """How it is trained; what it costs to serve is the config's choice."""
         return super().variations() | {

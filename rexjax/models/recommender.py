@@ -37,8 +37,9 @@ class Recommender:
     activations: str = "float32"
     """In which the history encoder computes; parameters, norms' statistics, attention's softmax and what comes out are
     float32."""
-    fake_quantize: Callable[[jax.Array], jax.Array] | None = None
-    """Fake quantisation of item vectors during training (``rexjax.compression``)."""
+    fake_quantize: Callable[[jax.Array, jax.Array], jax.Array] | None = None
+    """Fake quantisation of item vectors during training (``rexjax.compression``): (vectors float32 [V, D], what
+    stands in place of their text float32 [V, W]) → float32 [V, D]."""
     prune: Callable[[Any], Any] | None = None
     """Pruning mask of the history encoder's parameters during training."""
     aligned: int = 0
@@ -63,7 +64,7 @@ class Recommender:
         """Item vectors: params["rows"] [V, D] and text float32 [V, W] → float32 [V, D]."""
         vectors = self.items.apply({"params": params["items"]}, params["rows"], text)
         vectors = normalize(vectors) if self.cosine else vectors
-        return self.fake_quantize(vectors) if self.fake_quantize else vectors
+        return self.fake_quantize(vectors, text) if self.fake_quantize else vectors
 
     def user_vectors(
         self, history: Any, vectors: jax.Array, row: Any, key: jax.Array | None = None, last: int | None = None
@@ -149,7 +150,7 @@ def _encoders(recommender: Recommender) -> tuple[Callable[..., jax.Array], Calla
 
 
 def _score(served: Served, users: jax.Array, ids: jax.Array) -> jax.Array:
-    return rows.score(users, jax.tree.map(lambda leaf: leaf[ids], served.items))
+    return rows.score(users, rows.at(served.items, ids))
 
 
 def item_rows(served: Served) -> Any:

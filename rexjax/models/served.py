@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rexjax.embedding.quantized import QuantizedRows
+from rexjax.embedding.rows import FORMATS
 
 
 class Served(NamedTuple):
@@ -43,6 +43,7 @@ def unflatten(leaves: dict[str, Any]) -> dict[str, Any]:
 def _with_rows(tree: Any) -> Any:
     if not isinstance(tree, dict):
         return tree
-    if tree.keys() == {"values", "scales"}:
-        return QuantizedRows(**tree)
+    for kind in FORMATS:
+        if tree.keys() == set(kind._fields):
+            return kind(**tree)
     return {name: _with_rows(child) for name, child in tree.items()}

@@ -1,6 +1,6 @@
 """The best student that a budget allows, or the cheapest that is good enough: chosen on validation alone.
 
-A budget bounds what an answer costs: for each number of bits the widest student that meets it is trained on (stage
+A budget bounds what an answer costs: for each storage of rows the widest student that meets it is trained on (stage
 compress), and the best of them kept. Or it bounds quality: points are tried from the smallest, and the first one that
 keeps the asked share of the teacher's quality is taken.
 """
@@ -11,20 +11,22 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from rexjax.artifacts import classes, hashing, lock, owned, store, workdirs
 from rexjax.artifacts.files import write_json
 from rexjax.artifacts.store import Artifact
 from rexjax.compression import compress as compressing
 from rexjax.compression import variants
-from rexjax.compression.variants import Variant, parse
+from rexjax.compression.quantize import Integers
+from rexjax.compression.storage import Float32, Storage
+from rexjax.compression.variants import Prepared, Variant, parse
 from rexjax.config.schema import Config
 from rexjax.errors import UserError
 from rexjax.evaluation import ranking
 from rexjax.evaluation.metrics import rank_metrics
 from rexjax.evaluation.models import cost_of
-from rexjax.families.base import Model, Narrowable
+from rexjax.families.base import Narrowable
 from rexjax.models.scorer import Scorer
 from rexjax.pipeline import runner
 from rexjax.pipeline.stages import compress, inputs
@@ -32,6 +34,8 @@ from rexjax.pipeline.stages import compress, inputs
 _BUDGET = re.compile(r"(bytes_per_item|flops|p50_ms)<?=([\d.]+)|(quality)>?=([\d.]+)")
 _SHARES = (1, 3 / 4, 1 / 2, 1 / 3, 1 / 4, 1 / 6, 1 / 8, 1 / 12, 1 / 16)
 """Of the student's width, where a width cannot be computed from the budget."""
+_STORAGES = (Float32(), Integers(8), Integers(4))
+_NUMBERS_A_BYTE = (8, 4, 2)  # of product codes
 
 
 class Budget(NamedTuple):
@@ -102,18 +106,18 @@ def _search(config: Config, budget: Budget, say: Callable[[str], None]) -> tuple
 
 
 def candidates(config: Config, budget: Budget, cost: Callable[[Variant], Tried]) -> list[Variant]:
-    """Variants worth training: all, the smallest first, for a bound on quality; else each bits' widest that fits."""
+    """Variants worth training: all, smallest first, for a bound on quality; else the largest that fits of each kind."""
     points = _all_points(config)
     if budget.measure == "quality":
         return points
     if budget.measure == "bytes_per_item":
-        points = sorted({*points, *_exact(config, budget.bound)}, key=lambda point: point.item_bytes)
+        points = sorted({*points, *_exact(config, budget.bound)}, key=_by_bytes)
         # where float32 rows must be narrowed, int8 ones are four times as wide, and dimensions are worth more than bits
-        points = [point for point in points if point.bits < 32 or point.width == _width(config)]
+        points = [point for point in points if point.storage != Float32() or point.width == _width(config)]
     fitting = {}
     for point in points:
         if _meets(cost(point), budget):
-            fitting[point.bits] = point  # they come from the narrowest
+            fitting[point.storage.kind] = point  # they come from the smallest
     return list(fitting.values())
 
 
@@ -121,8 +125,13 @@ def _all_points(config: Config) -> list[Variant]:
     width = _width(config)
     shares = _SHARES if isinstance(config.student.model, Narrowable) else (1,)
     widths = {max(2, int(width * share) // 2 * 2) for share in shares} if width > 1 else {1}
-    found = [_point(own, bits, width) for own in widths for bits in (32, 8, 4) if bits != 4 or own % 2 == 0]
-    return sorted(found, key=lambda point: (point.item_bytes, point.bits))
+    found = [_point(own, storage, width) for own in widths for storage in _STORAGES if not storage.misfit(own)]
+    codes = [parse(f"pq{width // numbers}", width) for numbers in _NUMBERS_A_BYTE if width % numbers == 0]
+    return sorted(found + codes, key=_by_bytes)
+
+
+def _by_bytes(point: Variant) -> tuple[float, int]:
+    return point.item_bytes, -point.width
 
 
 def _width(config: Config) -> int:
@@ -135,19 +144,25 @@ def _width(config: Config) -> int:
 
 
 def _exact(config: Config, bound: float) -> list[Variant]:
-    """The widest of each number of bits, to the byte."""
+    """The widest of each number of bits, and the most codes, to the byte."""
     width = _width(config)
+    most = max((parts for parts in range(1, width + 1) if parts <= bound and width % parts == 0), default=0)
+    codes = [parse(f"pq{most}", width)] if most else []
     if not isinstance(config.student.model, Narrowable):
-        return []
-    scale = parse("int8", width).item_bytes - width
-    spare = {32: bound, 8: bound - scale, 4: bound - scale}
-    widths = {bits: min(width, int(left * 8 // bits)) // (2 if bits == 4 else 1) for bits, left in spare.items()}
-    widths[4] *= 2
-    return [_point(own, bits, width) for bits, own in widths.items() if own >= 1]
+        return codes
+    fitting = [(storage, _widest(storage, width, bound)) for storage in _STORAGES]
+    return codes + [_point(own, storage, width) for storage, own in fitting if own]
 
 
-def _point(own: int, bits: int, width: int) -> Variant:
-    parts = [f"w{own}"] * (own < width or bits == 32) + [f"int{bits}"] * (bits < 32)
+def _widest(storage: Storage, width: int, bound: float) -> int:
+    """The widest rows of at most so many bytes; 0: none."""
+    fits = (own for own in range(width, 0, -1) if not storage.misfit(own) and storage.item_bytes(own) <= bound)
+    return next(fits, 0)
+
+
+def _point(own: int, storage: Storage, width: int) -> Variant:
+    plain = storage == Float32()
+    parts = [f"w{own}"] * (own < width or plain) + [storage.kind] * (not plain)
     return parse("_".join(parts), width)
 
 
@@ -172,8 +187,8 @@ class Trials(NamedTuple):
     cost: Callable[[Variant], Tried]
     """Of an untrained point: what it costs does not depend on its numbers (quality 0)."""
     train: Callable[[Variant], Tried]
-    model: Callable[[Variant], Any]
-    """The float32 student of a point that was trained."""
+    scorer: Callable[[Variant], Scorer]
+    """The student of a point that was trained, as it is stored."""
 
 
 def trials(config: Config, folder: Path, found: dict[str, Artifact], say: Callable[[str], None]) -> Trials:
@@ -192,35 +207,42 @@ def trials(config: Config, folder: Path, found: dict[str, Artifact], say: Callab
     teacher = config.teacher.scorer(inputs.fitted(found["teacher"].folder / "model", config.teacher))
     best = quality("teacher", teacher)
 
-    def measured(variant: Variant, narrow: Model, small: Any, judge: Callable[[str, Scorer], float]) -> Tried:
-        scorer = narrow.scorer(variants.quantized_state(small, variant))
+    def prepare(variant: Variant) -> Prepared:
+        return variants.prepare(model, student, variant, data.popularity, config.seed)
+
+    def measured(prepared: Prepared, judge: Callable[[str, Scorer], float]) -> Tried:
+        variant, scorer = prepared.variant, prepared.model.scorer(prepared.stored())
         cost = cost_of(scorer, config.data.length, config.evaluate.latency_repeats, config.seed)
         value = judge(variant.name, scorer)
         return Tried(variant.name, value, value / best, variant.item_bytes, cost["flops_user_encoding"], cost["p50_ms"])
 
     def cost(variant: Variant) -> Tried:
-        return measured(variant, *variants.narrowed(model, student, variant), lambda name, scorer: 0.0)
+        return measured(prepare(variant), lambda name, scorer: 0.0)
 
     decides = [found["distill"].hash, classes.as_dict(config.compress.training), config.compress.dropout]
 
     def train(variant: Variant) -> Tried:
         weight = compressing.teacher_weight(config.student.teacher_weight[-1], variant.width, width)
-        known = folder / f"{variant.name} {hashing.digest([*decides, weight, variant])}.json"
+        known = folder / f"{variant.name} {hashing.digest([*decides, weight, variant.name, variant.width])}.json"
         if known.exists():
             return Tried(**json.loads(known.read_text()))
         place = folder / variant.name
         place.mkdir(parents=True, exist_ok=True)
         own = inputs.run_of(config, data, place, variant.name, "compress")
         tune = compress.fine_tuner(config, data, own, distilled, variant, width)
-        narrow, small = compressing.float32_variant(model, student, variant, config.compress, tune)
+        small = compressing.compress(prepare(variant), config.compress, tune)
         shutil.rmtree(place)
-        inputs.save(place, small)
-        tried = measured(variant, narrow, small, quality)
+        inputs.save(place, small.state)
+        tried = measured(small, quality)
         write_json(known, tried._asdict())
         say(f"{tried.name}: {select} {tried.ndcg:.4f}, {tried.quality:.1%} of the teacher's, on validation")
         return tried
 
-    return Trials(cost, train, lambda variant: inputs.fitted(folder / variant.name, model))
+    def scorer(variant: Variant) -> Scorer:
+        trained = prepare(variant)._replace(state=inputs.fitted(folder / variant.name, model))
+        return trained.model.scorer(trained.stored())
+
+    return Trials(cost, train, scorer)
 
 
 def keep(config: Config, name: str, say: Callable[[str], None]) -> Config:

@@ -7,16 +7,20 @@ import jax
 import numpy as np
 import safetensors.numpy
 
+from rexjax.embedding.rows import FORMATS
 from rexjax.errors import UserError
 
 ROWS, WEIGHTS = "rows.npy", "weights.safetensors"
 NAMES = (ROWS, WEIGHTS)
-_ITEMS = ("items", "items/values")  # of models that are trained by gradients; of others the largest array counts
+_ITEMS = (
+    "items",
+    *(f"items/{kind._fields[0]}" for kind in FORMATS),
+)  # of models that are trained by gradients; of others the largest array counts
 
 
 def write(folder: Path, leaves: Mapping[str, np.ndarray]) -> None:
-    """Writes named arrays; the item rows (``items``, ``items/values``, else the largest array) get a file of their
-    own."""
+    """Writes named arrays; the item rows (``items``, or a format's first field below it, else the largest array)
+    get a file of their own."""
     largest = max(leaves, key=lambda name: leaves[name].nbytes)
     name = next((name for name in _ITEMS if name in leaves), largest)
     np.save(folder / ROWS, leaves[name])

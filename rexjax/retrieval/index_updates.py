@@ -20,8 +20,8 @@ import pyarrow.parquet as pq
 import safetensors
 import safetensors.numpy
 
-from rexjax.embedding.quantized import QuantizedRows, quantize_rows
-from rexjax.embedding.rows import take
+from rexjax.embedding.row_format import map_rows
+from rexjax.embedding.rows import alike, take
 from rexjax.models.served import Served, unflatten
 from rexjax.retrieval import files, index
 
@@ -172,7 +172,7 @@ def put(contents: Contents, items: dict[str, list[str]], rows: np.ndarray) -> Co
     added = len(place) - len(contents.popularity)
     popularity = np.append(contents.popularity, np.zeros(added, np.int64))
     lengths = np.where(popularity[where] == 0, contents.unmet, 1.0).astype(np.float32)
-    kept = _as_kept(jnp.asarray(rows * lengths[:, None]), contents.served.items)
+    kept = alike(jnp.asarray(rows * lengths[:, None]), contents.served.items)
 
     def with_rows(old: jax.Array, new: jax.Array) -> jax.Array:
         room = jnp.concatenate([old, jnp.zeros((added, *old.shape[1:]), old.dtype)])
@@ -182,22 +182,15 @@ def put(contents: Contents, items: dict[str, list[str]], rows: np.ndarray) -> Co
     for name, column in columns.items():
         for number, value in zip(where.tolist(), items[name], strict=True):
             column[number] = value
-    served = contents.served._replace(items=jax.tree.map(with_rows, contents.served.items, kept))
+    served = contents.served._replace(items=map_rows(with_rows, contents.served.items, kept))
     return Contents(served, popularity, columns, contents.unmet)
-
-
-def _as_kept(rows: jax.Array, like: Any) -> Any:
-    """float32 [M, D] in the bits of ``like``."""
-    if isinstance(like, QuantizedRows):
-        return quantize_rows(rows, 4 if like.values.dtype == jnp.uint8 else 8, like.scales.dtype)
-    return rows.astype(like.dtype)
 
 
 def remove(contents: Contents, ids: set[str]) -> Contents:
     """Without the items that are named; the others keep their order."""
     stay = np.flatnonzero([item not in ids for item in contents.items["item_id"]])
     return Contents(
-        contents.served._replace(items=jax.tree.map(lambda leaf: leaf[stay], contents.served.items)),
+        contents.served._replace(items=map_rows(lambda leaf: leaf[stay], contents.served.items)),
         contents.popularity[stay],
         {name: [column[number] for number in stay.tolist()] for name, column in contents.items.items()},
         contents.unmet,

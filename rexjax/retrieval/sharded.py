@@ -11,12 +11,14 @@ import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from rexjax.embedding import rows as reading
+from rexjax.embedding.row_format import by_field, map_rows
 from rexjax.retrieval import topk
 from rexjax.runtime.arguments import check_id_range, check_mesh, check_shape
 
 
 def place(items: Any, mesh: Mesh) -> Any:
-    """Item rows [N, D], as they are kept, over all devices of the mesh: the first N / S on the first one, and so on.
+    """Item rows [N, D], as they are kept, over all devices of the mesh: the first N / S on the first one, and so on;
+    what all rows share lies on every device.
 
     Rows of zeros fill up what the devices do not divide (``top_k`` is told N).
 
@@ -26,12 +28,12 @@ def place(items: Any, mesh: Mesh) -> Any:
     """
     check_mesh("mesh", mesh)
     short = -reading.count(items) % mesh.size
-    sharding = NamedSharding(mesh, PartitionSpec(mesh.axis_names))
+    over, everywhere = (NamedSharding(mesh, PartitionSpec(*axes)) for axes in ((mesh.axis_names,), ()))
 
     def pad(leaf):
         return jnp.pad(leaf, ((0, short), (0, 0)))
 
-    return jax.device_put(jax.tree.map(pad, items) if short else items, sharding)
+    return jax.device_put(map_rows(pad, items) if short else items, by_field(items, over, everywhere))
 
 
 def top_k(
@@ -107,7 +109,7 @@ def top_k(
     return jax.shard_map(
         local,
         mesh=mesh,
-        in_specs=(everywhere, over, everywhere, PartitionSpec(None, axes)),
+        in_specs=(everywhere, by_field(items, over, everywhere), everywhere, PartitionSpec(None, axes)),
         out_specs=everywhere,
         check_vma=False,
     )(queries, items, exclude, mask)

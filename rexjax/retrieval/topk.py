@@ -73,7 +73,7 @@ def top_k(
 
     Args:
         queries: float32 [B, D].
-        items: float32 or bfloat16 [N, D], or QuantizedRows; dense ids are hashes, so their order is an arbitrary one.
+        items: float32 or bfloat16 [N, D], or a RowFormat; dense ids are hashes, so their order is an arbitrary one.
         k: at most N.
         exclude: int32 [B, E] item ids that may not be answered, padded with -1.
         mask: bool [N] or [B, N], the items that may be answered.
@@ -251,9 +251,7 @@ def _chunk(batch: Any, items: Any, block: int) -> int:
 
 def _score_again(queries: jax.Array, items: Any, starts: jax.Array, cosine: bool, *, block: int) -> jax.Array:
     def some(queries: jax.Array, starts: jax.Array) -> jax.Array:
-        each = jax.vmap(jax.vmap(lambda start: reading.piece(items, start, block)))
-        rows = jax.tree.map(lambda leaf: leaf.reshape(starts.shape[0], -1, leaf.shape[-1]), each(starts))
-        return reading.score(queries, rows, cosine).reshape(*starts.shape, block)
+        return reading.score(queries, reading.pieces(items, starts, block), cosine).reshape(*starts.shape, block)
 
     users, blocks = starts.shape
     together = max(1, RESCORED_NUMBERS // (blocks * block * queries.shape[1]))

@@ -15,6 +15,7 @@ from jax.experimental.pallas import tpu as pltpu
 
 from rexjax.embedding import rows as reading
 from rexjax.embedding.quantized import QuantizedRows
+from rexjax.embedding.row_format import RowFormat
 
 TILE = 2048
 """Rows that a grid step of the first pass reads."""
@@ -26,6 +27,8 @@ _LANES = 128
 def reads(items: Any, mask: jax.Array | None, cosine: bool) -> bool:
     """Whether the kernels know such rows: float32, bfloat16 or int8, as wide and as many as whole tiles of the memory's
     layout, with at most one mask for all."""
+    if isinstance(items, RowFormat) and not isinstance(items, QuantizedRows):
+        return False
     values = items.values if isinstance(items, QuantizedRows) else items
     fits = values.dtype in (jnp.float32, jnp.bfloat16, jnp.int8)
     whole = values.shape[1] % _LANES == 0 and len(values) % BLOCK == 0

@@ -18,6 +18,7 @@ from jax import export as exports
 
 from rexjax.artifacts import hashing, lock, paths, store
 from rexjax.artifacts.store import Artifact
+from rexjax.embedding.row_format import arrays_by_row
 from rexjax.embedding.rows import take
 from rexjax.errors import UserError
 from rexjax.families.base import need_history_alone
@@ -188,8 +189,8 @@ def rows_of(index: Index) -> int:
 
 
 def _row_names(index: Index) -> list[str]:
-    """Names of the arrays in the state that are the item vectors."""
-    rows = {id(leaf) for leaf in jax.tree.leaves(index.scorer.vectors(index.scorer.state))}
+    """Names of the arrays in the state that have an entry for each item vector."""
+    rows = {id(leaf) for leaf in arrays_by_row(index.scorer.vectors(index.scorer.state))}
     leaves = jax.tree_util.tree_leaves(index.scorer.state)
     return [name for name, leaf in zip(flatten(index.scorer.state), leaves, strict=True) if id(leaf) in rows]
 

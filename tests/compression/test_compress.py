@@ -43,7 +43,8 @@ class Tuner:
 
 def made(name: str, model=MODEL):
     tune = Tuner()
-    return *compress.compress(model, student(model), variants.parse(name, D), SETTINGS, tune), tune.asked
+    found = compress.compress(variants.prepare(model, student(model), variants.parse(name, D)), SETTINGS, tune)
+    return found.model, found.stored(), tune.asked
 
 
 def scores(model, state) -> np.ndarray:
@@ -64,12 +65,12 @@ def test_what_is_narrowed_or_in_int4_is_trained_on_as_it_will_be_stored(name, wi
     model, state, ((tuned, tuning, said),) = made(name)
     assert model == replace(MODEL, width=width) and said == name and tuning.prune is None
     assert tuned == replace(model, dropout=0.25, training=SETTINGS.training)
-    _, start = variants.narrowed(MODEL, student(), variants.parse(name, D))
-    jax.tree.map(np.testing.assert_array_equal, tuning.start, start)
-    rows = np.random.default_rng(0).normal(size=(5, width)).astype(np.float32)
-    seen = rows if tuning.fake_quantize is None else np.asarray(tuning.fake_quantize(jnp.asarray(rows)))
+    start = variants.prepare(MODEL, student(), variants.parse(name, D))
+    jax.tree.map(np.testing.assert_array_equal, tuning.start, start.state)
+    rows, nothing = np.random.default_rng(0).normal(size=(5, width)).astype(np.float32), jnp.zeros((5, 0))
+    seen = rows if tuning.fake_quantize is None else np.asarray(tuning.fake_quantize(jnp.asarray(rows), nothing))
     assert (seen == rows).all() == (bits == 32)
-    expected = variants.quantized_state(jax.tree.map(lambda leaf: leaf + 1, start), variants.parse(name, D))
+    expected = start._replace(state=jax.tree.map(lambda leaf: leaf + 1, start.state)).stored()
     jax.tree.map(np.testing.assert_array_equal, state, expected)
 
 
@@ -113,10 +114,10 @@ class Fixed(Model):
 
 
 def test_narrowing_turns_and_int8_rotates():
-    _, half = variants.narrowed(MODEL, student(), variants.parse("half", D))
+    half = variants.prepare(MODEL, student(), variants.parse("half", D)).state
     expected = pooled_axes.narrow(pooled_axes.by_importance(student()), 4)
     jax.tree.map(np.testing.assert_array_equal, half, expected)
-    _, even = variants.narrowed(MODEL, student(), variants.parse("int8", D))
+    even = variants.prepare(MODEL, student(), variants.parse("int8", D)).state
     jax.tree.map(np.testing.assert_array_equal, even, pooled_axes.evenly(student()))
 
 

@@ -80,8 +80,22 @@ def test_fine_tuning_goes_on_from_whole_item_vectors_without_text(task, model):
     assert made.start == {"items": {}, "history": history, "rows": rows}
     assert made.catalogue.text.shape == (N, 0) and made.catalogue.aligned.shape == (N, 3)
     np.testing.assert_array_equal(made.catalogue.scored, COUNTS > 0)
-    assert made.recommender.items == ItemEncoder(8)  # without text, vectors stay as they are
+    assert made.recommender.items == ItemEncoder(8, "init_from_text")  # vectors stay as they are
     assert made.recommender.fake_quantize is np.round and made.recommender.aligned == 3
+
+
+def test_fake_quantisation_reads_what_it_is_given_of_each_item(task):
+    content = np.arange(2.0 * N, dtype=np.float32).reshape(N, 2)
+    soft, start = SoftTargets(lambda labels, epochs, scored: labels), Served(np.ones((N, 8), np.float32), {})
+    made, _ = task(Pooled(width=8), data(), soft, FineTuning(start, fake_quantize=add_first, content=content))
+    np.testing.assert_array_equal(made.catalogue.text, content)
+    params = {"items": {}, "rows": np.eye(8)[:N].astype(np.float32)}
+    found = made.recommender.item_vectors(params, content)
+    np.testing.assert_allclose(found, np.eye(8)[:N] + content[:, :1], atol=1e-6)
+
+
+def add_first(vectors, content):
+    return vectors + content[:, :1]
 
 
 @pytest.mark.parametrize(("devices", "batch"), [(1, 8), (4, 8), (8, 8)])

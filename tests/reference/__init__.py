@@ -58,6 +58,10 @@ TWINS: dict[str, Callable[..., Any]] = {
     "rexjax.embedding.quantized:straight_through": compression.rounded,
     "rexjax.embedding.quantized:numbers": compression.unpack,
     "rexjax.embedding.quantized:dequantize": compression.dequantize,
+    "rexjax.embedding.product:decode": compression.decode,
+    "rexjax.embedding.product:nearest_codes": compression.nearest_codes,
+    "rexjax.embedding.product:weighted_centroids": compression.weighted_centroids,
+    "rexjax.embedding.product:fit_books": compression.improved_books,
     "rexjax.compression.prune:magnitude_prune": compression.magnitude_prune,
     # training
     "rexjax.training.multi_step:make_run": training.one_by_one,

@@ -57,3 +57,36 @@ def magnitude_prune(tree: Any, sparsity: float) -> Any:
             kernel[place] = 0
         pruned["kernel"] = kernel
     return pruned
+
+
+def decode(codes: np.ndarray, books: np.ndarray) -> np.ndarray:
+    """Rows [N, D] of product codes [N, M]: centroid after centroid."""
+    return np.asarray([np.concatenate([books[m][code] for m, code in enumerate(row)]) for row in np.asarray(codes)])
+
+
+def nearest_codes(rows: np.ndarray, books: np.ndarray) -> np.ndarray:
+    """The centroid with the least squared distance, for each row and book: [N, M]."""
+    books = np.asarray(books, np.float64)
+    codes = []
+    for row in np.asarray(rows, np.float64):
+        parts = np.split(row, len(books))
+        codes.append([int(np.argmin(((book - part) ** 2).sum(1))) for book, part in zip(books, parts, strict=True)])
+    return np.asarray(codes)
+
+
+def weighted_centroids(rows: np.ndarray, codes: np.ndarray, weights: np.ndarray, before: np.ndarray) -> np.ndarray:
+    """Means of the sub-vectors that have a code: [M, 256, D / M]; where no weight falls, those before."""
+    books = np.array(before, np.float64)
+    for m, code in np.ndindex(books.shape[:2]):
+        members = np.asarray(codes)[:, m] == code
+        if weights[members].sum() > 0:
+            part = np.split(np.asarray(rows, np.float64), len(books), 1)[m]
+            books[m, code] = np.average(part[members], axis=0, weights=weights[members])
+    return books
+
+
+def improved_books(rows: np.ndarray, weights: np.ndarray, books: np.ndarray, rounds: int) -> np.ndarray:
+    """k-means from the books that are given (Lloyd 1982)."""
+    for _ in range(rounds):
+        books = weighted_centroids(rows, nearest_codes(rows, books), weights, books)
+    return books

@@ -4,12 +4,15 @@ from typing import Any
 
 import numpy as np
 
+from rexjax.embedding.product import ProductRows
 from rexjax.embedding.quantized import QuantizedRows
-from tests.reference.compression import dequantize
+from tests.reference.compression import decode, dequantize
 
 
 def plain(rows: Any) -> np.ndarray:
     """float64 [N, D] that rows stand for, whatever they are kept in."""
+    if isinstance(rows, ProductRows):
+        return decode(rows.codes, np.asarray(rows.books, np.float64))
     return dequantize(rows) if isinstance(rows, QuantizedRows) else np.asarray(rows, np.float64)
 
 

@@ -5,18 +5,20 @@ import pyarrow.parquet as pq
 import pytest
 from flax import linen as nn
 
-from rexjax.compression.quantize import quantize
 from rexjax.config import Pooled
-from rexjax.embedding.quantized import dequantize, quantize_rows
+from rexjax.embedding.product import ProductRows
+from rexjax.embedding.quantized import quantize_rows
 from rexjax.models.served import Served
 from rexjax.retrieval import index, index_updates
 from rexjax.retrieval.index_updates import Contents
 from tests.reference import retrieval as reference
+from tests.reference.compression import nearest_codes
 
 N, W, D, L = 30, 12, 8, 5
 RNG = np.random.default_rng(0)
 MODEL = Pooled(width=D, profiles=2, hidden=6)
-BITS = [32, 8, 4]
+BITS = [32, 8, 4, "codes"]
+BOOKS = jax.numpy.asarray(RNG.normal(size=(4, 256, 2)), jax.numpy.float16)
 
 
 def unit(rows):
@@ -31,7 +33,14 @@ def contents(bits, category=True):
     served = Served(jax.numpy.asarray(ROWS), params["history"])
     items = {name: [f"{name} {i}" for i in range(N)] for name in ("item_id", "title", "text")}
     items |= {"category": ["mugs", ""] * (N // 2)} if category else {}
-    return Contents(quantize(served, bits) if bits < 32 else served, np.arange(N)[::-1].astype(np.int64), items)
+    kept = served if bits == 32 else served._replace(items=in_bits(ROWS, bits))
+    return Contents(kept, np.arange(N)[::-1].astype(np.int64), items)
+
+
+def in_bits(rows, bits):
+    if bits == "codes":
+        return ProductRows(jax.numpy.asarray(nearest_codes(rows, BOOKS), jax.numpy.uint8), BOOKS)
+    return quantize_rows(rows, bits, np.float16)
 
 
 def new(*ids):
@@ -122,7 +131,7 @@ def test_put_replaces_what_is_known_and_adds_what_is_not(bits):
     got = index_updates.rows_of(found, np.arange(N + 2))
     others = np.delete(np.arange(N), 4)
     np.testing.assert_array_equal(got[others], index_updates.rows_of(old, others))
-    as_kept = rows if bits == 32 else dequantize(quantize_rows(rows, bits, np.float16))
+    as_kept = rows if bits == 32 else reference.plain(in_bits(rows, bits))
     np.testing.assert_allclose(got[[30, 4, 31]], as_kept, atol=1e-7)
 
     def kinds(served):

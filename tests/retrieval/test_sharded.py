@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from rexjax.embedding.product import ProductRows, nearest_codes
 from rexjax.embedding.quantized import quantize_rows
 from rexjax.retrieval import sharded, topk
 from rexjax.runtime.mesh import make_mesh
@@ -17,6 +18,9 @@ QUERIES = jnp.asarray(RNG.normal(size=(B, D)), jnp.float32)
 
 def kept(kind, n):
     rows = jnp.asarray(np.random.default_rng(n).normal(size=(n, D)), jnp.float32)
+    if kind == "codes":
+        books = jax.random.normal(jax.random.key(0), (4, 256, D // 4)).astype(jnp.float16)
+        return ProductRows(nearest_codes(rows, books), books)
     return rows.astype(kind) if "float" in kind else quantize_rows(rows, int(kind[3:]), jnp.float16)
 
 
@@ -31,7 +35,7 @@ def check(found, expected):
 
 
 @pytest.mark.parametrize("shape", [(8, 1), (2, 4), (1, 3)])
-@pytest.mark.parametrize("kind", ["float32", "bfloat16", "int8", "int4"])
+@pytest.mark.parametrize("kind", ["float32", "bfloat16", "int8", "int4", "codes"])
 @pytest.mark.parametrize("n", [61, 20_003])
 def test_the_same_ids_as_on_one_device(n, kind, shape):
     items, mesh = kept(kind, n), make_mesh(*shape)

@@ -3,9 +3,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from rexjax.embedding.product import ProductRows
 from rexjax.embedding.quantized import dequantize, quantize_rows
 from rexjax.retrieval import topk
 from tests.reference import retrieval as reference
+from tests.reference.compression import decode
 
 B, D = 5, 8
 RNG = np.random.default_rng(0)
@@ -24,6 +26,10 @@ def kept(kind, plain):
     if kind == "bfloat16":
         rows = jnp.asarray(plain, jnp.bfloat16)
         return rows, np.asarray(rows, np.float32)
+    if kind == "codes":
+        books = RNG.normal(size=(4, 256, D // 4)).astype(np.float16)
+        codes = np.random.default_rng(len(plain)).integers(0, 256, (len(plain), 4)).astype(np.uint8)
+        return ProductRows(jnp.asarray(codes), jnp.asarray(books)), decode(codes, books.astype(np.float32))
     rows = quantize_rows(jnp.asarray(plain), int(kind[3:]), jnp.float16)
     return rows, np.asarray(dequantize(rows))
 
@@ -48,7 +54,7 @@ def check(found, expected):
     assert found[0].dtype == np.float32 and found[1].dtype == np.int32
 
 
-@pytest.mark.parametrize("kind", ["float32", "bfloat16", "int8", "int4"])
+@pytest.mark.parametrize("kind", ["float32", "bfloat16", "int8", "int4", "codes"])
 @pytest.mark.parametrize("exclude", [False, True], ids=["all", "exclude"])
 @pytest.mark.parametrize("n", SIZES.values(), ids=SIZES)
 def test_equals_sorting(n, exclude, kind):
@@ -71,7 +77,7 @@ def test_only_what_the_mask_lets_through_is_answered(n, each):
 
 
 @pytest.mark.parametrize("n", [60, 8013])
-@pytest.mark.parametrize("kind", ["float32", "int8"])
+@pytest.mark.parametrize("kind", ["float32", "int8", "codes"])
 def test_cosine_is_the_dot_product_of_unit_vectors(n, kind):
     scale = np.random.default_rng(2).lognormal(size=(n, 1)).astype(np.float32)
     rows, plain = kept(kind, items(n) * scale)

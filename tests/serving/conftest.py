@@ -11,7 +11,7 @@ from flax import linen as nn
 
 from rexjax.artifacts import store, versions
 from rexjax.artifacts.classes import as_dict
-from rexjax.compression import quantize
+from rexjax.compression import variants
 from rexjax.config import Pooled, Student, Transformer
 from rexjax.models import recommender
 from rexjax.models.served import flatten
@@ -31,7 +31,7 @@ def title(item: int) -> str:
     return f"Thing <{item}>" if item != MARKUP else "Thing <img src=x onerror=\"document.title='owned'\">"
 
 
-def make(workdir: Path, seed: int, categories: bool = False, items: int = N) -> Path:
+def make(workdir: Path, seed: int, categories: bool = False, items: int = N, variant: str = "int8") -> Path:
     """A workdir with a finished index of a student that was never trained, and with its teacher."""
     model = Pooled(width=D, profiles=2, hidden=16)
     student, folder = model.recommender(L), versions.begin(workdir / "index", "key")
@@ -43,8 +43,9 @@ def make(workdir: Path, seed: int, categories: bool = False, items: int = N) -> 
         names["category"] = [CATEGORIES[i % len(CATEGORIES)] for i in range(items)]
     pq.write_table(pa.table(names), folder / "items.parquet")
     popularity = np.random.default_rng(seed).permutation(items).astype(np.int64)
-    index.write(folder, model, quantize.quantize(served, 8), L, popularity, name="student_int8")
-    finish(folder, {"compress.serve": "int8"})
+    small = variants.prepare(model, served, variants.parse(variant, D), popularity)
+    index.write(folder, small.model, small.stored(), L, popularity, name=f"student_{variant}")
+    finish(folder, {"compress.serve": variant})
     distilled = versions.begin(workdir / "distill", "key")
     save_tree(distilled / "student", flatten(served))
     finish(distilled, {"data.length": L, "student": as_dict(Student(model=model))})

@@ -10,6 +10,7 @@ from rexjax.retrieval import index as indexes
 from rexjax.retrieval.topk import top_k
 from rexjax.serving import export
 from rexjax.serving.bundle import Bundle
+from tests.serving.conftest import make
 
 RNG = np.random.default_rng(0)
 
@@ -24,6 +25,18 @@ def test_the_exported_program_answers_as_the_index_for_any_batch(workdir, export
     state = index.scorer.state
     users = index.scorer.encode(state, Query(histories))
     scores, ids = top_k(users, state.items, bundle.k, exclude=histories, mask=mask)
+    np.testing.assert_array_equal(found.ids, ids)
+    np.testing.assert_allclose(found.scores, scores, atol=1e-5)
+
+
+def test_an_export_of_product_codes_answers_as_the_index(tmp_path):
+    make(tmp_path / "run", 1, items=500, variant="pq4")
+    export.write(tmp_path / "run", tmp_path / "bundle")
+    index, bundle = indexes.read(store.find(tmp_path / "run" / "index").folder), Bundle(tmp_path / "bundle")
+    assert bundle.rows > bundle.items == 500  # the codes are padded, the books are not
+    histories = RNG.integers(-1, 500, (3, bundle.length)).astype(np.int32)
+    found, state = bundle.recommend(histories, histories, None), index.scorer.state
+    scores, ids = top_k(index.scorer.encode(state, Query(histories)), state.items, bundle.k, exclude=histories)
     np.testing.assert_array_equal(found.ids, ids)
     np.testing.assert_allclose(found.scores, scores, atol=1e-5)
 

@@ -34,11 +34,13 @@ def run(config: Config, folder: Path, artifacts: dict[str, Artifact]) -> dict[st
     metrics: dict[str, Any] = {"content": {}, "valid": {}, "models": {}, "bytes": {"student": tree_bytes(state)}}
     for variant in chosen:
         tune = fine_tuner(config, data, own, artifacts["distill"].folder, variant, width)
-        small, stored = compress.compress(model, state, variant, config.compress, tune)
+        prepared = variants.prepare(model, state, variant, data.popularity, config.seed)
+        small = compress.compress(prepared, config.compress, tune)
+        stored = small.stored()
         metrics["content"][variant.name] = inputs.save(folder / variant.name, stored)
-        metrics["models"][variant.name] = as_dict(small)
+        metrics["models"][variant.name] = as_dict(small.model)
         metrics["bytes"][variant.name] = tree_bytes(stored)
-        metrics["valid"][variant.name] = own.validate(small.scorer(stored))
+        metrics["valid"][variant.name] = own.validate(small.model.scorer(stored))
     if processes.first():
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     return metrics | {"training": own.summaries}

@@ -30,7 +30,7 @@ def finish(workdir: Path) -> Finished:
         encode=Encode(vectors=str(vectors), width=6),
         teacher=Transformer(width=16, layers=1, training=FEW),
         student=Student(Pooled(width=8, profiles=2, hidden=8, training=FEW), top_k=5),
-        compress=Compress(variants=("int8", "int4", "half", "w2_int4", "int8_sparse50"), training=FEW),
+        compress=Compress(variants=("int8", "int4", "half", "w2_int4", "int8_sparse50", "pq4"), training=FEW),
         mesh=Mesh(data=1),
         evaluate=Evaluate(k=(1, 5), resamples=50, latency_repeats=3),
     )

@@ -41,15 +41,15 @@ def cost(point):
 @pytest.mark.parametrize(
     ("bound", "names"),
     [
-        (Budget("bytes_per_item", 32), {"w30_int8", "int4"}),
-        (Budget("bytes_per_item", 16), {"w14_int8", "w28_int4"}),
-        (Budget("bytes_per_item", 5), {"w3_int8", "w6_int4"}),
-        (Budget("bytes_per_item", 1000), {"w48", "int8", "int4"}),
+        (Budget("bytes_per_item", 32), {"w30_int8", "int4", "pq24"}),
+        (Budget("bytes_per_item", 16), {"w14_int8", "w28_int4", "pq16"}),
+        (Budget("bytes_per_item", 5), {"w3_int8", "w6_int4", "pq4"}),
+        (Budget("bytes_per_item", 1000), {"w48", "int8", "int4", "pq48"}),
         (Budget("flops", 2500), {"w24", "w24_int8", "w24_int4"}),
         (Budget("p50_ms", 0.05), {"w4", "w4_int8", "w4_int4"}),
     ],
 )
-def test_each_number_of_bits_is_tried_as_wide_as_the_budget_allows(bound, names):
+def test_each_storage_is_tried_as_large_as_the_budget_allows(bound, names):
     config = Config(workdir="", student=Student(Pooled(width=48)))
     found = budget.candidates(config, bound, cost)
     assert {point.name for point in found} == names
@@ -63,19 +63,19 @@ def test_for_a_bound_on_quality_the_smallest_come_first():
 
 def test_a_transformer_keeps_its_width():
     config = Config(workdir="", student=Student(Transformer(width=48, block="hstu")))
-    assert {p.name for p in budget.candidates(config, Budget("bytes_per_item", 60), cost)} == {"int8", "int4"}
+    assert {p.name for p in budget.candidates(config, Budget("bytes_per_item", 60), cost)} == {"int8", "int4", "pq48"}
 
 
 def test_the_best_that_meets_the_budget_is_chosen_and_known_again(finished, tmp_path):
     said = []
     chosen, tried = budget.run(finished.config, Budget("bytes_per_item", 8), said.append)
-    assert {one.name for one in tried} == {"w6_int8", "int4"} and len(said) == 2
+    assert {one.name for one in tried} == {"w6_int8", "int4", "pq8"} and len(said) == 3
     assert chosen == max(tried, key=lambda one: one.ndcg)
     assert all(one.bytes_per_item <= 8 for one in tried)
     folder = budget.Path(finished.config.workdir)
-    assert len(json.loads((folder / "budget.json").read_text())["tried"]) == 2
+    assert len(json.loads((folder / "budget.json").read_text())["tried"]) == 3
     again, _ = budget.run(finished.config, Budget("bytes_per_item", 8), said.append)
-    assert again == chosen and len(said) == 2  # nothing was trained again
+    assert again == chosen and len(said) == 3  # nothing was trained again
 
 
 def test_for_quality_the_first_point_that_keeps_it_is_taken(finished):

@@ -60,11 +60,26 @@ def test_what_is_narrowed_or_in_int4_was_trained_on(finished, name, width, dtype
     assert metrics["training"][name]["epochs"] == finished.config.compress.training.epochs
     assert "int8" not in metrics["training"]
     student = state_of(finished, "distill", "student")
-    variant = variants.parse(name, 8)
-    _, narrow = variants.narrowed(finished.config.student.model, student, variant)
-    start = variants.quantized_state(narrow, variant)
+    start = variants.prepare(finished.config.student.model, student, variants.parse(name, 8)).stored()
     moved = jax.tree.map(lambda a, b: float(np.abs(np.asarray(a, float) - np.asarray(b, float)).max()), found, start)
     assert max(jax.tree.leaves(moved)) > 0
+
+
+def test_codes_stay_and_books_are_trained(finished):
+    found, student = state_of(finished, "compress", "pq4"), state_of(finished, "distill", "student")
+    data = inputs.training_data(finished.config, {"prepare": finished.artifacts["prepare"]})
+    variant = variants.parse("pq4", 8)
+    start = variants.prepare(finished.config.student.model, student, variant, data.popularity, finished.config.seed)
+    first = start.stored().items
+    assert found.items.codes.dtype == np.uint8 and found.items.codes.shape == (len(student.items), 4)
+    met = data.popularity > 0
+    np.testing.assert_array_equal(found.items.codes[met], first.codes[met])
+    moved = np.abs(np.asarray(found.items.books - first.books, np.float32))
+    assert moved.shape == (4, 256, 2) and found.items.books.dtype == np.float16 and moved.max() > 1e-3
+    metrics = finished.artifacts["compress"].metrics
+    assert metrics["training"]["pq4"]["epochs"] == finished.config.compress.training.epochs
+    scorer = finished.config.student.model.scorer(found)
+    assert inputs.validator(data, finished.config)(scorer) == metrics["valid"]["pq4"]  # as it was before it was stored
 
 
 def test_training_goes_on_from_the_student_it_was_given(finished, tmp_path):
@@ -73,13 +88,13 @@ def test_training_goes_on_from_the_student_it_was_given(finished, tmp_path):
     config = replace(finished.config, compress=replace(finished.config.compress, training=still))
     variant, model = variants.parse("half", 8), config.student.model
     student = state_of(finished, "distill", "student")
-    narrow, start = variants.narrowed(model, student, variant)
+    prepared = variants.prepare(model, student, variant)
     data = inputs.training_data(config, {"prepare": finished.artifacts["prepare"]})
     own = inputs.run_of(config, data, tmp_path, "compress", "compress")
     tune = compress.fine_tuner(config, data, own, finished.artifacts["distill"].folder, variant, model.width)
-    found, state = compressing.compress(model, student, variant, config.compress, tune)
-    assert found == narrow == replace(model, width=4)
-    jax.tree.map(partial(np.testing.assert_allclose, atol=1e-6), state, start)
+    found = compressing.compress(prepared, config.compress, tune)
+    assert found.model == prepared.model == replace(model, width=4)
+    jax.tree.map(partial(np.testing.assert_allclose, atol=1e-6), found.stored(), prepared.state)
 
 
 def test_a_transformer_student_is_not_narrowed(finished, tmp_path):
