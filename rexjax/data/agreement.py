@@ -20,25 +20,26 @@ def repeated_ids(items: Table, data: Data) -> Table:
     return materialise("repeated", counted.filter(_.rows > 1))
 
 
-def known_items(steps: Steps, log: Table, known: Table, repeated: Table | None, data: Data) -> Table:
-    """The interactions whose item has a row in the items file, by the items' codes.
+def known_items(steps: Steps, log: Table, known: Table, item_ids: Table, repeated: Table | None, data: Data) -> Table:
+    """The interactions whose item has a row in the items file.
 
     Args:
         steps: counts them.
-        log: columns user and item.
+        log: columns user and item, both codes.
         known: the catalogue, a row per item: columns item, code and text.
+        item_ids: those of the log and of the catalogue: columns id and code.
         repeated: what ``repeated_ids`` found; None where the log carries the text.
         data: with ``strict``, files that disagree are refused.
-
-    Returns:
-        The log; its column item holds codes, int64.
 
     Raises:
         UserError: no item is in both files; with ``strict``, all ways in which they disagree.
     """
-    unknown, unused = log.anti_join(known, "item").select("item").distinct(), known.anti_join(log, "item")
+    strange = item_ids.anti_join(known, "code").rename(item="id")
+    unknown = strange.semi_join(log, strange.code == log.item)
+    unused = known.anti_join(log, known.code == log.item)
     spelt = _spellings(unknown, unused)
-    if spelt and not count(log.semi_join(known, "item").limit(1)):
+    both = log.semi_join(known, log.item == known.code)
+    if spelt and not count(both.limit(1)):
         raise UserError(f"no item of the log is in the items file: {spelt}: spell them alike in both files")
     if data.strict:
         wrong = [(unknown, "are in the log only, without a row in the items file")]
@@ -49,8 +50,8 @@ def known_items(steps: Steps, log: Table, known: Table, repeated: Table | None, 
         if data.text:
             wrong.append((known.filter(_.text == ""), "are without text"))
         _refuse(wrong)
-    coded = log.join(known.select("item", "code"), "item").drop("item").rename(item="code")
-    return steps.take("item without a row in the items file", coded, f"mend the ids: {spelt}")
+    reason = "item without a row in the items file"
+    return steps.take(reason, both, f"mend the ids: {spelt}") if spelt else steps.keep(reason, log)
 
 
 def _spellings(unknown: Table, unused: Table) -> str:

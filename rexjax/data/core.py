@@ -1,5 +1,7 @@
 """The k-core of a log: rare users and items are dropped until none is left (a fixed point, as k-core is defined)."""
 
+from typing import NamedTuple
+
 from rexjax.data.engines import count
 from rexjax.data.settings import Data
 from rexjax.data.steps import Steps
@@ -10,6 +12,17 @@ with needs_extra("data"):
     from ibis.expr.types import Table
 
 _ROUNDS = 1000
+
+
+class _Limit(NamedTuple):
+    """How many events each user, or each item, must have."""
+
+    column: str
+    events: int
+    cut: float | None
+    """Only events before it are counted."""
+    keep_later: bool = False
+    """Whether events after the cut stay, however rare their item is."""
 
 
 def k_core(steps: Steps, log: Table, data: Data, cut: float | None = None) -> Table:
@@ -25,24 +38,33 @@ def k_core(steps: Steps, log: Table, data: Data, cut: float | None = None) -> Ta
     Raises:
         UserError: nothing is left.
     """
-    least = f"{data.min_user_events}/{data.min_item_events}"
-    counted = "" if cut is None else ", events before the cut"
+    keep_later = cut is not None and data.catalogue == "all"
+    limits = [_Limit("user", data.min_user_events, cut), _Limit("item", data.min_item_events, cut, keep_later)]
+    limits = [limit for limit in limits if limit.events > 1]
+    reason = f"{data.min_user_events}/{data.min_item_events}-core{'' if cut is None else ', events before the cut'}"
     for round_ in range(1, _ROUNDS):
-        thinned = _at_least(log, "user", data.min_user_events, cut)
-        thinned = _at_least(thinned, "item", data.min_item_events, cut, keep_later=data.catalogue == "all")
-        if thinned is log or count(thinned) == steps.taken[-1].interactions:
+        if not any(_any_rare(log, limit) for limit in limits):
             break
-        log = steps.take(
-            f"{least}-core{counted}", thinned, "lower --data.min-user-events or --data.min-item-events", round_
-        )
+        thinned = log
+        for limit in limits:
+            thinned = _without_rare(thinned, limit)
+        log = steps.take(reason, thinned, "lower --data.min-user-events or --data.min-item-events", round_)
     return log
 
 
-def _at_least(log: Table, column: str, events: int, cut: float | None, *, keep_later: bool = False) -> Table:
-    if events <= 1:
-        return log
-    counted = log if cut is None else log.filter(_.time < cut)
-    common = counted.group_by(column).agg(events=_.count()).filter(_.events >= events)
-    if cut is None or not keep_later:
-        return log.semi_join(common, column)
-    return counted.semi_join(common, column).union(log.filter(_.time >= cut))
+def _events(log: Table, limit: _Limit) -> Table:
+    """Counted events of each user, or of each item, which may be none."""
+    return log.group_by(limit.column).agg(events=_.count(where=None if limit.cut is None else _.time < limit.cut))
+
+
+def _any_rare(log: Table, limit: _Limit) -> bool:
+    """Whether ``_without_rare`` would remove anything: cheaper than to count what it leaves."""
+    least = 1 if limit.keep_later else 0
+    return count(_events(log, limit).filter(_.events.between(least, limit.events - 1)).limit(1)) > 0
+
+
+def _without_rare(log: Table, limit: _Limit) -> Table:
+    common = _events(log, limit).filter(_.events >= limit.events)
+    if not limit.keep_later:
+        return log.semi_join(common, limit.column)
+    return log.filter(_.time < limit.cut).semi_join(common, limit.column).union(log.filter(_.time >= limit.cut))

@@ -64,27 +64,24 @@ def clean(log: Table, items: Table | None, data: Data) -> Clean:
         log, time_form = times.with_seconds(log, columns)
     with reading("items file"):
         known = _own_catalogue(log, data) if items is None else catalogue(items, data)
-        known = materialise("catalogue", _with_codes(known, [_.item.hexdigest("md5"), _.item]))
-    both = known.select(id="item") if items is None else known.select(id="item").union(log.select(id="item"))
-    ids.refuse_look_alikes(materialise("item_ids", ids.distinct(both)), columns.item)
-    named = ids.distinct(log.select(id="user")).rename(user="id")
-    users = materialise("known_users", _with_codes(named, [_.user.length(), _.user]))
-    ids.refuse_look_alikes(users.select(id="user"), columns.user)
-    present = log.filter(_.user.notnull(), _.item.notnull(), _.time.notnull()).drop("raw_time")
-    coded = present.join(users, "user").drop("user").rename(user="code")
-    log = steps.take("missing user, item or time", coded, "check --data.columns and the file")
+        known = materialise("catalogue", known)
+    named = known.select(id="item") if items is None else known.select(id="item").union(log.select(id="item"))
+    item_ids = _known_ids("item_ids", named, [_.id.hexdigest("md5"), _.id], columns.item)
+    user_ids = _known_ids("user_ids", log.select(id="user"), [_.id.length(), _.id], columns.user)
+    log = steps.take("missing user, item or time", _coded(log, user_ids, item_ids), "check --data.columns and the file")
     if data.split == "last_session":
         _check_sessions(log, columns)
-    unused = count(known.anti_join(log, "item"))
+    known = materialise("known_items", known.join(item_ids.rename(item="id"), "item"))
+    unused = count(known.anti_join(log, known.code == log.item))
     repeated = None if items is None else repeated_ids(items, data)
-    log = known_items(steps, log, known, repeated, data)
+    log = known_items(steps, log, known, item_ids, repeated, data)
     if data.min_rating:
         log = _well_rated(steps, log, data)
     log = steps.take("repeated interactions", _without_repeats(log, data.repeats), "see --data.repeats")
     cuts = _cuts(log, data)
     log = k_core(steps, log, data, cuts[0] if cuts else None)
     return Clean(
-        *_with_dense_ids(log, known, users, data),
+        *_with_dense_ids(log, known, user_ids, data),
         steps=steps.rows(),
         times=log.select("time"),
         unused=unused,
@@ -255,10 +252,23 @@ def _cuts(log: Table, data: Data) -> tuple[float, ...]:
     return tuple(cuts)
 
 
-def _with_codes(table: Table, order: list[Any]) -> Table:
-    """``table`` with a column ``code``, int64, that counts its rows in an order. Cleaning goes on with the codes, which
-    are read and compared faster than text."""
-    return table.mutate(code=ibis.row_number().over(ibis.window(order_by=order)).cast("int64"))
+def _known_ids(name: str, raw: Table, order: list[Any], column: str) -> Table:
+    """The ids of the column ``id``, stored under ``name``, with a column ``code``, int64, that counts them in an order.
+
+    Cleaning goes on with the codes, which are read and compared faster than text.
+    """
+    code = ibis.row_number().over(ibis.window(order_by=order)).cast("int64")
+    known = materialise(name, ids.distinct(raw).mutate(code=code))
+    ids.refuse_look_alikes(known.select("id"), column)
+    return known
+
+
+def _coded(log: Table, user_ids: Table, item_ids: Table) -> Table:
+    """The rows that have a user, an item and a time, with the codes of the first two."""
+    present = log.filter(_.user.notnull(), _.item.notnull(), _.time.notnull()).drop("raw_time")
+    present = present.join(user_ids.select(user="id", user_code="code"), "user")
+    present = present.join(item_ids.select(item="id", item_code="code"), "item")
+    return present.drop("user", "item").rename(user="user_code", item="item_code")
 
 
 def _with_dense_ids(log: Table, catalogue: Table, users: Table, data: Data) -> tuple[Table, Table, Table]:
@@ -282,5 +292,5 @@ def _with_dense_ids(log: Table, catalogue: Table, users: Table, data: Data) -> t
         ordered.order_by("user", "time", "position").select("user", "item", "time", "session"),
         # Spark stores row numbers as int32
         kept.select("row", "title", "text", *category, item=kept.dense.cast("int64"), item_id="item").order_by("item"),
-        users.select(user=users.dense.cast("int64"), user_id="user").order_by("user"),
+        users.select(user=users.dense.cast("int64"), user_id="id").order_by("user"),
     )

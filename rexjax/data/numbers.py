@@ -9,7 +9,8 @@ with needs_extra("data"):
     from ibis.expr.types import BooleanColumn, Column, Table
 
 _NUMBER = "^[+-]?([0-9]+[.]?[0-9]*|[.][0-9]+)([eE][+-]?[0-9]+)?$"  # engines differ in what else they cast, such as 1d
-_NAN = ("nan", "+nan", "-nan")
+_GAP = "[ \t\r\n\x0b\x0c]*"
+_BLANK_OR_NAN = f"^{_GAP}([+-]?[nN][aA][nN])?{_GAP}$"  # one search: TRIM and LOWER are ten times as slow
 
 
 def missing(column: Column) -> BooleanColumn:
@@ -17,13 +18,7 @@ def missing(column: Column) -> BooleanColumn:
     absent = column.isnull()
     if column.type().is_floating():
         return absent | column.isnan()
-    return absent | _blank_nan(column) if column.type().is_string() else absent
-
-
-def _blank_nan(text: Column) -> BooleanColumn:
-    """Never null."""
-    plain = text.strip().lower()
-    return ((plain == "") | plain.isin(_NAN)).fill_null(False)
+    return absent | column.re_search(_BLANK_OR_NAN).fill_null(False) if column.type().is_string() else absent
 
 
 def with_numbers(log: Table, column: str, name: str) -> Table:

@@ -63,6 +63,11 @@ class Steps:
             raise UserError(self._nothing_left())
         return log
 
+    def keep(self, reason: str, log: Table) -> Table:
+        """``log`` itself after a step that is known to remove nothing: it is neither copied nor counted again."""
+        self.taken.append(self.taken[-1]._replace(step=reason, removed=0))
+        return log
+
     def rows(self) -> list[dict[str, Any]]:
         """The steps as the data card shows them."""
         return [step._asdict() for step in self.taken]

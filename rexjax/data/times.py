@@ -105,8 +105,8 @@ def _since_epoch(moment: Column) -> Column:
 
 
 def _of_numbers(log: Table, number: Column, columns: Columns) -> tuple[Table, str]:
-    """``log`` with the column time, from numbers (float64) of one unit; NaN is missing."""
-    log = log.mutate(time=ibis.ifelse(missing(log.raw_time), ibis.null("float64"), number))
+    """``log`` with the column time, from numbers (float64) of one unit, null or NaN where the time is missing."""
+    log = log.mutate(time=ibis.ifelse(number.isnan(), ibis.null("float64"), number))
     size = log.time.abs()
     broken = (log.time.isnull() & ~missing(log.raw_time)) | (size > _LARGEST)
     powers = [(size < _SMALLEST * 1000**power, power) for power in range(5)]

@@ -19,7 +19,7 @@ class Encode:
     """A .npy file with one row per line of the items file, instead of a model."""
     tfidf_width: int = 0
     """Width of a second view of the text beside the model's: TF-IDF of its words, reduced by truncated SVD, which knows
-    a brand or a shade by name; 0: none."""
+    a brand or a shade by name; 0: none. It is less where the texts share fewer words."""
     extra_vectors: tuple[str, ...] = ()
     """Further vectors of the items: NAME=FILE.npy each, such as image=clip.npy, one row per line of the items file,
     zeros where an item has none. Reduced like the text, and projected beside it."""

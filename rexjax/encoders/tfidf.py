@@ -30,30 +30,31 @@ _UNSPACED = (
 )
 """Ranges of scripts without spaces between words."""
 _LEAST_ITEMS = 2  # a word of one item alone says nothing of any other
+_NOTHING = 1e-5  # of the largest singular value: float32 cannot tell it from zero
 
 
 def encode_words(texts: list[str], width: int) -> tuple[np.ndarray, dict[str, Any]]:
-    """Word vectors of N texts: float32 [N, ``width``], zeros where a text shares no word with any other.
+    """Word vectors of N texts: float32 [N, W], zeros where a text shares no word with any other.
 
-    Inner products are those of TF-IDF vectors (logarithmic counts, L2-normalised) as far as ``width`` directions go.
+    Inner products are those of TF-IDF vectors (logarithmic counts, L2-normalised) as far as W directions go. W is
+    ``width``, or less where the shared words span fewer directions: then it is their number.
 
     Returns:
         The vectors, largest direction first, and their provenance.
 
     Raises:
-        UserError: the texts have too few words for ``width`` directions.
+        UserError: the texts share no word that tells them apart.
     """
     counts = [Counter(words_of(text)) for text in texts]
     items = Counter(word for count in counts for word in count)
     vocabulary = sorted(word for word, number in items.items() if number >= _LEAST_ITEMS)
-    if width >= min(len(texts), len(vocabulary)):
+    if all(items[word] == len(texts) for word in vocabulary):
         raise UserError(
-            f"--encode.tfidf-width {width}: {len(texts)} texts share {len(vocabulary)} words, so it must be below "
-            f"{min(len(texts), len(vocabulary))}"
+            f"--encode.tfidf-width {width}: no word is in two of the {len(texts)} texts and not in all of them, so "
+            "words say nothing: leave the flag out, or name more columns in --data.text"
         )
     weighed = _tf_idf(counts, items, {word: column for column, word in enumerate(vocabulary)})
-    start = np.random.default_rng(0).standard_normal(min(weighed.shape)).astype(np.float32)
-    left, values, right = svds(weighed, k=width, v0=start)
+    left, values, right = _largest_directions(weighed, width)
     order = np.argsort(-values, kind="stable")
     signs = np.sign(right[order, np.abs(right[order]).argmax(1)])  # an SVD leaves them open
     vectors = (left[:, order] * (values[order] * signs)).astype(np.float32)
@@ -62,6 +63,16 @@ def encode_words(texts: list[str], width: int) -> tuple[np.ndarray, dict[str, An
     digest = hashlib.sha256("\0".join(texts).encode()).hexdigest()
     provenance = {"method": "TF-IDF, truncated SVD", "words": len(vocabulary), "texts_sha256": digest}
     return vectors, provenance | {"explained": explained}
+
+
+def _largest_directions(matrix: sparse.csr_matrix, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Left vectors, values and right vectors of a truncated SVD: ``width`` of them, or the rank where that is less."""
+    if width < min(matrix.shape):
+        start = np.random.default_rng(0).standard_normal(min(matrix.shape)).astype(np.float32)
+        return svds(matrix, k=width, v0=start)
+    left, values, right = np.linalg.svd(matrix.toarray(), full_matrices=False)  # no larger than width rows or columns
+    rank = int((values > _NOTHING * values[0]).sum())
+    return left[:, :rank], values[:rank], right[:rank]
 
 
 def words_of(text: str) -> list[str]:

@@ -1,7 +1,11 @@
+import string
+
+import ibis
 import pyarrow as pa
 import pytest
 
 from rexjax.config import Columns
+from rexjax.data.numbers import missing
 from rexjax.errors import UserError
 from tests.data.cleaning import numbered_log, raw, run, table
 
@@ -62,6 +66,15 @@ def test_a_missing_time_is_dropped_and_counted(times):
     found, con = run(log)
     assert [(item, time) for _, item, time in raw(found, con)] == [("a", 10.0), ("d", 30.0)]
     assert found.steps[1] | {"removed": 2} == found.steps[1]
+
+
+def test_text_is_missing_where_stripped_it_is_empty_or_nan():
+    bare = ["", "nan", "+NaN", "-NAN", "+-nan", "nan1", "n an", "+", "0", "none", "\u00a0", "\u017fnan", "nan\nnan"]
+    texts = [before + text + after for text in bare for before in ("", *string.whitespace) for after in ("", " \n")]
+    log = ibis.duckdb.connect().create_table("log", pa.table({"n": [None, *texts]}))
+    stripped = [text.strip(string.whitespace).lower() for text in texts]
+    expected = [True, *(text in ("", "nan", "+nan", "-nan") for text in stripped)]
+    assert log.select(missing=missing(log.n)).to_pyarrow()["missing"].to_pylist() == expected
 
 
 @pytest.mark.parametrize("sessions", [["a", "b", None, None], ["a", "b", " ", "NaN"], [1.0, 2.0, float("nan"), None]])

@@ -15,18 +15,19 @@ TEXTS = [
     "unique",
     "opi lip red-pink",
 ]
-WORDS = ["opi", "red", "polish", "pink", "lip", "stick"]  # those of at least two texts
+WORDS = 6  # in at least two texts: opi, red, polish, pink, lip, stick
 
 
-def by_hand() -> np.ndarray:
+def by_hand(texts: list[str] = TEXTS) -> np.ndarray:
     """TF-IDF [N, words] in float64, written out."""
-    found = np.zeros((len(TEXTS), len(WORDS)))
-    tokens = [text.lower().replace("-", " ").split() for text in TEXTS]
+    tokens = [text.lower().replace("-", " ").split() for text in texts]
+    shared_words = sorted({word for words in tokens for word in words if sum(word in other for other in tokens) > 1})
+    found = np.zeros((len(texts), len(shared_words)))
     for row, words in enumerate(tokens):
-        for column, word in enumerate(WORDS):
+        for column, word in enumerate(shared_words):
             if word in words:
                 shared = sum(word in other for other in tokens)
-                found[row, column] = (1 + math.log(words.count(word))) * math.log(len(TEXTS) / shared)
+                found[row, column] = (1 + math.log(words.count(word))) * math.log(len(texts) / shared)
     return found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12)
 
 
@@ -37,7 +38,7 @@ def test_inner_products_are_the_best_of_rank_width(width):
     left, values, right = np.linalg.svd(by_hand(), full_matrices=False)
     best = (left[:, :width] * values[:width]) @ right[:width]
     np.testing.assert_allclose(vectors @ vectors.T, best @ best.T, atol=1e-5)
-    assert about["words"] == len(WORDS)
+    assert about["words"] == WORDS
     np.testing.assert_allclose(about["explained"], (values[:width] ** 2).sum() / (values**2).sum(), rtol=1e-5)
 
 
@@ -47,9 +48,20 @@ def test_a_text_that_shares_no_word_is_zero_and_runs_agree():
     np.testing.assert_array_equal(vectors, encode_words(TEXTS, 3)[0])
 
 
-def test_more_directions_than_words_are_refused():
-    with pytest.raises(UserError, match="--encode.tfidf-width 6: 7 texts share 6 words, so it must be below 6"):
-        encode_words(TEXTS, 6)
+@pytest.mark.parametrize(
+    ("texts", "width"), [(TEXTS, 64), (TEXTS, 6), (TEXTS[:2] + TEXTS[-1:], 3), (["a", "b"] * 3, 9)]
+)
+def test_of_more_directions_than_words_have_all_are_kept(texts, width):
+    vectors, about = encode_words(texts, width)
+    assert vectors.shape == (len(texts), np.linalg.matrix_rank(by_hand(texts)))
+    np.testing.assert_allclose(vectors @ vectors.T, by_hand(texts) @ by_hand(texts).T, atol=1e-5)
+    np.testing.assert_allclose(about["explained"], 1, rtol=1e-5)
+
+
+@pytest.mark.parametrize("texts", [["red mug", "blue cup", ""], ["mug", "mug"]])
+def test_texts_that_share_no_word_that_tells_them_apart_are_refused(texts):
+    with pytest.raises(UserError, match=f"--encode.tfidf-width 4: no word is in two of the {len(texts)} texts"):
+        encode_words(texts, 4)
 
 
 @pytest.mark.parametrize(

@@ -160,7 +160,7 @@ def _vectors_hash(path: Path) -> str:
 
 def show(metrics: dict[str, Any], config: Config) -> list[str]:
     """What reduction keeps, what was cleaned and cut, and what the vectors cannot tell apart."""
-    parts = {name: part for name, part in metrics["parts"].items() if part["width"]}
+    parts, width = {name: part for name, part in metrics["parts"].items() if part["width"]}, config.encode.tfidf_width
     lines = [
         f"{name}: vectors {part['width']} wide after {metrics['reduction']}, which keeps "
         f"{part['explained_variance']:.1%} of the variance; {part['items_without']} items without"
@@ -169,24 +169,37 @@ def show(metrics: dict[str, Any], config: Config) -> list[str]:
     counts = parts.get("text", {}).get("provenance", {})
     said = {"cleaned of HTML or control characters": metrics["cleaned"], "cut to its length": counts.get("truncated")}
     lines += [f"text: {count} of {metrics['items']} texts {what}" for what, count in said.items() if count]
-    return lines + [f"Warning: {warning}" for warning in _warnings(parts, metrics["items"])]
+    warnings = _unread(counts, width) + _alike_items(parts, metrics["items"], width) + _too_few_words(parts, width)
+    return lines + [f"Warning: {warning}" for warning in warnings]
 
 
-def _warnings(parts: dict[str, Any], items: int) -> list[str]:
-    """Text that a model does not read, or cannot tell apart."""
-    found, counts = [], parts.get("text", {}).get("provenance", {})
-    if counts.get("unknown", 0) > _MANY * counts.get("tokens", 0):
-        found.append(
-            f"the text model does not know {counts['unknown']} of the {counts['tokens']} tokens of these texts: pass "
-            f"--encode.model FOLDER with a model of their language (multilingual-e5, bge), and {_WORDS}"
-        )
-    for name, part in parts.items():
-        if part["items_alike"] > _MANY * items:
-            found.append(
-                f"{part['items_alike']} of {items} items share their {name} vector with another: name more columns in "
-                f"--data.text, or {_WORDS}"
-            )
-    return found
+def _unread(counts: dict[str, Any], tfidf_width: int) -> list[str]:
+    if counts.get("unknown", 0) <= _MANY * counts.get("tokens", 0):
+        return []
+    return [
+        f"the text model does not know {counts['unknown']} of the {counts['tokens']} tokens of these texts: pass "
+        "--encode.model FOLDER with a model of their language (multilingual-e5, bge)"
+        + ("" if tfidf_width else f", and {_WORDS}")
+    ]
+
+
+def _alike_items(parts: dict[str, Any], items: int, tfidf_width: int) -> list[str]:
+    return [
+        f"{part['items_alike']} of {items} items share their {name} vector with another: name more columns in "
+        f"--data.text{'' if tfidf_width else f', or {_WORDS}'}"
+        for name, part in parts.items()
+        if part["items_alike"] > _MANY * items
+    ]
+
+
+def _too_few_words(parts: dict[str, Any], tfidf_width: int) -> list[str]:
+    width = parts["tfidf"]["width"] if tfidf_width else 0
+    if width == tfidf_width:
+        return []
+    return [
+        f"the words that these texts share span {width} directions, so TF-IDF vectors are {width} wide and not "
+        f"--encode.tfidf-width {tfidf_width}"
+    ]
 
 
 STAGE = Stage(

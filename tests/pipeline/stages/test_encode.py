@@ -132,6 +132,14 @@ def test_tfidf_stands_between_the_text_and_extra_vectors(tmp_path):
     np.testing.assert_array_equal(found[:, 2:4], tfidf.encode_words(titles, 2)[0])
 
 
+def test_tfidf_is_as_wide_as_the_texts_allow_and_says_so(tmp_path):
+    titles = ["red lip stick", "red polish", "blue lip stick", "blue"]
+    metrics, found = run(tmp_path, VECTORS, width=2, tfidf_width=64, titles=titles)
+    assert metrics["parts"]["tfidf"]["width"] == 3 and found.shape == (4, 5)
+    config = Config(workdir="", encode=Encode(tfidf_width=64))
+    assert "TF-IDF vectors are 3 wide and not --encode.tfidf-width 64" in encode.show(metrics, config)[-1]
+
+
 def test_tfidf_without_text_are_refused(tmp_path):
     with pytest.raises(UserError, match="--encode.tfidf-width needs the items' text"):
         run(tmp_path, VECTORS, width=2, tfidf_width=2, columns=())
