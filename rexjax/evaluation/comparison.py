@@ -1,14 +1,13 @@
-"""Is A better than B, is it equal, or can this test not tell? Over users, and over training seeds where there are some.
+"""Paired comparison of two models over users and training seeds: better, worse, equal, or inconclusive.
 
-The value of user u by the model of seed s is taken as ``mean + user + seed + rest``, users and seeds drawn at random
-(a mixed model with crossed effects). Of the difference between two sides, whose users are the same and whose seeds are
-not, the variance is
+The metric of user u under training seed s is modelled as ``mean + user + seed + residual`` with random users and seeds
+(a mixed model with crossed effects). Both sides share the users, not the seeds. The difference of means has variance
 
     ``(Var_u(a_u - b_u) - r) / U + m``,  ``m = (1 / S_a + 1 / S_b) v``
 
-where a_u and b_u are averages over seeds, v is the variance between the means of one side's seeds, estimated from both
-sides, and r is the rests' share in the variance over users, which v holds already. Degrees of freedom are
-Satterthwaite's (1946).
+where a_u and b_u are averages over seeds and v is the variance between seed means of one side, pooled over both sides.
+v includes the residuals; r is their share in the variance over users, subtracted so that they count once. Degrees of
+freedom follow Satterthwaite (1946).
 """
 
 from typing import NamedTuple
@@ -21,7 +20,7 @@ from rexjax.errors import UserError
 LEVEL = 0.95
 """Of intervals; equivalence is tested at 1 - LEVEL on either side (Schuirmann 1987)."""
 POWER = 0.8
-"""Of the smallest difference that a test would have seen."""
+"""Power at the detectable difference."""
 
 
 class Compared(NamedTuple):
@@ -36,12 +35,12 @@ class Compared(NamedTuple):
     p: float
     """Two-sided, that the true difference is 0."""
     margin: float
-    """Up to it a difference counts as none."""
+    """Equivalence margin."""
     equal_low: float
-    """Of the 90 % interval, which lies within the margin where two one-sided tests at 5 % call A and B equal."""
+    """Of the 90 % interval. It lies within the margin exactly when two one-sided tests at 5 % find A and B equal."""
     equal_high: float
     detectable: float
-    """The smallest true difference that this test finds in four of five tries."""
+    """The smallest true difference that the test finds with probability 0.8."""
     seeds: tuple[int, int]
     """Training seeds of A and of B."""
 
@@ -62,7 +61,7 @@ def compare(a: np.ndarray, b: np.ndarray, margin: float = 0.02) -> Compared:
     Args:
         a: float [S_a, U], a metric per training seed and user; [U] of one seed.
         b: float [S_b, U], the same metric and users, of the model it is compared with.
-        margin: share of B's mean up to which a difference counts as none, set before looking.
+        margin: equivalence margin as a share of B's mean, chosen before looking at results.
 
     Raises:
         UserError: a margin that is not above 0.
@@ -72,7 +71,7 @@ def compare(a: np.ndarray, b: np.ndarray, margin: float = 0.02) -> Compared:
     if a.shape[1] != b.shape[1] or a.shape[1] < 2 or np.isnan(a).any() or np.isnan(b).any():
         raise ValueError(f"two sides need the same users, two or more, and no NaN: {a.shape} and {b.shape}")
     if not margin > 0:
-        raise UserError(f"a margin of {margin:g} calls nothing equal: set it above 0")
+        raise UserError(f"the margin is {margin:g}: set it above 0")
     differences = a.mean(0) - b.mean(0)
     difference, base = float(differences.mean()), float(b.mean())
     error, freedom = _standard_error(a, b, differences)
@@ -107,7 +106,7 @@ def _standard_error(a: np.ndarray, b: np.ndarray, differences: np.ndarray) -> tu
 
 
 def _rest(side: np.ndarray) -> float:
-    """Sum over seeds of the variance over users of what neither user nor seed explains."""
+    """Residual variance over users, summed over seeds."""
     rest = side - side.mean(0) - side.mean(1, keepdims=True) + side.mean()
     return float((rest**2).sum() / (side.shape[1] - 1))
 
@@ -123,7 +122,7 @@ def _two_sided(difference: float, error: float, freedom: float) -> float:
 
 
 def holm(values: np.ndarray) -> np.ndarray:
-    """p values of several tests adjusted so that one wrong claim among all of them stays as rare as in one (Holm 1979).
+    """p values adjusted for the number of tests, so that the family-wise error rate holds (Holm 1979).
 
     Args:
         values: float [M].
@@ -140,7 +139,7 @@ def holm(values: np.ndarray) -> np.ndarray:
 
 
 def verdict(found: Compared, a: str, b: str, metric: str) -> str:
-    """One sentence: better, worse, equal, or not to be told.
+    """One sentence: better, worse, equal, or inconclusive.
 
     Args:
         found: of A and B.
@@ -156,6 +155,6 @@ def verdict(found: Compared, a: str, b: str, metric: str) -> str:
     if found.equal:
         return f"{a} equals {b} within ±{found.margin:.4f}: {figures}."
     return (
-        f"This test cannot tell {a} from {b}: {figures}; it would have seen a difference of {found.detectable:.4f} in "
-        "four of five tries."
+        f"{a} against {b} is inconclusive: {figures}; the test detects differences of {found.detectable:.4f} with "
+        f"probability {POWER:g}."
     )

@@ -1,4 +1,4 @@
-"""What lists expose, whatever is right in them: which items, how evenly, how well known, how unlike each other.
+"""Exposure metrics of recommended lists: concentration, popularity, novelty and diversity.
 
 Each takes lists int32 [U, k], the best first, padded with -1, and returns one number or one for each user.
 """
@@ -15,7 +15,7 @@ AT_ONCE = 1 << 24
 
 
 def gini(lists: np.ndarray, context: "ListContext") -> float:
-    """How unevenly items are shown: 0 where all are equally often, (N - 1) / N where one is alone.
+    """Gini index of item counts: 0 if all items appear equally often, (N - 1) / N if one item takes every place.
 
     ``2 sum_i i c_i / (N sum c) - (N + 1) / N`` of the counts c of appearances in ascending order, i from 1.
     """

@@ -36,18 +36,18 @@ _HOW_TO_READ = (
     "the models that no cheaper one equals."
 )
 _COMPARED = (
-    "Differences over the same users, with 95 % intervals. Better or worse: so far from 0 that it stays so when all "
-    "rows are tested at once (Holm). Equal: within the margin (evaluate.margin) by two one-sided tests. Detectable: "
-    "the smallest difference that this test finds in four of five tries. The spread between training seeds is not in "
-    "one run: rexjax compare takes several."
+    "Paired differences over users, with 95 % intervals. Better or worse: significant at 5 % after Holm's correction "
+    "for all rows. Equal: within the margin (evaluate.margin) by two one-sided tests. Detectable: the smallest "
+    "difference that the test finds with probability 0.8. One run does not show the spread between training seeds: "
+    "rexjax compare takes several runs."
 )
 _EXPOSED = (
-    "What the lists show, test: the share of the catalogue; Gini's index of how unevenly items appear; mean training "
+    "Recommended lists of the test: the share of the catalogue in them; the Gini index of item counts; mean training "
     "interactions and mean self-information (bits) of the items; mean cosine distance of two items by their content."
 )
 _TRUE = (
-    "The source knows what its users want: what the test lists are worth by it, among items not seen. A diagnostic: "
-    "nothing is selected by it."
+    "The simulated source knows the probability of each user's next item. The table shows the expected DCG of the "
+    "test lists under it, seen items left out. It is a diagnostic: nothing is selected by it."
 )
 _STYLE = """
 :root { color-scheme: light dark; --line: #8886; --soft: #8882; }
@@ -153,22 +153,22 @@ def _comparisons_part(comparisons: Sequence[Mapping[str, Any]]) -> Iterable[str]
 
 def standing(row: Mapping[str, Any]) -> str:
     """Of a comparison in one phrase: "better" or "worse" (where all of the table are tested at once), "equal" within
-    the margin, or "not to be told"."""
+    the margin, or "inconclusive"."""
     clear = row["p_adjusted"] < 0.05
     found = ["better" if row["difference"] > 0 else "worse"] if clear else []
-    return " and ".join([*found, *["equal within the margin"] * row["equal"]]) or "not to be told"
+    return " and ".join([*found, *["equal within the margin"] * row["equal"]]) or "inconclusive"
 
 
 def _truth_part(truth: Mapping[str, Mapping[str, Any]]) -> Iterable[str]:
     if not truth:
         return
-    yield "<h2>By the truth</h2>"
+    yield "<h2>Known preference</h2>"
     rows = []
     for name, found in truth.items():
         against = found["against_teacher"]
         signed = (f"{against[key]:+.4f}" for key in ("difference", "low", "high"))
         rows.append([name, found["expected_dcg@10"], f"{found['of_oracle']:.1%}", *signed])
-    header = ["model", "expected DCG@10", "of the oracle", "minus the teacher", "low", "high"]
+    header = ["model", "expected DCG@10", "of the best possible", "minus the teacher", "low", "high"]
     yield _table(header, rows, _TRUE)
 
 
@@ -193,11 +193,11 @@ def _worst_part(worst: Mapping[str, Sequence[Mapping[str, Any]]], columns: Seque
         rows = [
             [row["value"], row["events"], *(" · ".join(row[key]) for key in ("history", "wanted"))] for row in users
         ]
-        caption = f"Users whom {columns[0]} serves worst; among equal ones those of whom most is known"
-        yield _table([metric, "events", "history, the latest last", "wanted"], rows, caption)
+        caption = f"The 20 users with the lowest {metric} of {columns[0]}, longest histories first"
+        yield _table([metric, "events", "history, latest last", "targets"], rows, caption)
     if items := worst.get("items"):
         rows = [[row["item"], row["value"], row["users"], row["interactions"]] for row in items]
-        caption = f"Items whose users {columns[0]} serves worst; among equal ones those that are wanted most"
+        caption = f"The 20 target items with the lowest mean {metric} of {columns[0]}, most frequent targets first"
         yield _table(["item", metric, "users", "interactions"], rows, caption)
 
 

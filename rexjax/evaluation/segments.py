@@ -1,4 +1,4 @@
-"""Who is served badly: the users of a test by what is known of them, and the worst of them."""
+"""Metrics by segment of users, and the worst users and items."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -26,10 +26,10 @@ _Z = 1.96
 
 
 class Segment(NamedTuple):
-    """One way to part the users of a test."""
+    """A partition of the users of a test."""
 
     name: str
-    """What parts them, such as "history"."""
+    """Such as "events before"."""
     values: list[str]
     """The parts, such as "5 to 9"."""
     of_user: np.ndarray
@@ -39,7 +39,7 @@ class Segment(NamedTuple):
 def of_users(
     log: Histories, asked: Requests, popularity: np.ndarray, categories: Sequence[str] | None = None
 ) -> list[Segment]:
-    """All ways in which the log parts the users of the test part.
+    """All segments that the log gives for the users of the test part.
 
     Args:
         log: what ``asked`` was built from.
@@ -99,7 +99,7 @@ def table(segments: Sequence[Segment], per_user: Mapping[str, np.ndarray]) -> li
     """One row for each part that has users.
 
     Args:
-        segments: ways to part U users.
+        segments: partitions of U users.
         per_user: float [U] by model.
 
     Returns:
@@ -127,7 +127,7 @@ def _estimate(values: np.ndarray) -> dict[str, float | None]:
 def worst_users(
     values: np.ndarray, asked: Requests, spell: Callable[[int], str], most: int = 20, shown: int = 5
 ) -> list[dict[str, Any]]:
-    """The users with the lowest values; among equal ones those of whom most is known.
+    """The users with the lowest values, longest histories first.
 
     Args:
         values: float [U], a metric of the model.
@@ -158,7 +158,7 @@ def worst_users(
 def worst_items(
     values: np.ndarray, asked: Requests, spell: Callable[[int], str], popularity: np.ndarray, most: int = 20
 ) -> list[dict[str, Any]]:
-    """The items whose users have the lowest mean value; among equal ones those that are wanted most.
+    """The target items with the lowest mean value over their users, most frequent targets first.
 
     Args:
         values: float [U], a metric of the model.

@@ -12,7 +12,7 @@ from rexjax.training.settings import SELECT
 SHOWN = (SELECT, "hit_rate@10", "recall@10", "mrr@10", "coverage@10")
 """Metrics in tables and reports, besides the one that selects and a config's own."""
 EXPOSED = ("coverage@10", "gini@10", "mean_popularity@10", "novelty@10", "distance@10")
-"""Metrics of a report's table of what the lists expose."""
+"""Exposure metrics in a report."""
 
 
 def spell(metric: str) -> str:
@@ -37,7 +37,7 @@ class Evaluate:
     resamples: int = 2000
     """Bootstrap samples behind the interval of each model's own figure."""
     margin: float = 0.02
-    """Share of a model's figure up to which another one's counts as equal; set it before you look."""
+    """Equivalence margin of comparisons, as a share of the second model's metric. Set it before you look at results."""
     latency_repeats: int = 200
     """Single-user requests timed for p50 and p99."""
 

@@ -1,11 +1,11 @@
-"""What lists are worth by the truth, where a simulated source knows what its users want.
+"""Expected DCG of recommended lists under the known preference of a simulated source.
 
-A log rewards what it shows; the truth does not. A list of k items is worth its expected discounted gain
+A log also holds the bias of what was shown. The known preference does not. The expected DCG of a list of k items is
 
     ``sum over ranks r from 1 to k: P(item at r is the next one) / log2(r + 1)``
 
-where P is the source's own preference among the items that the user has not seen. The oracle lists the k likeliest.
-These figures are a diagnostic: nothing is selected by them.
+where P is the source's preference among the items that the user has not seen. The oracle recommends the k most probable
+items. The figures are a diagnostic: nothing is selected by them.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,7 +16,7 @@ from rexjax.evaluation import ranking
 from rexjax.evaluation.ranking import Requests
 
 ORACLE = "oracle"
-"""Name of the best lists that there are."""
+"""Name of the best possible lists."""
 AT_ONCE = 1 << 22
 """Probabilities that are in memory at a time: 32 MB."""
 
@@ -24,7 +24,7 @@ AT_ONCE = 1 << 22
 def expected_dcg(
     lists: Mapping[str, np.ndarray], asked: Requests, preference: Callable[[np.ndarray], np.ndarray], items: int
 ) -> dict[str, np.ndarray]:
-    """Worth of each user's list, by model, and of the oracle's.
+    """Expected DCG of each user's list, by model, and of the oracle's.
 
     Args:
         lists: int32 [U, k] by model, recommended items, the best first, padded with -1; one k for all.

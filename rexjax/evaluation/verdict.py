@@ -61,7 +61,7 @@ def _told(against: dict[str, Any] | None, mean: float) -> str:
         return f" (equal within {against['margin'] / mean:.0%})"
     if against["low"] > 0 or against["high"] < 0:
         return " (better)" if against["difference"] > 0 else " (worse)"
-    return f" (not to be told apart: this test sees {against['detectable'] / mean:.1%})"
+    return f" (inconclusive: the test detects {against['detectable'] / mean:.1%})"
 
 
 def _ratio(whole: float, part: float) -> str:

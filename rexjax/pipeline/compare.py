@@ -66,7 +66,7 @@ def compare(
         of: the model of A by its name in the run's table; "": what is served.
         against: the model of B; "": as ``of``.
         metric: one of the report's; "": the one that models were selected by.
-        margin: share of B's mean up to which a difference counts as none, set before looking.
+        margin: equivalence margin as a share of B's mean, chosen before looking at results.
 
     Raises:
         UserError: a workdir without figures or with those of another test, an unknown model or metric, one run twice on

@@ -136,7 +136,7 @@ def test_one_page_that_needs_nothing_else(page):
         ["student", "0.0350", "0.0700", "0.0700"],
         ["student", "1 k", "3 k", "2 k", "0.3", "1", "54.3 k"],
         ["student - control", "ndcg@10", "+0.0100", "+0.0020", "+0.0200", "+12.0%", "0.0100", "better"],
-        ["int8 - student", "ndcg@10", "-0.0100", "-0.1000", "+0.0200", "–", "0.0500", "not to be told"],
+        ["int8 - student", "ndcg@10", "-0.0100", "-0.1000", "+0.0200", "–", "0.0500", "inconclusive"],
         ["events before", "1 to 2", "1,234", "0.0500 (0.0400 to 0.0600)", "0.0000"],
         ["0.0000", "40", "Rug · <Lamp>", "Vase"],
         ["Vase", "0.0010", "9", "1,000"],

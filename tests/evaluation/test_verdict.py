@@ -38,7 +38,7 @@ def test_a_good_run_has_two_lines():
         (-0.004, 0.003, True, "ndcg@10 (equal within 2%); a whole"),
         (0.01, 0.02, False, "ndcg@10 (better); a whole"),
         (-0.02, -0.01, False, "ndcg@10 (worse); a whole"),
-        (-0.02, 0.01, False, "ndcg@10 (not to be told apart: this test sees 12.5%); a whole"),
+        (-0.02, 0.01, False, "ndcg@10 (inconclusive: the test detects 12.5%); a whole"),
     ],
 )
 def test_the_served_share_is_said_with_what_the_test_can_tell(low, high, equal, words):

@@ -40,7 +40,7 @@ def test_two_models_of_a_run(runs, capsys):
     assert found.found.low < -0.01 < found.found.high and "is worse than teacher (" in found.verdict
     main(["compare", f"{runs}/old-1", f"{runs}/old-1", "--of", "teacher", "--margin", "0.1"])
     out = capsys.readouterr().out
-    assert "equals teacher" in out and "over users alone: name several seeds of a side" in out
+    assert "equals teacher" in out and "over users alone; name runs of several seeds" in out
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_two_models_of_a_run(runs, capsys):
         (("new-1", "new-1"), "old-1", {}, "new-1 is named twice on one side"),
         ("new-1", "old-1", {"of": "tutor"}, "no model 'tutor': it has student_int8, teacher"),
         ("new-1", "old-1", {"metric": "mrr@7"}, "no 'mrr@7' of each user: it has ndcg@10, recall@10"),
-        ("new-1", "old-1", {"margin": 0}, "a margin of 0 calls nothing equal"),
+        ("new-1", "old-1", {"margin": 0}, "the margin is 0: set it above 0"),
     ],
 )
 def test_what_cannot_be_compared_is_one_sentence(runs, a, b, asked, sentence):

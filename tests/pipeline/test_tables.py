@@ -45,7 +45,7 @@ def test_savings_are_against_the_teacher_and_leave_the_control_out():
         (0.01, False, "(better)"),
         (0.01, True, "(better and equal within the margin)"),
         (0.2, True, "(equal within the margin)"),
-        (0.2, False, "(not to be told)"),
+        (0.2, False, "(inconclusive)"),
     ],
 )
 def test_a_difference_is_said_in_words(p, equal, words):
