@@ -66,45 +66,37 @@ _TABLES = ("cleaning", "histories", "history_lengths")  # of the data card
 
 def write_report(
     path: str | Path,
+    found: Mapping[str, Any],
     *,
     card: Mapping[str, Any],
-    models: Mapping[str, Mapping[str, Any]],
     curves: Mapping[str, Sequence[Mapping[str, float]]],
-    comparisons: Sequence[Mapping[str, Any]],
-    segments: Sequence[Mapping[str, Any]] = (),
-    worst: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
     columns: Sequence[str] = (),
-    truth: Mapping[str, Mapping[str, Any]] | None = None,
-    frontier_metric: str = SELECT,
     shown: Sequence[str] = SHOWN,
 ) -> None:
     """Writes the report of one run.
 
     Args:
       path: of the HTML file; its folder exists.
+      found: as in ``metrics.json``: ``select``, the metric that models are selected by; ``models``, NAME to
+        ``{"quality": {"valid": {metric: value}, "test": ...}, "cost": {...}}``; and, where they are there,
+        ``comparisons``, ``truth``, ``segments`` and ``worst``.
       card: nested facts about the data; under ``cleaning`` a list of ``{"step", "removed", "users", "items",
         "interactions"}``, under ``histories`` optionally a list of ``{"user", "interactions", "latest": [event]}``,
         under ``history_lengths`` optionally ``{"edges": [bins + 1], "counts": [bins]}``.
-      models: NAME to ``{"quality": {"valid": {metric: value}, "test": ...}, "cost": {...}}``, as in ``metrics.json``.
-      curves: stage to one ``{"epoch", "loss", frontier_metric}`` per epoch; either value may be missing.
-      comparisons: fields of ``rexjax.evaluation.comparison.Compared`` each, with "name", "metric", "equal" and
-        "p_adjusted" (Holm's).
-      segments: rows of ``rexjax.evaluation.segments.table``.
-      worst: "users" and "items" as ``rexjax.evaluation.segments`` finds them.
-      truth: worth of each model's lists where the source knows what its users want, as in ``metrics.json``.
-      columns: names of the models in the table of segments; the first one is the model of ``worst``.
-      frontier_metric: the metric that models are selected by, which the pictures show.
-      shown: metrics of the tables, besides ``frontier_metric``.
+      curves: stage to one ``{"epoch", "loss", found["select"]}`` per epoch; either value may be missing.
+      columns: names of the models in the table of segments; the first one is the served model.
+      shown: metrics of the tables, besides ``found["select"]``.
     """
+    select = found.get("select", SELECT)
     parts = [
         "<h1>Quality and cost of the recommenders</h1>",
         f"<p>{_HOW_TO_READ}</p>",
-        *_models_part(models, frontier_metric, shown),
-        *_comparisons_part(comparisons),
-        *_truth_part(truth or {}),
-        *_segments_part(segments, columns, frontier_metric),
-        *_worst_part(worst or {}, columns, frontier_metric),
-        *_curves_part(curves, frontier_metric),
+        *_models_part(found["models"], select, shown),
+        *_comparisons_part(found.get("comparisons", ())),
+        *_truth_part(found.get("truth", {})),
+        *_segments_part(found.get("segments", ()), columns, select),
+        *_worst_part(found.get("worst", {}), columns, select),
+        *_curves_part(curves, select),
         *_card_part(card),
     ]
     page = (

@@ -108,9 +108,16 @@ WORST = {
 
 
 def written(tmp_path, **changes) -> str:
-    wanted = {"card": CARD, "models": sample_models(), "curves": CURVES, "comparisons": COMPARISONS}
-    wanted |= {"segments": SEGMENTS, "worst": WORST, "columns": ("student", "teacher")} | changes
-    report.write_report(tmp_path / "report.html", **wanted)
+    found = {
+        "models": sample_models(),
+        "comparisons": COMPARISONS,
+        "segments": SEGMENTS,
+        "worst": WORST,
+        "select": "ndcg@10",
+    }
+    wanted = {"card": CARD, "curves": CURVES, "columns": ("student", "teacher")}
+    found |= {name: changes.pop(name) for name in found.keys() & changes.keys()}
+    report.write_report(tmp_path / "report.html", found, **(wanted | changes))
     return (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
@@ -160,7 +167,7 @@ def test_everything_is_escaped(tmp_path):
         models={nasty: sample_models()["student"]},
         curves={nasty: CURVES["teacher"]},
         comparisons=[comparison],
-        frontier_metric=nasty,
+        select=nasty,
     )
     assert "<script" not in page
     assert "&lt;script&gt;" in page

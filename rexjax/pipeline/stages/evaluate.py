@@ -44,7 +44,6 @@ def run(config: Config, folder: Path, artifacts: dict[str, Artifact]) -> dict[st
         mean = significance.bootstrap_mean(per_user[name][settings.select], config.seed, settings.resamples)
         models[name]["interval"] = {settings.select: [mean.low, mean.high]}
     card = artifacts["prepare"].metrics
-    curves = curves_of(artifacts)
     selecting = {name: found[settings.select] for name, found in per_user.items()}
     comparisons = _comparisons(models, selecting, config)
     values, served = compare.stored(per_user, settings.shown), f"student_{config.compress.serve}"
@@ -71,15 +70,10 @@ def run(config: Config, folder: Path, artifacts: dict[str, Artifact]) -> dict[st
     np.savez_compressed(folder / compare.FILE, **values)
     write_report(
         folder / "report.html",
+        found,
         card=card,
-        models=models,
-        curves=curves,
-        comparisons=comparisons,
-        segments=found["segments"],
-        worst=found["worst"],
+        curves=curves_of(artifacts),
         columns=_columns(models, config, served),
-        truth=found.get("truth", {}),
-        frontier_metric=settings.select,
         shown=settings.shown,
     )
     content = dict.fromkeys(("metrics.json", "report.html"), digest(_timeless(found)))
