@@ -2,8 +2,9 @@
 
 Metrics from ranks are exact expectations over every order of tied items (``rexjax.evaluation.tie_groups``). With T_u
 targets and hits = targets among the first k: precision = hits / k, recall = hits / T_u, f1 = 2 hits / (k + T_u),
-hit_rate = [hits > 0], mrr = 1 / rank of the first hit, map = average precision over min(T_u, k), ndcg = binary gains
-with log2 discounts over the ideal of min(T_u, k) targets (Järvelin & Kekäläinen, TOIS 2002). All lie between 0 and 1.
+hit_rate = [hits > 0], mrr = 1 / rank of the first hit, map = average precision over min(T_u, k), map_of_all = average
+precision over T_u (trec_eval's), ndcg = binary gains with log2 discounts over the ideal of min(T_u, k) targets
+(Järvelin & Kekäläinen, TOIS 2002). All lie between 0 and 1.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -127,6 +128,10 @@ def _map(groups: TieGroups, k: int) -> np.ndarray:
     return precision_sum / np.minimum(groups.targets, k)
 
 
+def _map_of_all(groups: TieGroups, k: int) -> np.ndarray:
+    return _map(groups, k) * np.minimum(groups.targets, k) / groups.targets
+
+
 def _coverage(lists: np.ndarray, context: ListContext) -> float:
     return coverage(lists, context.items)
 
@@ -141,6 +146,7 @@ METRICS: dict[str, Metric] = {
         RankMetric("ndcg", _ndcg),
         RankMetric("mrr", _mrr),
         RankMetric("map", _map),
+        RankMetric("map_of_all", _map_of_all),
         ListMetric("coverage", _coverage),
         ListMetric("gini", exposure.gini),
         ListMetric("mean_popularity", exposure.mean_popularity, ("popularity",)),

@@ -123,5 +123,5 @@ def test_a_run_selects_by_one_and_shows_them(config):
 def test_one_that_is_named_wrongly_is_refused_as_the_file_is_read(config, tmp_path):
     path = tmp_path / "wrong.py"
     path.write_text(CONFIG.replace("many@3", "popularity@3").format(workdir="w", vectors="v"))
-    with pytest.raises(UserError, match="evaluate.select is 'popularity@3': name one of .*, map, many, then"):
+    with pytest.raises(UserError, match="evaluate.select is 'popularity@3': name one of .*, map_of_all, many, then"):
         load(path)

@@ -104,6 +104,7 @@ def test_agrees_with_ir_measures_on_rankings_without_ties():
         "mrr": (ir_measures.RR @ k, 1),
         "hit_rate": (ir_measures.Success @ k, 1),
         "map": (ir_measures.AP @ k, sizes / np.minimum(sizes, k)),
+        "map_of_all": (ir_measures.AP @ k, np.ones_like(sizes)),
     }
     for name, (measure, factor) in theirs.items():
         found = {int(row.query_id): row.value for row in ir_measures.iter_calc([measure], qrels, run)}
@@ -129,7 +130,7 @@ def test_coverage(lists, expected):
 def test_those_that_are_always_computed():
     known = metrics.METRICS
     assert all(metric.name == name for name, metric in known.items())
-    ranked = ["precision", "recall", "f1", "hit_rate", "ndcg", "mrr", "map"]
+    ranked = ["precision", "recall", "f1", "hit_rate", "ndcg", "mrr", "map", "map_of_all"]
     assert [metric.name for metric in metrics.rank_metrics(known)] == ranked
     listed = ["coverage", "gini", "mean_popularity", "novelty", "distance"]
     assert [metric.name for metric in metrics.list_metrics(known)] == listed
@@ -210,7 +211,7 @@ def test_a_name_is_split_from_its_cut_off(text):
 def test_what_cannot_select_is_one_sentence_that_lists_what_can(text):
     with pytest.raises(UserError) as caught:
         metrics.split_name(text, metrics.METRICS, "evaluate.select", 20)
-    ranked = "precision, recall, f1, hit_rate, ndcg, mrr, map"
+    ranked = "precision, recall, f1, hit_rate, ndcg, mrr, map, map_of_all"
     expected = f"name one of {ranked}, then @ and a cut-off from 1 to the catalogue's 20 items"
     assert str(caught.value) == f"evaluate.select is {text!r}: {expected}"
 

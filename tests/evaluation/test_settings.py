@@ -38,7 +38,7 @@ def test_further_metrics_are_known_shown_and_can_select():
     [
         ({"k": (5, 0)}, r"evaluate has k=.5, 0.: set each of k to 1 or more"),
         ({"select": "hits@3"}, "evaluate.select is 'hits@3': name one of precision, recall"),
-        ({"select": "none@3", "metrics": (HITS, NONE)}, "map, hits, then @ and a cut-off of 1 or more"),
+        ({"select": "none@3", "metrics": (HITS, NONE)}, "map_of_all, hits, then @ and a cut-off of 1 or more"),
         ({"metrics": (RankMetric("map", hits),)}, "cannot be named 'map'"),
     ],
 )

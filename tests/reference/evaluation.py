@@ -51,6 +51,7 @@ def metrics_of_order(relevant: list[bool], k: int) -> dict[str, float]:
         "ndcg": sum(1 / math.log2(rank + 1) for rank, hit in enumerate(top, 1) if hit) / ideal,
         "mrr": next((1 / rank for rank, hit in enumerate(top, 1) if hit), 0.0),
         "map": sum(sum(top[:rank]) / rank for rank, hit in enumerate(top, 1) if hit) / min(total, k),
+        "map_of_all": sum(sum(top[:rank]) / rank for rank, hit in enumerate(top, 1) if hit) / total,
     }
 
 
