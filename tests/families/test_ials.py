@@ -1,11 +1,14 @@
+import itertools
+
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import export
 
 from rexjax.compression import quantize
 from rexjax.errors import UserError
-from rexjax.families import alternating
+from rexjax.families import alternating, conjugate_gradient
 from rexjax.families.counting import weigh_events
 from rexjax.families.ials import IALS
 from rexjax.models.scorer import Query
@@ -44,9 +47,18 @@ MODELS = [
 ]
 
 
+@pytest.fixture
+def compiled_anew():
+    """The constants that a compiled half step holds may be patched."""
+    alternating.half_step.cache_clear()
+    yield
+    alternating.half_step.cache_clear()
+
+
 @pytest.mark.parametrize("devices", [1, 8])
 @pytest.mark.parametrize("model", MODELS, ids=["one epoch", "by frequency", "all alike"])
-def test_items_are_those_of_plain_alternation(data, tmp_path, model, devices):
+def test_items_are_those_of_plain_alternation(data, tmp_path, monkeypatch, compiled_anew, model, devices):
+    monkeypatch.setattr(conjugate_gradient, "TOLERANCE", 1e-5)
     state = model.fit(data, make_run(tmp_path, devices))
     expected = factors(model, matrix_of(data))
     np.testing.assert_allclose(state.items, expected, atol=1e-4)
@@ -73,21 +85,60 @@ def test_every_half_of_an_epoch_lowers_the_loss(data):
     assert (np.diff(losses) < 0).all()
 
 
-def test_rows_are_solved_piece_by_piece_and_chunk_by_chunk(data, tmp_path, monkeypatch):
+def test_rows_are_solved_piece_by_piece_and_chunk_by_chunk(data, tmp_path, monkeypatch, compiled_anew):
     whole = MODELS[1].fit(data, make_run(tmp_path))
-    monkeypatch.setattr("rexjax.families.alternating.PIECE", 4)
-    monkeypatch.setattr("rexjax.families.alternating.CHUNK_FLOATS", 1000)
+    monkeypatch.setattr(alternating, "CHUNK_FLOATS", 100)
     alternating.half_step.cache_clear()
     parts = MODELS[1].fit(data, make_run(tmp_path))
-    alternating.half_step.cache_clear()
     np.testing.assert_allclose(parts.items, whole.items, atol=1e-4)
+
+
+@pytest.mark.parametrize("start", [0.0, 1.0, 100.0])
+@pytest.mark.parametrize("piece", [2, 12])
+def test_conjugate_gradients_stop_within_their_tolerance(start, piece):
+    """Rows whose matrices have diagonals spread over three decades; the last has no entries."""
+    draw = np.random.default_rng(3)
+    vectors = draw.normal(size=(30, 6)).astype(np.float32)
+    ids, weights = draw.integers(0, 30, (9, 12)).astype(np.int32), draw.random((9, 12)).astype(np.float32)
+    weights[:, 8:], weights[-1] = 0, 0
+    diagonal = (10.0 ** -draw.uniform(0, 3, (9, 6))).astype(np.float32)
+    starts = np.full((9, 6), start, np.float32)
+    entries = conjugate_gradient.Entries(jnp.asarray(ids), jnp.asarray(weights))
+    found = conjugate_gradient.solve(entries, jnp.asarray(vectors), diagonal, jnp.asarray(starts), piece)
+    for row, read in enumerate(vectors[ids].astype(np.float64)):
+        exact = np.linalg.solve((read.T * weights[row]) @ read + np.diag(diagonal[row]), read.T @ weights[row])
+        error, size = ((vector**2 @ diagonal[row]) ** 0.5 for vector in (found[row] - exact, exact))
+        assert error <= 1.1 * conjugate_gradient.TOLERANCE * size
+
+
+def padding(degrees: np.ndarray, cuts: tuple[int, ...]) -> int:
+    """Padded entries with buckets of these widths."""
+    return sum(min(width for width in cuts if width >= degree) - degree for degree in degrees.tolist())
+
+
+def test_buckets_waste_least(monkeypatch):
+    """Against every choice of three of the widths."""
+    monkeypatch.setattr(alternating, "BUCKETS", 3)
+    degrees = np.random.default_rng(0).geometric(0.03, 60)
+    widths = alternating.bucket_widths(degrees)
+    choices = itertools.combinations([8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 184, 216, 256], 3)
+    least = min(padding(degrees, cuts) for cuts in choices if max(cuts) >= degrees.max())
+    assert len(np.unique(widths)) == 3
+    assert (widths - degrees).min() >= 0
+    assert (widths - degrees).sum() == least
+
+
+@pytest.mark.parametrize(("degrees", "widths"), [([], []), ([0, 3], [8, 8]), ([9, 9], [16, 16])])
+def test_few_rows_have_few_buckets(degrees, widths):
+    assert alternating.bucket_widths(np.array(degrees, np.int64)).tolist() == widths
 
 
 def test_the_vectors_lie_over_all_devices(data):
     mesh, model = make_mesh(8), MODELS[0]
     users, items = alternating.arrange(weigh_events(data, 1.0, "events"), model.width, mesh)
     vectors = place(np.zeros((items.size, model.width), np.float32), sharding(mesh, "rows"))
-    found = alternating.half_step(mesh)(vectors, users.buckets, alternating.Objective(0.1, 4.0, 0.1, 1.0))
+    own = place(np.zeros((users.size, model.width), np.float32), sharding(mesh, "rows"))
+    found = alternating.half_step(mesh)(vectors, own, users.buckets, alternating.Objective(0.1, 4.0, 0.1, 1.0))
     assert {shard.data.shape for shard in found.addressable_shards} == {(users.size // 8, model.width)}
 
 
