@@ -3,8 +3,6 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from rexjax.errors import check_least, check_positive
@@ -70,8 +68,8 @@ class IALS(CountingModel):
         vectors = place(self._first(items, data.items, run.seed), sharding(mesh, "rows"))
         histories = place(np.zeros((users.size, self.width), np.float32), sharding(mesh, "rows"))
         for _ in range(self.epochs):
-            histories = step(vectors, histories, users.buckets, of_users)
-            vectors = step(histories, vectors, items.buckets, of_items)
+            histories = step(vectors, histories, users.chunks, of_users)
+            vectors = step(histories, vectors, items.chunks, of_items)
         found = processes.gather(vectors)[items.places]
         gramian = np.float32(self.unobserved_weight) * (found.T @ found)
         return Served(found, {"gramian": gramian, "mass": np.array([of_users.mass], np.float32)})
@@ -84,10 +82,10 @@ class IALS(CountingModel):
         placed[items.places] = self.first_vectors(count, seed)
         return placed
 
-    def first_vectors(self, items: int, seed: int) -> jax.Array:
+    def first_vectors(self, items: int, seed: int) -> np.ndarray:
         """Item vectors before the first epoch: float32 [N, D]."""
-        normal = jax.random.normal(jax.random.key(seed), (items, self.width))
-        return normal * self.init_std / jnp.sqrt(self.width)
+        normal = np.random.default_rng(seed).standard_normal((items, self.width), np.float32)
+        return normal * np.float32(self.init_std / self.width**0.5)
 
     def scorer(self, state: Served) -> Scorer:
         """Dot products with the vector of the history; an item of the history counts ``decay ** age``."""
