@@ -26,11 +26,7 @@ class Chunks(NamedTuple):
     weights: jax.Array
     """float32 [G, C, P], 0 at padding."""
     rows: jax.Array
-    """int32 [G, C], the row of each piece, counted from the first of the chunk."""
-    starts: jax.Array
-    """int32 [G, C], the first piece of each row of the chunk."""
-    lengths: jax.Array
-    """int32 [G, C], the pieces of each row; 0: there is no such row."""
+    """int32 [G, C], ascending: the row of each piece, counted from the first of the chunk; C - 1 at padding."""
     first: jax.Array
     """int32 [G], the first row of the chunk among those of its device."""
 
@@ -60,47 +56,61 @@ class Objective(NamedTuple):
 
 
 def arrange(matrix: sp.csr_array, width: int, mesh: Mesh) -> tuple[Side, Side]:
-    """Both sides of a weighted matrix float32 [U, N], over the mesh; ``width`` is D."""
-    users, items = matrix, matrix.T.tocsr()
-    of_users, of_items = _deal(users, mesh.size), _deal(items, mesh.size)
-    return _cut(users, of_users, of_items, width, mesh), _cut(items, of_items, of_users, width, mesh)
+    """Users and items of a weighted matrix float32 [U, N], over the mesh; ``width`` is D.
+
+    Both sides have as many vectors and chunks as the larger, so that one compiled program solves either.
+    """
+    sides, share = (matrix, matrix.T.tocsr()), -(-max(matrix.shape) // mesh.size)
+    places, pieces = [_deal(side, mesh.size, share) for side in sides], np.zeros((2, mesh.size, share), np.int64)
+    for side, own, at in zip(sides, pieces, places, strict=True):
+        own.flat[at] = -(-np.diff(side.indptr) // PIECE)
+    size = min(max(CHUNK_FLOATS // (PIECE * width), pieces.max()), pieces.sum(2).max()) or 1
+    first = first_rows(pieces.reshape(-1, share), size).reshape(2, mesh.size, -1)
+    cut = [_cut(sides[n], pieces[n].ravel(), places[n], places[1 - n], first[n], size) for n in (0, 1)]
+    users, items = place(cut, sharding(mesh, "rows"))
+    return Side(users, places[0], mesh.size * share), Side(items, places[1], mesh.size * share)
 
 
-def _deal(matrix: sp.csr_array, devices: int) -> np.ndarray:
+def _deal(matrix: sp.csr_array, devices: int, share: int) -> np.ndarray:
     """The place of each row: the longest first, one to each device in turn."""
-    ranks, rows = np.empty(matrix.shape[0], np.int64), np.arange(matrix.shape[0])
-    ranks[np.argsort(-np.diff(matrix.indptr), kind="stable")] = rows
-    return ranks % devices * -(-len(rows) // devices) + ranks // devices
-
-
-def _cut(matrix: sp.csr_array, places: np.ndarray, others: np.ndarray, width: int, mesh: Mesh) -> Side:
-    share, degrees = -(-len(places) // mesh.size), np.diff(matrix.indptr)
-    counts = np.ones(mesh.size * share, np.int64)  # a row without entries has a piece of padding
-    counts[places] = np.maximum(-(-degrees // PIECE), 1)
-    by_device = counts.reshape(mesh.size, share)
-    size = min(max(CHUNK_FLOATS // (PIECE * width), counts.max()), by_device.sum(1).max())
-    cuts = [first_rows(own, size) for own in by_device]
-    first = np.stack([np.pad(own, (0, max(map(len, cuts)) - len(own)), constant_values=share) for own in cuts])
-    firsts = (first + np.arange(mesh.size)[:, None] * share).ravel()
-    chunk, begin = np.searchsorted(firsts, np.arange(len(counts)), side="right") - 1, np.cumsum(counts) - counts
-    row, start = np.arange(len(counts)) - firsts[chunk], begin - begin[firsts[chunk]]
-    starts, lengths, rows = np.zeros((3, len(firsts), size), np.int32)
-    starts[chunk, row], lengths[chunk, row] = start, counts
-    piece = chunk * size + start
-    rows.flat[_runs(piece, counts)] = np.repeat(row, counts)
-    ids, weights = (np.zeros((len(firsts), size, PIECE), kind) for kind in (np.int32, np.float32))
-    entries = _runs(piece[places] * PIECE, degrees)
-    ids.flat[entries], weights.flat[entries] = others[matrix.indices], matrix.data
-    chunks = Chunks(ids, weights, rows, starts, lengths, first.ravel().astype(np.int32))
-    return Side(place(chunks, sharding(mesh, "rows")), places, len(counts))
+    ranks = np.empty(matrix.shape[0], np.int64)
+    ranks[np.argsort(-np.diff(matrix.indptr), kind="stable")] = np.arange(len(ranks))
+    return ranks % devices * share + ranks // devices
 
 
 def first_rows(pieces: np.ndarray, most: int) -> np.ndarray:
-    """int64 [G], the first row of each chunk, of rows with so many ``pieces`` each, ``most`` a chunk."""
-    ends, firsts = np.append(0, np.cumsum(pieces)), [0]
-    while (stop := int(np.searchsorted(ends, ends[firsts[-1]] + most, side="right")) - 1) < len(pieces):
-        firsts.append(stop)
-    return np.array(firsts)
+    """The first row of each chunk, as many whole rows of each device as have ``most`` pieces.
+
+    Args:
+        pieces: int [devices, R], descending; rows of 0 pieces need no chunk.
+        most: not below the largest.
+
+    Returns:
+        int64 [devices, G]; R where a device needs fewer chunks than another.
+    """
+    cuts = []
+    for own in pieces:
+        ends, cut = np.append(0, np.cumsum(own[own > 0])), [0]
+        while (stop := int(np.searchsorted(ends, ends[cut[-1]] + most, side="right")) - 1) < len(ends) - 1:
+            cut.append(stop)
+        cuts.append(cut)
+    return np.array([cut + [pieces.shape[1]] * (max(map(len, cuts)) - len(cut)) for cut in cuts])
+
+
+def _cut(
+    matrix: sp.csr_array, pieces: np.ndarray, places: np.ndarray, others: np.ndarray, first: np.ndarray, size: int
+) -> Chunks:
+    """Chunks of ``size`` pieces, whose ``first`` rows [devices, G] are counted on each device."""
+    firsts = (first + np.arange(len(first))[:, None] * (len(pieces) // len(first))).ravel()
+    solid, begins = np.flatnonzero(pieces), np.cumsum(pieces) - pieces
+    chunk = np.searchsorted(firsts, solid, side="right") - 1
+    begins[solid] += chunk * size - begins[firsts[chunk]]
+    rows = np.full((len(firsts), size), size - 1, np.int32)
+    rows.flat[_runs(begins[solid], pieces[solid])] = np.repeat(solid - firsts[chunk], pieces[solid])
+    ids, weights = (np.zeros((*rows.shape, PIECE), kind) for kind in (np.int32, np.float32))
+    entries = _runs(begins[places] * PIECE, np.diff(matrix.indptr))
+    ids.flat[entries], weights.flat[entries] = others[matrix.indices], matrix.data
+    return Chunks(ids, weights, rows, first.ravel().astype(np.int32))
 
 
 def _runs(begins: np.ndarray, lengths: np.ndarray) -> np.ndarray:
@@ -134,7 +144,7 @@ def half_step(mesh: Mesh) -> Any:
 def _solve_rows(
     chunks: Chunks, vectors: jax.Array, fixed: jax.Array, shared: jax.Array, objective: Objective
 ) -> jax.Array:
-    """The rows of one device, chunk by chunk: the next overwrites what a chunk writes behind its own rows."""
+    """The rows of one device, chunk by chunk: each writes C rows, and the next overwrites those that are its own."""
     size = chunks.rows.shape[1]
     starts = jnp.pad(vectors, ((0, size), (0, 0)))
 
@@ -143,7 +153,7 @@ def _solve_rows(
         found = _solve_chunk(chunk, start, fixed, shared, objective)
         return jax.lax.dynamic_update_slice_in_dim(solved, found, chunk.first, 0), None
 
-    return jax.lax.scan(advance, starts, chunks)[0][: len(vectors)]
+    return jax.lax.scan(advance, 0 * starts, chunks)[0][: len(vectors)]
 
 
 def _solve_chunk(
@@ -151,29 +161,14 @@ def _solve_chunk(
 ) -> jax.Array:
     vectors = fixed.at[chunk.ids].get(mode="clip")
 
-    def normal(direction: jax.Array, target: jax.Array) -> jax.Array:
-        errors = target - jnp.einsum("cpd,cd->cp", vectors, direction[chunk.rows], precision="highest")
-        return _sum_rows(jnp.einsum("cpd,cp->cd", vectors, chunk.weights * errors, precision="highest"), chunk)
+    def sum_rows(pieces: jax.Array) -> jax.Array:
+        return jax.ops.segment_sum(pieces, chunk.rows, len(pieces), indices_are_sorted=True)
 
-    mass = _sum_rows(chunk.weights.sum(1, keepdims=True), chunk)
+    def normal(direction: jax.Array, target: jax.Array) -> jax.Array:
+        own = direction.at[chunk.rows].get(mode="clip")
+        errors = chunk.weights * (target - jnp.einsum("cpd,cd->cp", vectors, own, precision="highest"))
+        return sum_rows(jnp.einsum("cpd,cp->cd", vectors, errors, precision="highest"))
+
+    mass = sum_rows(chunk.weights.sum(1))[:, None]
     ridge = objective.l2 * (mass + objective.mass) ** objective.exponent
     return solve(normal, shared + ridge, jnp.where(mass > 0, start, 0))
-
-
-def _sum_rows(pieces: jax.Array, chunk: Chunks) -> jax.Array:
-    """Sums [C, D] of the pieces [C, D] of each row, in an order that does not depend on the device.
-
-    Runs of 1, 2, 4 … pieces are summed for all beginnings; a row adds those of the binary digits of its length.
-    """
-
-    def double(state: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
-        run, at, totals, sums = state
-        added = chunk.lengths & run
-        totals += jnp.where(added[:, None] > 0, sums.at[at].get(mode="clip"), 0)
-        return 2 * run, at + added, totals, sums + jnp.roll(sums, -run, 0)
-
-    def go_on(state: tuple[jax.Array, ...]) -> jax.Array:
-        return state[0] <= chunk.lengths.max()
-
-    run = jnp.int32(1)
-    return jax.lax.while_loop(go_on, double, (run, chunk.starts, 0 * pieces, pieces))[2]

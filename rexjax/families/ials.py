@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
+import jax
 import numpy as np
 
 from rexjax.errors import check_least, check_positive
@@ -84,7 +85,7 @@ class IALS(CountingModel):
 
     def first_vectors(self, items: int, seed: int) -> np.ndarray:
         """Item vectors before the first epoch: float32 [N, D]."""
-        normal = np.random.default_rng(seed).standard_normal((items, self.width), np.float32)
+        normal = np.asarray(jax.random.normal(jax.random.key(seed), (items, self.width)))
         return normal * np.float32(self.init_std / self.width**0.5)
 
     def scorer(self, state: Served) -> Scorer:

@@ -1,9 +1,8 @@
-import itertools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.sparse as sp
 from jax import export
 
 from rexjax.compression import quantize
@@ -85,52 +84,64 @@ def test_every_half_of_an_epoch_lowers_the_loss(data):
     assert (np.diff(losses) < 0).all()
 
 
-def test_rows_are_solved_piece_by_piece_and_chunk_by_chunk(data, tmp_path, monkeypatch, compiled_anew):
-    whole = MODELS[1].fit(data, make_run(tmp_path))
+@pytest.mark.parametrize("devices", [1, 8])
+def test_rows_are_solved_piece_by_piece_and_chunk_by_chunk(data, tmp_path, monkeypatch, devices):
+    whole = MODELS[1].fit(data, make_run(tmp_path, devices))
     monkeypatch.setattr(alternating, "CHUNK_FLOATS", 100)
-    alternating.half_step.cache_clear()
-    parts = MODELS[1].fit(data, make_run(tmp_path))
+    monkeypatch.setattr(alternating, "PIECE", 2)
+    parts = MODELS[1].fit(data, make_run(tmp_path, devices))
     np.testing.assert_allclose(parts.items, whole.items, atol=1e-4)
 
 
+@pytest.mark.parametrize("devices", [1, 3, 8])
+@pytest.mark.parametrize("shape", [(20, 9), (7, 30)])
+def test_chunks_hold_the_matrix(monkeypatch, devices, shape):
+    """Entry by entry; some rows and columns are empty, and some are cut into several pieces."""
+    monkeypatch.setattr(alternating, "PIECE", 2)
+    monkeypatch.setattr(alternating, "CHUNK_FLOATS", 32)
+    matrix = sp.random_array(shape, density=0.3, format="csr", dtype=np.float32, rng=np.random.default_rng(0))
+    sides = alternating.arrange(matrix, 4, make_mesh(devices))
+    for own, other, expected in zip(sides, sides[::-1], (matrix.toarray(), matrix.toarray().T), strict=True):
+        found, chunks = np.zeros((own.size, other.size)), jax.device_get(own.chunks)
+        for at, row in np.ndenumerate(chunks.rows):
+            place_of_row = at[0] // (len(chunks.first) // devices) * (own.size // devices) + chunks.first[at[0]] + row
+            for column, weight in zip(chunks.ids[at], chunks.weights[at], strict=True):
+                if weight:
+                    found[place_of_row, column] += weight
+        np.testing.assert_array_equal(found[own.places][:, other.places], expected)
+        assert (np.diff(chunks.rows, axis=1) >= 0).all()
+
+
+@pytest.mark.parametrize(
+    ("pieces", "firsts"),
+    [
+        ([[5, 3, 2, 1, 1]], [[0, 1, 3]]),
+        ([[5, 0, 0], [2, 2, 2]], [[0, 3], [0, 2]]),
+        ([[0, 0]], [[0]]),
+    ],
+    ids=["whole rows", "fewer chunks", "no entries"],
+)
+def test_a_chunk_has_as_many_whole_rows_as_fit(pieces, firsts):
+    assert alternating.first_rows(np.array(pieces), 5).tolist() == firsts
+
+
 @pytest.mark.parametrize("start", [0.0, 1.0, 100.0])
-@pytest.mark.parametrize("piece", [2, 12])
-def test_conjugate_gradients_stop_within_their_tolerance(start, piece):
-    """Rows whose matrices have diagonals spread over three decades; the last has no entries."""
+def test_conjugate_gradients_stop_within_their_tolerance(start):
+    """Rows whose matrices have diagonals spread over three decades; the last is only its diagonal."""
     draw = np.random.default_rng(3)
-    vectors = draw.normal(size=(30, 6)).astype(np.float32)
-    ids, weights = draw.integers(0, 30, (9, 12)).astype(np.int32), draw.random((9, 12)).astype(np.float32)
+    vectors, weights = draw.normal(size=(9, 12, 6)).astype(np.float32), draw.random((9, 12)).astype(np.float32)
     weights[:, 8:], weights[-1] = 0, 0
     diagonal = (10.0 ** -draw.uniform(0, 3, (9, 6))).astype(np.float32)
-    starts = np.full((9, 6), start, np.float32)
-    entries = conjugate_gradient.Entries(jnp.asarray(ids), jnp.asarray(weights))
-    found = conjugate_gradient.solve(entries, jnp.asarray(vectors), diagonal, jnp.asarray(starts), piece)
-    for row, read in enumerate(vectors[ids].astype(np.float64)):
+    starts = np.where(weights.any(1, keepdims=True), np.float32(start), 0) * np.ones((9, 6), np.float32)
+
+    def normal(direction, target):
+        return jnp.einsum("gpd,gp->gd", vectors, weights * (target - jnp.einsum("gpd,gd->gp", vectors, direction)))
+
+    found = conjugate_gradient.solve(normal, diagonal, jnp.asarray(starts))
+    for row, read in enumerate(vectors.astype(np.float64)):
         exact = np.linalg.solve((read.T * weights[row]) @ read + np.diag(diagonal[row]), read.T @ weights[row])
         error, size = ((vector**2 @ diagonal[row]) ** 0.5 for vector in (found[row] - exact, exact))
         assert error <= 1.1 * conjugate_gradient.TOLERANCE * size
-
-
-def padding(degrees: np.ndarray, cuts: tuple[int, ...]) -> int:
-    """Padded entries with buckets of these widths."""
-    return sum(min(width for width in cuts if width >= degree) - degree for degree in degrees.tolist())
-
-
-def test_buckets_waste_least(monkeypatch):
-    """Against every choice of three of the widths."""
-    monkeypatch.setattr(alternating, "BUCKETS", 3)
-    degrees = np.random.default_rng(0).geometric(0.03, 60)
-    widths = alternating.bucket_widths(degrees)
-    choices = itertools.combinations([8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 184, 216, 256], 3)
-    least = min(padding(degrees, cuts) for cuts in choices if max(cuts) >= degrees.max())
-    assert len(np.unique(widths)) == 3
-    assert (widths - degrees).min() >= 0
-    assert (widths - degrees).sum() == least
-
-
-@pytest.mark.parametrize(("degrees", "widths"), [([], []), ([0, 3], [8, 8]), ([9, 9], [16, 16])])
-def test_few_rows_have_few_buckets(degrees, widths):
-    assert alternating.bucket_widths(np.array(degrees, np.int64)).tolist() == widths
 
 
 def test_the_vectors_lie_over_all_devices(data):
@@ -138,7 +149,7 @@ def test_the_vectors_lie_over_all_devices(data):
     users, items = alternating.arrange(weigh_events(data, 1.0, "events"), model.width, mesh)
     vectors = place(np.zeros((items.size, model.width), np.float32), sharding(mesh, "rows"))
     own = place(np.zeros((users.size, model.width), np.float32), sharding(mesh, "rows"))
-    found = alternating.half_step(mesh)(vectors, own, users.buckets, alternating.Objective(0.1, 4.0, 0.1, 1.0))
+    found = alternating.half_step(mesh)(vectors, own, users.chunks, alternating.Objective(0.1, 4.0, 0.1, 1.0))
     assert {shard.data.shape for shard in found.addressable_shards} == {(users.size // 8, model.width)}
 
 
