@@ -2,8 +2,10 @@
 
 import itertools
 import math
+import os
 from abc import ABC
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,8 +15,8 @@ from rexjax.errors import check_least, check_range
 from rexjax.families.base import Model, TrainingData
 from rexjax.models.recency import Unit
 
-PAIRS = 20_000_000
-"""Pairs of events that are counted at a time: some hundred MB."""
+PAIRS = 5_000_000
+"""Pairs of events that a thread counts at a time: some 50 MB."""
 
 
 @dataclass(frozen=True)
@@ -112,24 +114,22 @@ def keep_largest(matrix: sp.csr_array, width: int, seed: int) -> dict[str, np.nd
         "ids" int32 [M, K] and "weights" float32 [M, K]; -1 and 0 where a row has fewer.
     """
     shuffled = np.random.default_rng(seed).permutation(matrix.shape[1])
-    data = np.maximum(matrix.data.astype(np.float32), 0)
-    # One number an entry: positive floats sort as their bits do, and equal ones by the shuffled id, the least first.
-    keys = data.view(np.int32).astype(np.int64) << 32 | (matrix.shape[1] - shuffled[matrix.indices])
+    data = matrix.data.astype(np.float32, copy=False)
     ids = np.full((matrix.shape[0], width), -1, np.int32)
     weights = np.zeros((matrix.shape[0], width), np.float32)
     for row, (start, stop) in enumerate(itertools.pairwise(matrix.indptr.tolist())):
-        best = _largest(keys[start:stop], width) + start
-        best = best[data[best] > 0]
-        ids[row, : len(best)], weights[row, : len(best)] = matrix.indices[best], data[best]
+        best = _largest(data[start:stop], shuffled, matrix.indices[start:stop], width)
+        ids[row, : len(best)], weights[row, : len(best)] = matrix.indices[start:stop][best], data[start:stop][best]
     return {"ids": ids, "weights": weights}
 
 
-def _largest(keys: np.ndarray, width: int) -> np.ndarray:
-    """Places of the ``width`` largest of some different numbers, the largest first."""
-    if len(keys) <= width:
-        return np.argsort(keys)[::-1]
-    best = np.argpartition(keys, len(keys) - width)[len(keys) - width :]
-    return best[np.argsort(keys[best])[::-1]]
+def _largest(values: np.ndarray, shuffled: np.ndarray, columns: np.ndarray, width: int) -> np.ndarray:
+    """Places of the ``width`` largest of some numbers above 0, the largest first; equal ones by shuffled column."""
+    least = np.partition(values, len(values) - width)[len(values) - width] if len(values) > width else 0
+    places = np.flatnonzero((values >= least) & (values > 0))
+    # One number an entry: positive floats sort as their bits do, and equal ones by the shuffled id, the least first.
+    keys = values[places].view(np.int32).astype(np.int64) << 32 | (len(shuffled) - shuffled[columns[places]])
+    return places[np.argsort(keys)[: -width - 1 : -1]]
 
 
 def check_width(model: Model, name: str) -> None:
@@ -144,6 +144,18 @@ def check_training_decay(model: Model) -> None:
     )
 
 
-def stack(blocks: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+def largest_by_block(
+    blocks: Iterator[tuple[int, int]], rows: Callable[[int, int], sp.csr_array], width: int, seed: int
+) -> dict[str, np.ndarray]:
+    """``keep_largest`` of the ``rows`` of each block, one below another; each thread computes a block at a time."""
+
+    def select(block: tuple[int, int]) -> dict[str, np.ndarray]:
+        return keep_largest(rows(*block), width, seed)
+
+    with ThreadPoolExecutor(min(os.cpu_count() or 1, 16)) as pool:
+        return _stack(list(pool.map(select, blocks)))
+
+
+def _stack(blocks: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
     """Blocks of rows one below another."""
     return {name: np.concatenate([block[name] for block in blocks]) for name in ("ids", "weights")}

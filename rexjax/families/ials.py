@@ -4,7 +4,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from rexjax.errors import check_least, check_positive
@@ -28,8 +27,9 @@ class IALS(CountingModel):
         ``+ l2 (sum_u (n_u + alpha N)^nu |w_u|² + sum_i (n_i + alpha U)^nu |h_i|²)``
 
     over the pairs of training, each of which counts once however often it occurs; n are sums of c, by user and by item.
-    In turn all w and all h are solved for exactly, by Cholesky factorisations in float32. Only item vectors are
-    kept: the history of a request is folded in by one more solution. Scores are dot products.
+    In turn all w and all h are solved for, by preconditioned conjugate gradients from the vectors of the epoch before,
+    in float32, to a relative error of 1/1000 at most. Only item vectors are kept: the history of a request is folded
+    in by one more solution, by a Cholesky factorisation. Scores are dot products.
     """
 
     width: int = 64
@@ -67,8 +67,10 @@ class IALS(CountingModel):
         step, mesh = half_step(run.mesh), run.mesh
         of_users, of_items = self._objective(data.items), self._objective(data.log.users)
         vectors = place(self._first(items, data.items, run.seed), sharding(mesh, "rows"))
+        histories = place(np.zeros((users.size, self.width), np.float32), sharding(mesh, "rows"))
         for _ in range(self.epochs):
-            vectors = step(step(vectors, users.buckets, of_users), items.buckets, of_items)
+            histories = step(vectors, histories, users.chunks, of_users)
+            vectors = step(histories, vectors, items.chunks, of_items)
         found = processes.gather(vectors)[items.places]
         gramian = np.float32(self.unobserved_weight) * (found.T @ found)
         return Served(found, {"gramian": gramian, "mass": np.array([of_users.mass], np.float32)})
@@ -81,10 +83,10 @@ class IALS(CountingModel):
         placed[items.places] = self.first_vectors(count, seed)
         return placed
 
-    def first_vectors(self, items: int, seed: int) -> jax.Array:
+    def first_vectors(self, items: int, seed: int) -> np.ndarray:
         """Item vectors before the first epoch: float32 [N, D]."""
-        normal = jax.random.normal(jax.random.key(seed), (items, self.width))
-        return normal * self.init_std / jnp.sqrt(self.width)
+        normal = np.asarray(jax.random.normal(jax.random.key(seed), (items, self.width)))
+        return normal * np.float32(self.init_std / self.width**0.5)
 
     def scorer(self, state: Served) -> Scorer:
         """Dot products with the vector of the history; an item of the history counts ``decay ** age``."""

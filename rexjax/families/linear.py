@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy.sparse as sp
 
 from rexjax.errors import UserError, check_least
 from rexjax.families import inverse
@@ -18,9 +19,8 @@ from rexjax.families.counting import (
     check_training_decay,
     check_width,
     count_events,
-    keep_largest,
+    largest_by_block,
     row_blocks,
-    stack,
     weigh_events,
 )
 from rexjax.models.item_weights import matrix_scorer, neighbour_scorer
@@ -125,14 +125,15 @@ class ItemKNN(CountingModel):
         matrix = binary(count_events(data))
         transposed, width = matrix.T.tocsr(), min(self.neighbours, max(data.items - 1, 1))
         norms = np.sqrt(np.diff(transposed.indptr).astype(np.float32))
-        blocks = []
-        for start, stop in row_blocks(matrix, matrix):
+
+        def similarities(start: int, stop: int) -> sp.csr_array:
             common = (transposed[start:stop] @ matrix).tocsr()
-            rows = np.repeat(np.arange(start, stop), np.diff(common.indptr))
+            rows = np.repeat(np.arange(start, stop, dtype=np.int32), np.diff(common.indptr))
             common.data /= norms[rows] * norms[common.indices] + np.float32(self.shrinkage)
             common.data[common.indices == rows] = 0  # an item is no neighbour of itself
-            blocks.append(keep_largest(common, width, run.seed))
-        return stack(blocks)
+            return common
+
+        return largest_by_block(row_blocks(matrix, matrix), similarities, width, run.seed)
 
     def scorer(self, state: dict[str, Any]) -> Scorer:
         """``score(j) = sum_i decay^age(i) s_ij`` over the items of the history."""

@@ -7,7 +7,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from rexjax.families.base import Run, TrainingData
-from rexjax.families.counting import CountingModel, check_width, keep_largest, row_blocks, stack
+from rexjax.families.counting import CountingModel, check_width, largest_by_block, row_blocks
 from rexjax.models.item_weights import neighbour_scorer
 from rexjax.models.scorer import Scorer
 
@@ -37,12 +37,11 @@ class SequentialRules(CountingModel):
         """Counts pairs of steps: {"ids": int32 [N, K], "weights": float32 [N, K]}, K at most N."""
         before, after = _pairs(data, self.window, self.recency == "times")
         transposed, width = before.T.tocsr(), min(self.rules, data.items)
-        return stack(
-            [
-                keep_largest((transposed[start:stop] @ after).tocsr(), width, run.seed)
-                for start, stop in row_blocks(before, after)
-            ]
-        )
+
+        def rules(start: int, stop: int) -> sp.csr_array:
+            return (transposed[start:stop] @ after).tocsr()
+
+        return largest_by_block(row_blocks(before, after), rules, width, run.seed)
 
     def scorer(self, state: dict[str, Any]) -> Scorer:
         """``score(b) = sum_a decay^age(a) w_ab`` over the items of the history."""

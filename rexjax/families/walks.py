@@ -8,7 +8,7 @@ import scipy.sparse as sp
 
 from rexjax.errors import check_least
 from rexjax.families.base import Run, TrainingData
-from rexjax.families.counting import CountingModel, binary, check_width, count_events, keep_largest, row_blocks, stack
+from rexjax.families.counting import CountingModel, binary, check_width, count_events, largest_by_block, row_blocks
 from rexjax.models.item_weights import neighbour_scorer
 from rexjax.models.scorer import Scorer
 
@@ -50,14 +50,15 @@ class RP3beta(CountingModel):
         popularity = _powers(matrix.sum(0), self.beta)
         steps = sp.csr_array(sp.diags_array(of_users) @ matrix)
         transposed, width = matrix.T.tocsr(), min(self.neighbours, max(data.items - 1, 1))
-        blocks = []
-        for start, stop in row_blocks(matrix, matrix):
-            walks = (transposed[start:stop] @ steps).tocsr()
-            rows = np.repeat(np.arange(start, stop), np.diff(walks.indptr))
-            walks.data *= of_items[rows] * popularity[walks.indices]
-            walks.data[walks.indices == rows] = 0  # an item is no neighbour of itself
-            blocks.append(keep_largest(walks, width, run.seed))
-        return stack(blocks)
+
+        def walks(start: int, stop: int) -> sp.csr_array:
+            found = (transposed[start:stop] @ steps).tocsr()
+            rows = np.repeat(np.arange(start, stop, dtype=np.int32), np.diff(found.indptr))
+            found.data *= of_items[rows] * popularity[found.indices]
+            found.data[found.indices == rows] = 0  # an item is no neighbour of itself
+            return found
+
+        return largest_by_block(row_blocks(matrix, matrix), walks, width, run.seed)
 
     def scorer(self, state: dict[str, Any]) -> Scorer:
         """``score(j) = sum_i decay^age(i) w_ij`` over the items of the history."""

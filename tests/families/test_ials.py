@@ -1,11 +1,13 @@
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.sparse as sp
 from jax import export
 
 from rexjax.compression import quantize
 from rexjax.errors import UserError
-from rexjax.families import alternating
+from rexjax.families import alternating, conjugate_gradient
 from rexjax.families.counting import weigh_events
 from rexjax.families.ials import IALS
 from rexjax.models.scorer import Query
@@ -44,9 +46,18 @@ MODELS = [
 ]
 
 
+@pytest.fixture
+def compiled_anew():
+    """The constants that a compiled half step holds may be patched."""
+    alternating.half_step.cache_clear()
+    yield
+    alternating.half_step.cache_clear()
+
+
 @pytest.mark.parametrize("devices", [1, 8])
 @pytest.mark.parametrize("model", MODELS, ids=["one epoch", "by frequency", "all alike"])
-def test_items_are_those_of_plain_alternation(data, tmp_path, model, devices):
+def test_items_are_those_of_plain_alternation(data, tmp_path, monkeypatch, compiled_anew, model, devices):
+    monkeypatch.setattr(conjugate_gradient, "TOLERANCE", 1e-5)
     state = model.fit(data, make_run(tmp_path, devices))
     expected = factors(model, matrix_of(data))
     np.testing.assert_allclose(state.items, expected, atol=1e-4)
@@ -73,21 +84,72 @@ def test_every_half_of_an_epoch_lowers_the_loss(data):
     assert (np.diff(losses) < 0).all()
 
 
-def test_rows_are_solved_piece_by_piece_and_chunk_by_chunk(data, tmp_path, monkeypatch):
-    whole = MODELS[1].fit(data, make_run(tmp_path))
-    monkeypatch.setattr("rexjax.families.alternating.PIECE", 4)
-    monkeypatch.setattr("rexjax.families.alternating.CHUNK_FLOATS", 1000)
-    alternating.half_step.cache_clear()
-    parts = MODELS[1].fit(data, make_run(tmp_path))
-    alternating.half_step.cache_clear()
+@pytest.mark.parametrize("devices", [1, 8])
+def test_rows_are_solved_piece_by_piece_and_chunk_by_chunk(data, tmp_path, monkeypatch, devices):
+    whole = MODELS[1].fit(data, make_run(tmp_path, devices))
+    monkeypatch.setattr(alternating, "CHUNK_FLOATS", 100)
+    monkeypatch.setattr(alternating, "PIECE", 2)
+    parts = MODELS[1].fit(data, make_run(tmp_path, devices))
     np.testing.assert_allclose(parts.items, whole.items, atol=1e-4)
+
+
+@pytest.mark.parametrize("devices", [1, 3, 8])
+@pytest.mark.parametrize("shape", [(20, 9), (7, 30)])
+def test_chunks_hold_the_matrix(monkeypatch, devices, shape):
+    """Entry by entry; some rows and columns are empty, and some are cut into several pieces."""
+    monkeypatch.setattr(alternating, "PIECE", 2)
+    monkeypatch.setattr(alternating, "CHUNK_FLOATS", 32)
+    matrix = sp.random_array(shape, density=0.3, format="csr", dtype=np.float32, rng=np.random.default_rng(0))
+    sides = alternating.arrange(matrix, 4, make_mesh(devices))
+    for own, other, expected in zip(sides, sides[::-1], (matrix.toarray(), matrix.toarray().T), strict=True):
+        found, chunks = np.zeros((own.size, other.size)), jax.device_get(own.chunks)
+        for at, row in np.ndenumerate(chunks.rows):
+            place_of_row = at[0] // (len(chunks.first) // devices) * (own.size // devices) + chunks.first[at[0]] + row
+            for column, weight in zip(chunks.ids[at], chunks.weights[at], strict=True):
+                if weight:
+                    found[place_of_row, column] += weight
+        np.testing.assert_array_equal(found[own.places][:, other.places], expected)
+        assert (np.diff(chunks.rows, axis=1) >= 0).all()
+
+
+@pytest.mark.parametrize(
+    ("pieces", "firsts"),
+    [
+        ([[5, 3, 2, 1, 1]], [[0, 1, 3]]),
+        ([[5, 0, 0], [2, 2, 2]], [[0, 3], [0, 2]]),
+        ([[0, 0]], [[0]]),
+    ],
+    ids=["whole rows", "fewer chunks", "no entries"],
+)
+def test_a_chunk_has_as_many_whole_rows_as_fit(pieces, firsts):
+    assert alternating.first_rows(np.array(pieces), 5).tolist() == firsts
+
+
+@pytest.mark.parametrize("start", [0.0, 1.0, 100.0])
+def test_conjugate_gradients_stop_within_their_tolerance(start):
+    """Rows whose matrices have diagonals spread over three decades; the last is only its diagonal."""
+    draw = np.random.default_rng(3)
+    vectors, weights = draw.normal(size=(9, 12, 6)).astype(np.float32), draw.random((9, 12)).astype(np.float32)
+    weights[:, 8:], weights[-1] = 0, 0
+    diagonal = (10.0 ** -draw.uniform(0, 3, (9, 6))).astype(np.float32)
+    starts = np.where(weights.any(1, keepdims=True), np.float32(start), 0) * np.ones((9, 6), np.float32)
+
+    def normal(direction, target):
+        return jnp.einsum("gpd,gp->gd", vectors, weights * (target - jnp.einsum("gpd,gd->gp", vectors, direction)))
+
+    found = conjugate_gradient.solve(normal, diagonal, jnp.asarray(starts))
+    for row, read in enumerate(vectors.astype(np.float64)):
+        exact = np.linalg.solve((read.T * weights[row]) @ read + np.diag(diagonal[row]), read.T @ weights[row])
+        error, size = ((vector**2 @ diagonal[row]) ** 0.5 for vector in (found[row] - exact, exact))
+        assert error <= 1.1 * conjugate_gradient.TOLERANCE * size
 
 
 def test_the_vectors_lie_over_all_devices(data):
     mesh, model = make_mesh(8), MODELS[0]
     users, items = alternating.arrange(weigh_events(data, 1.0, "events"), model.width, mesh)
     vectors = place(np.zeros((items.size, model.width), np.float32), sharding(mesh, "rows"))
-    found = alternating.half_step(mesh)(vectors, users.buckets, alternating.Objective(0.1, 4.0, 0.1, 1.0))
+    own = place(np.zeros((users.size, model.width), np.float32), sharding(mesh, "rows"))
+    found = alternating.half_step(mesh)(vectors, own, users.chunks, alternating.Objective(0.1, 4.0, 0.1, 1.0))
     assert {shard.data.shape for shard in found.addressable_shards} == {(users.size // 8, model.width)}
 
 
