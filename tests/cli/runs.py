@@ -16,6 +16,8 @@ def get_config():
         encode=Encode(vectors={vectors!r}, width=8),
         teacher=Transformer(width=8, layers=1, training=training),
         student=Student(model=Pooled(width=8, profiles=2, hidden=8, training=training), top_k=5),
+        baselines=(Popularity(), TextCosine()),
+        compress=Compress(variants=("int8", "int4")),
         evaluate=Evaluate(resamples=50, latency_repeats=5),
         mesh=Mesh(data=1),
     )

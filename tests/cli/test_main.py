@@ -21,7 +21,7 @@ def test_a_run_leaves_eight_artifacts_the_figures_and_a_report(finished):
     assert found["dataset"] | {"users": 60, "items": 40} == found["dataset"]
     assert found["models"].keys() >= {
         *("popularity", "text_cosine", "teacher", "student", "student_control"),
-        *("student_int8", "student_int4", "student_sparse50"),
+        *("student_int8", "student_int4"),
     }
     for name, model in found["models"].items():
         for part in ("valid", "test"):

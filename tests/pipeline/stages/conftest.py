@@ -5,7 +5,21 @@ import numpy as np
 import pytest
 
 from rexjax.artifacts.store import Artifact
-from rexjax.config import Compress, Config, Data, Encode, Evaluate, Mesh, Pooled, Shop, Student, Training, Transformer
+from rexjax.config import (
+    Compress,
+    Config,
+    Data,
+    Encode,
+    Evaluate,
+    Mesh,
+    Pooled,
+    Popularity,
+    Shop,
+    Student,
+    TextCosine,
+    Training,
+    Transformer,
+)
 from rexjax.pipeline import runner
 
 FEW = Training(epochs=2, batch=8, warmup=2, validate_users=20)
@@ -30,6 +44,7 @@ def finish(workdir: Path) -> Finished:
         encode=Encode(vectors=str(vectors), width=6),
         teacher=Transformer(width=16, layers=1, training=FEW),
         student=Student(Pooled(width=8, profiles=2, hidden=8, training=FEW), top_k=5),
+        baselines=(Popularity(), TextCosine()),
         compress=Compress(variants=("int8", "int4", "half", "w2_int4", "int8_sparse50", "pq4"), training=FEW),
         mesh=Mesh(data=1),
         evaluate=Evaluate(k=(1, 5), resamples=50, latency_repeats=3),
