@@ -12,12 +12,14 @@ from rexjax.artifacts.classes import Open
 from rexjax.errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     import numpy as np
     from ibis.expr.types import Table
 
     from rexjax.data.settings import Data
+
+    Preference = Callable[[Sequence[str], np.ndarray, np.ndarray], np.ndarray]
 
 
 class Opened(NamedTuple):
@@ -71,20 +73,16 @@ class KnowsPreference(Source, abc.ABC):
     """A simulated source, of which it is known what its users want."""
 
     @abc.abstractmethod
-    def preference(
-        self, seed: int, users: "Sequence[str]", items: "Sequence[str]", histories: "np.ndarray", times: "np.ndarray"
-    ) -> "np.ndarray":
+    def preference(self, seed: int, items: "Sequence[str]") -> "Preference":
         """The probability of each item as a user's next one.
 
         Args:
             seed: the config's seed.
-            users: ids of B users.
             items: ids of N items of the source.
-            histories: int [B, L], places in ``items``, the latest last, padded with -1.
-            times: float [B], of the next event.
 
         Returns:
-            float64 [B, N], rows sum to at most 1: the source may have more items.
+            (ids of B users; histories int [B, L], places in ``items``, the latest last, padded with -1; times of the
+            next event, float [B]) → float64 [B, N]. Rows sum to at most 1: the source may have more items.
         """
 
 
@@ -119,20 +117,19 @@ class Shop(KnowsPreference):
         shop.write(self, seed, folder)
         return _open_parquet(con, folder / "interactions", folder / "items.parquet")
 
-    def preference(
-        self, seed: int, users: "Sequence[str]", items: "Sequence[str]", histories: "np.ndarray", times: "np.ndarray"
-    ) -> "np.ndarray":
+    def preference(self, seed: int, items: "Sequence[str]") -> "Preference":
         """Exact, see ``rexjax.data.shop.true_preference``."""
         import numpy as np
 
         from rexjax.data import shop
 
-        numbers = np.array([int(item.removeprefix("sku-")) for item in items])
-        bought = np.where(histories >= 0, numbers[histories], -1)
-        people = np.array([int(user) for user in users])
-        return shop.true_preference(shop.catalogue(self, seed), self, seed, people, bought, times.astype(np.int64))[
-            :, numbers
-        ]
+        goods, numbers = shop.catalogue(self, seed), np.array([int(item.removeprefix("sku-")) for item in items])
+
+        def of_users(users: "Sequence[str]", histories: "np.ndarray", times: "np.ndarray") -> "np.ndarray":
+            people, bought = np.array([int(user) for user in users]), np.where(histories >= 0, numbers[histories], -1)
+            return shop.true_preference(goods, self, seed, people, bought, times.astype(np.int64))[:, numbers]
+
+        return of_users
 
     def sizes(self) -> dict[str, int]:
         """All three, as its fields say."""

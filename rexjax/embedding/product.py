@@ -59,18 +59,17 @@ class ProductRows(NamedTuple):
 def decode(codes: jax.Array, books: jax.Array) -> jax.Array:
     """The rows that codes stand for; differentiable in the books.
 
-        Args:
-            codes: uint8 [..., M].
-            books: float16 or float32 [M, 256, D / M].
+    Args:
+        codes: uint8 [..., M].
+        books: float16 or float32 [M, 256, D / M].
 
-        Returns:
-            float32 [..., D].
+    Returns:
+        float32 [..., D].
 
-        >>> import jax.numpy as jnp
-    import numpy as np
-        >>> books = jnp.arange(512.0).reshape(2, 256, 1)
-        >>> decode(jnp.asarray([[3, 0], [0, 255]], jnp.uint8), books).tolist()
-        [[3.0, 256.0], [0.0, 511.0]]
+    >>> import jax.numpy as jnp
+    >>> books = jnp.arange(512.0).reshape(2, 256, 1)
+    >>> decode(jnp.asarray([[3, 0], [0, 255]], jnp.uint8), books).tolist()
+    [[3.0, 256.0], [0.0, 511.0]]
     """
     at = jnp.arange(len(books)), codes.astype(jnp.int32)
     found = books.astype(jnp.float32).at[at].get(mode="promise_in_bounds")

@@ -45,6 +45,11 @@ class Compared(NamedTuple):
     """Training seeds of A and of B."""
 
     @property
+    def significant(self) -> bool:
+        """Whether the interval excludes 0."""
+        return self.low > 0 or self.high < 0
+
+    @property
     def equal(self) -> bool:
         """Whether A and B are equal within the margin."""
         return -self.margin < self.equal_low and self.equal_high < self.margin
@@ -138,6 +143,13 @@ def holm(values: np.ndarray) -> np.ndarray:
     return adjusted
 
 
+def judge(difference: float, significant: bool, equal: bool) -> str:
+    """ "better", "worse", "equal" or "inconclusive"; a significant difference comes first."""
+    if significant:
+        return "better" if difference > 0 else "worse"
+    return "equal" if equal else "inconclusive"
+
+
 def verdict(found: Compared, a: str, b: str, metric: str) -> str:
     """One sentence: better, worse, equal, or inconclusive.
 
@@ -149,12 +161,13 @@ def verdict(found: Compared, a: str, b: str, metric: str) -> str:
     """
     share = f" ({found.relative:+.1%})" if found.relative is not None else ""
     figures = f"{found.difference:+.4f} {metric}{share}, 95 % interval {found.low:+.4f} to {found.high:+.4f}"
-    if found.low > 0 or found.high < 0:
+    word = judge(found.difference, found.significant, found.equal)
+    if found.significant:
         small = f", though equal within ±{found.margin:.4f}" if found.equal else ""
-        return f"{a} is {'better' if found.difference > 0 else 'worse'} than {b}: {figures}{small}."
+        return f"{a} is {word} than {b}: {figures}{small}."
     if found.equal:
         return f"{a} equals {b} within ±{found.margin:.4f}: {figures}."
     return (
-        f"{a} against {b} is inconclusive: {figures}; the test detects differences of {found.detectable:.4f} with "
+        f"{a} against {b} is {word}: {figures}; the test detects differences of {found.detectable:.4f} with "
         f"probability {POWER:g}."
     )

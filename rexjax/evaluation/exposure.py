@@ -48,19 +48,17 @@ def distance(lists: np.ndarray, context: "ListContext") -> np.ndarray:
     The space is that of the encoded items, not the model's own. A list of fewer than two items has 0.
     """
     assert context.vectors is not None
-    lengths = np.linalg.norm(context.vectors, axis=1, keepdims=True)
-    unit = context.vectors / np.where(lengths > 0, lengths, 1)
-    size = max(AT_ONCE // max(unit.shape[1] * lists.shape[1], 1), 1)
-    parts = [_distance(lists[start : start + size], unit) for start in range(0, len(lists), size)]
+    size = max(AT_ONCE // max(context.vectors.shape[1] * lists.shape[1], 1), 1)
+    parts = [_distance(lists[start : start + size], context.vectors) for start in range(0, len(lists), size)]
     return np.concatenate(parts) if parts else np.zeros(0)
 
 
-def _distance(lists: np.ndarray, unit: np.ndarray) -> np.ndarray:
-    """The pairs' products are those of the sum with itself, less each item's with itself."""
-    rows = np.where((lists >= 0)[..., None], unit[lists], 0).astype(np.float64)
-    shown = (lists >= 0).sum(1)
-    pairs = shown * (shown - 1)
-    products = (rows.sum(1) ** 2).sum(1) - (rows**2).sum((1, 2))
+def _distance(lists: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+    """The pairs' cosines sum to the squared length of the sum of the unit vectors, less the number of these."""
+    rows, shown = vectors[lists], (lists >= 0).sum(1)
+    lengths = np.where(lists >= 0, np.linalg.norm(rows, axis=2), 0)
+    total = np.einsum("ukw,uk->uw", rows, 1 / np.where(lengths > 0, lengths, np.inf), optimize=True)
+    pairs, products = shown * (shown - 1), (total**2).sum(1) - (lengths > 0).sum(1)
     return np.where(pairs > 0, 1 - products / np.maximum(pairs, 1), 0.0)
 
 

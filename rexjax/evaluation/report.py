@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from rexjax.artifacts.workdirs import REPORT_MARK
 from rexjax.errors import needs_extra
+from rexjax.evaluation.comparison import LEVEL, judge
 from rexjax.evaluation.pictures import draw_curves, draw_frontier, dress, frontier_points, plain
 from rexjax.evaluation.settings import EXPOSED, SHOWN
 from rexjax.training.settings import SELECT
@@ -144,11 +145,9 @@ def _comparisons_part(comparisons: Sequence[Mapping[str, Any]]) -> Iterable[str]
 
 
 def standing(row: Mapping[str, Any]) -> str:
-    """Of a comparison in one phrase: "better" or "worse" (where all of the table are tested at once), "equal" within
-    the margin, or "inconclusive"."""
-    clear = row["p_adjusted"] < 0.05
-    found = ["better" if row["difference"] > 0 else "worse"] if clear else []
-    return " and ".join([*found, *["equal within the margin"] * row["equal"]]) or "inconclusive"
+    """The verdict on a comparison, corrected for the number of rows, such as "better" or "worse, within the margin"."""
+    word = judge(row["difference"], row["p_adjusted"] < 1 - LEVEL, row["equal"])
+    return f"{word}, within the margin" if row["equal"] and word != "equal" else word
 
 
 def _truth_part(truth: Mapping[str, Mapping[str, Any]]) -> Iterable[str]:

@@ -1,7 +1,10 @@
 """What the evaluator asks: from packed histories and their cuts to one request a user."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
+from rexjax.artifacts.hashing import arrays_digest
 from rexjax.data.batches import latest, latest_times
 from rexjax.data.histories import Histories
 from rexjax.errors import UserError
@@ -88,6 +91,17 @@ def sampled(asked: Requests, items: int, negatives: int, seed: int) -> Requests:
         left_out.append(np.append(seen, np.setdiff1d(others, drawn)))
     seen_items, seen_offsets = ragged(left_out)
     return asked._replace(seen_items=seen_items, seen_offsets=seen_offsets)
+
+
+def identity(asked: Requests, item_ids: Sequence[str]) -> str:
+    """Digest of a test: its users' targets, their seen items, and the candidates.
+
+    Args:
+        asked: the requests.
+        item_ids: of all N items, in the order of dense ids.
+    """
+    names = ("target_items", "target_offsets", "seen_items", "seen_offsets")
+    return arrays_digest({name: getattr(asked, name) for name in names} | {"items": np.asarray(item_ids, str)})[:16]
 
 
 def _ragged(users: np.ndarray, starts: np.ndarray, stops: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

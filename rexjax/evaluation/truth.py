@@ -17,6 +17,8 @@ from rexjax.evaluation.ranking import Requests
 
 ORACLE = "oracle"
 """Name of the best possible lists."""
+USERS = 10_000
+"""Of a test whose lists are judged so: a preference takes N numbers a user."""
 AT_ONCE = 1 << 22
 """Probabilities that are in memory at a time: 32 MB."""
 

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from rexjax.evaluation.comparison import judge
+
 MOST = 5
 """Lines of a verdict."""
 LEFT_OUT = 0.2
@@ -57,11 +59,12 @@ def _served(models: dict[str, Any], served: str, select: str, against: dict[str,
 def _told(against: dict[str, Any] | None, mean: float) -> str:
     if against is None or not mean:
         return ""
-    if against["equal"]:
+    word = judge(against["difference"], against["low"] > 0 or against["high"] < 0, against["equal"])
+    if word == "inconclusive":
+        return f" (inconclusive: the test detects {against['detectable'] / mean:.1%})"
+    if word == "equal":
         return f" (equal within {against['margin'] / mean:.0%})"
-    if against["low"] > 0 or against["high"] < 0:
-        return " (better)" if against["difference"] > 0 else " (worse)"
-    return f" (inconclusive: the test detects {against['detectable'] / mean:.1%})"
+    return f" ({word}, within the margin)" if against["equal"] else f" ({word})"
 
 
 def _ratio(whole: float, part: float) -> str:

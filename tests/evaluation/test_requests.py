@@ -3,7 +3,7 @@ import pytest
 
 from rexjax.data.histories import Histories
 from rexjax.errors import UserError
-from rexjax.evaluation import requests
+from rexjax.evaluation import ranking, requests
 
 N, L = 10, 4
 # user: train | valid | test
@@ -109,3 +109,12 @@ def test_a_sample_leaves_targets_and_some_others(negatives, left):
     assert not any(set(seen) & found for seen, found in zip(before, candidates, strict=True))
     again = requests.sampled(whole, N, negatives, seed=0)
     assert (again.seen_items == few.seen_items).all()
+
+
+def test_the_identity_of_a_test_holds_its_targets_its_seen_items_and_its_candidates():
+    asked = ranking.Requests(np.zeros((2, 1), np.int32), *ranking.ragged([[0], [1]]), *ranking.ragged([[1], [2]]))
+    names = ["茶", "a", "ü"]
+    same = requests.identity(asked._replace(histories=np.ones((2, 3), np.int32)), names)
+    assert same == requests.identity(asked, names)
+    others = [(asked, ["茶", "a", "u"]), (asked._replace(target_items=np.array([1, 0], np.int32)), names)]
+    assert same not in {requests.identity(*other) for other in others}

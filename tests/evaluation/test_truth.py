@@ -36,7 +36,7 @@ def test_the_worth_of_a_list_is_its_expected_gain_and_none_is_above_the_oracle(m
 def test_the_shop_knows_what_its_users_want():
     shop = Shop(users=30, items=60, interactions=300, days=30)
     items, histories = ["sku-00007", "sku-00003", "sku-00041"], np.array([[-1, 0, 2], [-1, -1, 1]])
-    found = shop.preference(3, ["4", "29"], items, histories, np.full(2, START + 9.0))
+    found = shop.preference(3, items)(["4", "29"], histories, np.full(2, START + 9.0))
     bought = np.array([[-1, 7, 41], [-1, -1, 3]])
     whole = true_preference(catalogue(shop, 3), shop, 3, np.array([4, 29]), bought, np.full(2, START + 9))
     np.testing.assert_array_equal(found, whole[:, [7, 3, 41]])

@@ -37,6 +37,7 @@ def test_a_good_run_has_two_lines():
     [
         (-0.004, 0.003, True, "ndcg@10 (equal within 2%); a whole"),
         (0.01, 0.02, False, "ndcg@10 (better); a whole"),
+        (-0.003, -0.001, True, "ndcg@10 (worse, within the margin); a whole"),
         (-0.02, -0.01, False, "ndcg@10 (worse); a whole"),
         (-0.02, 0.01, False, "ndcg@10 (inconclusive: the test detects 12.5%); a whole"),
     ],

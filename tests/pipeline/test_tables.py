@@ -43,8 +43,8 @@ def test_savings_are_against_the_teacher_and_leave_the_control_out():
     ("p", "equal", "words"),
     [
         (0.01, False, "(better)"),
-        (0.01, True, "(better and equal within the margin)"),
-        (0.2, True, "(equal within the margin)"),
+        (0.01, True, "(better, within the margin)"),
+        (0.2, True, "(equal)"),
         (0.2, False, "(inconclusive)"),
     ],
 )

@@ -10,7 +10,7 @@ from rexjax.artifacts.hashing import arrays_digest, digest
 from rexjax.artifacts.store import Artifact
 from rexjax.config.schema import Config
 from rexjax.config.stage import Stage
-from rexjax.evaluation import comparison, segments, significance, truth, verdict
+from rexjax.evaluation import comparison, requests, segments, significance, truth, verdict
 from rexjax.evaluation.metrics import check_cutoffs
 from rexjax.evaluation.models import cost_of, quality_of, top_lists
 from rexjax.evaluation.ranking import Requests
@@ -43,7 +43,7 @@ def run(config: Config, folder: Path, artifacts: dict[str, Artifact]) -> dict[st
         per_user[name] = results["test"].per_user
         mean = significance.bootstrap_mean(per_user[name][settings.select], config.seed, settings.resamples)
         models[name]["interval"] = {settings.select: [mean.low, mean.high]}
-    card = artifacts["prepare"].metrics
+    card, titles = artifacts["prepare"].metrics, inputs.titles(artifacts["prepare"])
     selecting = {name: found[settings.select] for name, found in per_user.items()}
     comparisons = _comparisons(models, selecting, config)
     values, served = compare.stored(per_user, settings.shown), f"student_{config.compress.serve}"
@@ -51,11 +51,11 @@ def run(config: Config, folder: Path, artifacts: dict[str, Artifact]) -> dict[st
         "dataset": {name: card[name] for name in ("users", "items", "interactions", "density", "split", "test_users")},
         "models": models,
         "comparisons": comparisons,
-        **_by_segment(data, asked["test"], selecting, served, inputs.titles(artifacts["prepare"])),
-        **_by_truth(config, artifacts, data, asked["test"], scorers),
+        **_by_segment(data, asked["test"], selecting, served, titles),
+        **_by_truth(config, artifacts, data, scorers),
         "select": settings.select,
         "served": served,
-        "test": _identity(asked["test"], inputs.titles(artifacts["prepare"])["item_id"]),
+        "test": requests.identity(asked["test"], titles["item_id"]),
         "verdict": verdict.lines(
             models,
             select=settings.select,
@@ -63,7 +63,7 @@ def run(config: Config, folder: Path, artifacts: dict[str, Artifact]) -> dict[st
             served=served,
             training=training_of(artifacts),
             card=card,
-            against_teacher=next(row for row in comparisons if row["name"] == f"{served} - teacher"),
+            against_teacher=next((row for row in comparisons if row["name"] == f"{served} - teacher"), None),
         ),
     }
     write_json(folder / "metrics.json", found)
@@ -95,15 +95,12 @@ def _by_segment(
 
 
 def _by_truth(
-    config: Config,
-    artifacts: dict[str, Artifact],
-    data: TrainingData,
-    asked: Requests,
-    scorers: dict[str, Scorer],
+    config: Config, artifacts: dict[str, Artifact], data: TrainingData, scorers: dict[str, Scorer]
 ) -> dict[str, Any]:
-    """``truth``: what the test lists of each model are worth where the source knows what its users want."""
+    """``truth``: expected DCG of each model's test lists, if the source knows its users' preference."""
+    asked = inputs.requests_of(data, "test", truth.USERS, config.seed)
     preference = inputs.preference_of(config, artifacts, data, asked)
-    if preference is None:
+    if preference is None or len(asked.histories) < 2:
         return {}
     lists = {name: top_lists(scorer, asked, min(10, data.items)) for name, scorer in scorers.items()}
     worth = truth.expected_dcg(lists, asked, preference, data.items)
@@ -118,12 +115,6 @@ def _by_truth(
             for name, values in worth.items()
         }
     }
-
-
-def _identity(asked: Requests, item_ids: list[str]) -> str:
-    """Of a test: its users' targets, what they have seen, and the candidates."""
-    names = ("target_items", "target_offsets", "seen_items", "seen_offsets")
-    return arrays_digest({name: getattr(asked, name) for name in names} | {"items": np.asarray(item_ids, "S")})[:16]
 
 
 def cutoffs(config: Config) -> tuple[int, ...]:
@@ -191,6 +182,8 @@ def _comparisons(models: dict[str, Any], per_user: dict[str, np.ndarray], config
     pairs.append((f"student_{config.compress.serve}", "teacher"))
     if best := _best_simple(models, config):
         pairs += [("teacher", best), ("student", best)]
+    if len(per_user["teacher"]) < 2:
+        return []
     found = [comparison.compare(per_user[a], per_user[b], config.evaluate.margin) for a, b in pairs]
     adjusted = comparison.holm(np.array([one.p for one in found]))
     rows = zip(pairs, found, adjusted, strict=True)

@@ -99,11 +99,11 @@ def preference_of(
         return None
     people = pq.read_table(kept).sort_by("user")["user_id"].to_pylist()
     items, users = titles(artifacts["prepare"])["item_id"], np.asarray(asked.features[USER])
-    times = data.log.times[data.log.test_start[users]]
+    times, preference_after = data.log.times[data.log.test_start[users]], source.preference(config.seed, items)
 
     def preference(rows: np.ndarray) -> np.ndarray:
         names = [str(people[user]) for user in users[rows]]
-        return source.preference(config.seed, names, items, asked.histories[rows], times[rows])
+        return preference_after(names, asked.histories[rows], times[rows])
 
     return preference
 
