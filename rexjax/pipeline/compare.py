@@ -70,7 +70,7 @@ def compare(
 
     Raises:
         UserError: a workdir without figures or with those of another test, an unknown model or metric, one run twice on
-            a side, or a margin that is not above 0.
+            a side, a test of one user, or a margin that is not above 0.
     """
     runs = {workdir: store.read(workdir / "evaluate") for side in (a, b) for workdir in _workdirs(side)}
     first = next(iter(runs.values()))
@@ -82,6 +82,8 @@ def compare(
             f"{one.name} and {two.name} answered different tests (other users, targets, seen items or candidates): "
             "compare runs of one log and one split"
         )
+    if one.values.shape[1] < 2:
+        raise UserError(f"{one.name} was tested on one user: compare runs whose test has two or more")
     return Comparison(one.name, two.name, metric, comparison.compare(one.values, two.values, margin))
 
 

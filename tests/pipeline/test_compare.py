@@ -7,12 +7,12 @@ from rexjax.errors import UserError
 from rexjax.pipeline.compare import FILE, compare
 
 
-def finished(workdir, seed, shift=0.0, test="same"):
+def finished(workdir, seed, shift=0.0, test="same", users=2000):
     """A workdir with figures of a teacher and of what is served."""
     folder, rng = versions.begin(workdir / "evaluate", "key"), np.random.default_rng(seed)
-    base = np.random.default_rng(99).random(2000)
+    base = np.random.default_rng(99).random(users)
     values = {"teacher/ndcg@10": base + 0.01, "student_int8/ndcg@10": base + shift, "student_int8/recall@10": base}
-    noisy = {name: (value + rng.normal(0, 0.02, 2000)).astype(np.float32) for name, value in values.items()}
+    noisy = {name: (value + rng.normal(0, 0.02, users)).astype(np.float32) for name, value in values.items()}
     np.savez_compressed(folder / FILE, **noisy)
     figures = {"select": "ndcg@10", "served": "student_int8", "test": test}
     store.finish(folder, "key", content={}, seconds=0.0, config={"seed": seed}, metrics=figures)
@@ -54,12 +54,14 @@ def test_two_models_of_a_run(runs, capsys):
         (("new-1", "new-1"), "old-1", {}, "new-1 is named twice on one side"),
         ("new-1", "old-1", {"of": "tutor"}, "no model 'tutor': it has student_int8, teacher"),
         ("new-1", "old-1", {"metric": "mrr@7"}, "no 'mrr@7' of each user: it has ndcg@10, recall@10"),
+        ("alone", "alone", {}, "alone.* was tested on one user: compare runs whose test has two or more"),
         ("new-1", "old-1", {"margin": 0}, "the margin is 0: set it above 0"),
     ],
 )
 def test_what_cannot_be_compared_is_one_sentence(runs, a, b, asked, sentence):
     finished(runs / "other", 7, test="another")
     finished(runs / "again", 1)
+    finished(runs / "alone", 1, users=1)
     side = [runs / name for name in a] if isinstance(a, tuple) else f"{runs}/{a}"
     with pytest.raises(UserError, match=sentence):
         compare(side, runs / b, **asked)
