@@ -4,8 +4,8 @@
 
 FOLDER holds interactions.parquet (user_id, item_id, timestamp, invoice) and items.csv (item_id, title).
 All lines of an invoice share one time, so the split holds out whole invoices: the next purchase, not the basket's rest.
-Labels are drawn from the next invoice, for the same reason. The teacher is a blend of a transformer and EASE, whose
-settings and weights are chosen on validation. README.md has the figures.
+Labels are drawn from the next invoice, for the same reason. The teacher blends counted models with two transformers;
+their settings and weights are chosen on validation.
 """
 
 from rexjax.config import (
@@ -23,6 +23,7 @@ from rexjax.config import (
     SequentialRules,
     Student,
     TextCosine,
+    TextKNN,
     Training,
     Transformer,
 )
@@ -32,6 +33,14 @@ def get_config() -> Config:
     """First purchases, 5-core, last invoice tests."""
     training = Training(epochs=30, batch=24, warmup=100, patience=4)
     ease = Ease(l2=500, decay=0.7, training_decay=0.9, recency="times")
+    sasrec, hstu = (Transformer(width=64, block=block, dropout=0.5, training=training) for block in ("sasrec", "hstu"))
+    counted = (
+        ease,
+        Ease(l2=1000),
+        TextKNN(decay=0.97),
+        ItemKNN(decay=0.9),
+        SequentialRules(decay=0.98, window=5, rules=200),
+    )
     return Config(
         workdir="runs/online_retail",
         data=Data(
@@ -47,13 +56,11 @@ def get_config() -> Config:
             Popularity(),
             RecentPopularity(),
             TextCosine(),
-            ItemKNN(decay=0.7, recency="times"),
-            SequentialRules(decay=0.7, recency="times"),
-            ease,
+            *counted,
         ),
-        teacher=Blend(members=(Transformer(width=64, dropout=0.5, training=training), ease)),
+        teacher=Blend(members=(*counted, sasrec, hstu)),
         student=Student(
-            model=Pooled(width=32, dropout=0.2, training=training),
+            model=Pooled(width=64, hidden=128, profiles=8, dropout=0.2, training=training),
             teacher_weight=(0.6,),
             augmented_rounds=2,
         ),
