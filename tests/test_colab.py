@@ -24,7 +24,7 @@ def pair(request):
 
 def test_every_notebook_has_a_twin():
     assert [twin.stem for twin in TWINS] == [notebook.stem for notebook in sorted(COLAB.glob("*.ipynb"))]
-    assert len(TWINS) == 5
+    assert len(TWINS) == 7
 
 
 def test_a_notebook_says_what_its_twin_says(pair):
