@@ -13,7 +13,7 @@ from rexjax.config import Blend, Columns, Compress, Config, Data, Encode, Files,
 
 
 def get_config() -> Config:
-    """Leave-one-out. Width, decay, text without reduction, TF-IDF and both kinds of blocks were chosen on validation."""
+    """Leave-one-out. Width, decay, unreduced text, TF-IDF and both kinds of blocks were chosen on validation."""
     training = Training(
         epochs=25, batch=48, warmup=100, decay_steps=-1, validate_every=5, validate_users=30_000, patience=9
     )

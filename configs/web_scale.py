@@ -2,8 +2,9 @@
 
     rexjax plan configs/web_scale.py --topology v5p:4x4x4 --items 1000000000
 
-Items have ids and no text. Rows have 128 float32 numbers, with row-wise Adagrad. With the sampled softmax a step reads and
-moves only the rows of its batch. The plan says that it fits v5p:4x4x4 and does not fit v5e:2x2. It has not been trained.
+Items have ids and no text. Rows have 128 float32 numbers, with row-wise Adagrad. With the sampled softmax a step reads
+and moves only the rows of its batch. The plan says that it fits v5p:4x4x4 and does not fit v5e:2x2. It has not been
+trained.
 """
 
 from rexjax.config import Config, Data, Files, Pooled, Rows, Student, Training, Transformer
