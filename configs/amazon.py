@@ -3,7 +3,8 @@
     rexjax run configs/amazon.py --data.path FOLDER --workdir runs/beauty
 
 FOLDER holds interactions.parquet (user_id, item_id, day_since_first) and items.csv.gz (item_id, title, keywords).
-README.md has the figures.
+docs/results/teachers.md and docs/results/students.md have the figures. Times count from each user's first event, so
+``global_time`` has no meaning here.
 """
 
 from dataclasses import replace
@@ -12,7 +13,7 @@ from rexjax.config import Blend, Columns, Compress, Config, Data, Encode, Files,
 
 
 def get_config() -> Config:
-    """Leave-one-out. Chosen on validation: width, decay, the text whole, words beside it, two kinds of blocks."""
+    """Leave-one-out. Width, decay, unreduced text, TF-IDF and both kinds of blocks were chosen on validation."""
     training = Training(
         epochs=25, batch=48, warmup=100, decay_steps=-1, validate_every=5, validate_users=30_000, patience=9
     )

@@ -3,14 +3,14 @@
     rexjax run configs/movielens.py --data.path FOLDER
 
 FOLDER holds interactions.parquet or .csv (user_id, item_id, timestamp) and items.csv (item_id, title, genres).
-README.md has the figures.
+docs/results/teachers.md and docs/results/students.md have the figures.
 """
 
 from rexjax.config import Config, Data, Encode, Files, Pooled, Student, Training, Transformer
 
 
 def get_config() -> Config:
-    """All ratings are interactions; leave-one-out; histories of 200. Chosen on validation: blocks, width."""
+    """All ratings are interactions. Leave-one-out, histories of 200. Blocks and width were chosen on validation."""
     training = Training(
         epochs=16,
         batch=16,

@@ -1,4 +1,4 @@
-"""MovieLens 1M as configs/movielens.py trains it, by TFDS, which downloads movielens/1m-ratings from GroupLens.
+"""MovieLens 1M with the settings of configs/movielens.py. TFDS downloads movielens/1m-ratings from GroupLens.
 
     rexjax run configs/movielens_tfds.py
 
@@ -12,7 +12,7 @@ from rexjax.config import Columns, Config, Tfds, load
 
 
 def get_config() -> Config:
-    """All but the source is that of configs/movielens.py."""
+    """Everything but the source is that of configs/movielens.py."""
     files = load(Path(__file__).with_name("movielens.py"))
     data = replace(
         files.data,

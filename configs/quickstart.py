@@ -1,8 +1,8 @@
-"""The whole path on the built-in simulated shop.
+"""All stages on the built-in simulated shop.
 
     rexjax run configs/quickstart.py
 
-It takes about two minutes on two CPU cores. README.md has the figures.
+docs/results/index.md has the figures.
 """
 
 from rexjax.config import Columns, Config, Data, Encode, Pooled, Shop, Student, Training, Transformer

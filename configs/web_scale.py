@@ -1,17 +1,17 @@
-"""A catalogue of a billion items on a pod: what a plan is for.
+"""A catalogue of a billion items on a TPU pod: an example for ``rexjax plan``.
 
     rexjax plan configs/web_scale.py --topology v5p:4x4x4 --items 1000000000
 
-Ids alone (no text), rows of 128 in float32 with row-wise Adagrad, sampled softmax: a step reads and moves only the rows
-that its batch names. Fits on 64 v5p chips with room to spare; on v5e:2x2 the plan says by how much it does not. Not
-trained here.
+Items have ids and no text. Rows have 128 float32 numbers, with row-wise Adagrad. With the sampled softmax a step reads
+and moves only the rows of its batch. The plan says that it fits v5p:4x4x4 and does not fit v5e:2x2. It has not been
+trained.
 """
 
 from rexjax.config import Config, Data, Files, Pooled, Rows, Student, Training, Transformer
 
 
 def get_config() -> Config:
-    """Log and sizes of your own: data.path."""
+    """Set data.path to your own log."""
     training = Training(batch=4096, rows=Rows("row_wise_adagrad", learning_rate=0.05), epochs=3, warmup=100)
     return Config(
         workdir="runs/web_scale",

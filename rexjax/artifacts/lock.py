@@ -50,7 +50,7 @@ def of(workdir: Path) -> Iterator[Owner]:
             except UserError as error:
                 refusal = error
     if not processes.everywhere(refusal is None):
-        raise refusal or UserError(f"{workdir} is in use by another run: the first process says by which")
+        raise refusal or UserError(f"{workdir} is in use by another run: see the message of process 0")
     _held[path] = held.owner if held else NOBODY
     try:
         yield _held[path]
@@ -88,9 +88,9 @@ class _Lock:
         lease = leases.read(self._path)
         if lease.get("token", 0) > self._lease["token"]:
             raise UserError(
-                f"{self._path.parent} was taken over by {leases.describe(lease)} while this run gave no sign of "
-                f"life for {SILENCE:g} s: nothing of this run is published, and the same command goes on once "
-                "that run has ended"
+                f"{self._path.parent} was taken over by {leases.describe(lease)}, because this run did not renew its "
+                f"lease for {SILENCE:g} s: this run publishes nothing; start the same command again when the other run "
+                "has ended"
             )
         if lease.get("token") != self._lease["token"]:
             leases.write(self._path, self._lease)

@@ -69,8 +69,7 @@ def refuse(foreign: Iterable[Path], folder: Path) -> None:
     if names:
         what = " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
         raise UserError(
-            f"{folder} holds {what}, not made by rexjax, which touches nothing of others: choose another folder, or "
-            "move what is yours away"
+            f"{folder} holds {what}, which rexjax did not make: choose another folder, or move your files away"
         )
 
 

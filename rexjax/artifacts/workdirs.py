@@ -31,7 +31,9 @@ def folder_of(workdir: str | Path) -> Path:
     """
     folder = paths.local_path(workdir, _FLAG)
     if "[" in str(folder.absolute()):
-        raise UserError(f"{folder.absolute()} has a [, which checkpoints cannot bear: choose another {_FLAG}")
+        raise UserError(
+            f"{folder.absolute()} has a [ in its path, which checkpoints do not allow: choose another {_FLAG}"
+        )
     return folder
 
 
@@ -117,7 +119,7 @@ def read_config(workdir: Path) -> dict[str, Any]:
     check_format(workdir, config)
     if not owned.is_marked(config):
         raise UserError(
-            f"{workdir} is no workdir, for it has no config.json of rexjax: run `rexjax run CONFIG --workdir {workdir}`"
+            f"{workdir} is no workdir: it has no config.json of rexjax; run `rexjax run CONFIG --workdir {workdir}`"
         )
     return {name: value for name, value in config.items() if name not in (*MARK, "format")}
 
@@ -127,6 +129,6 @@ def check_format(workdir: Path, config: dict[str, Any]) -> None:
     older = isinstance(config.get("format"), int) or any(workdir.glob("*/manifest.json"))
     if config.get("format") != FORMAT if owned.is_marked(config) else config and older:
         raise UserError(
-            f"{workdir} was made by another version of rexjax, whose stages are not read: choose another --workdir, or "
-            "remove its config.json and its stages' folders to make them again"
+            f"{workdir} was made by another version of rexjax, which this one cannot read: choose another --workdir, "
+            "or remove its config.json and its stages' folders to make them again"
         )

@@ -99,7 +99,7 @@ def _answer_history(request: Recommend, index: "Index") -> None:
     left = len(index.item_ids) - len(left_out)
     if not 1 <= request.k <= left:
         raise UserError(
-            f"--k {request.k}: this catalogue has {left} items that can be recommended, so k must lie in 1 … {left}"
+            f"--k {request.k}: this catalogue has {left} items that can be recommended: set k from 1 to {left}"
         )
     ids, scores = batch.recommend(index, [history], [left_out], request.k)
     rows = [

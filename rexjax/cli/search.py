@@ -33,7 +33,7 @@ class Sweep:
     def __post_init__(self) -> None:
         if not 0 <= self.minutes < math.inf or (self.minutes and self.of != "teacher"):
             raise UserError(
-                f"--minutes {self.minutes:g} --of {self.of}: members of a teacher are proposed, in minutes above 0"
+                f"--minutes {self.minutes:g} --of {self.of}: set --minutes above 0 with --of teacher, or leave it out"
             )
 
 

@@ -110,13 +110,13 @@ def _refuse_idle(tally: _Tally, users: int, data: Data) -> None:
     longest = tally.history_length()["max"]
     if tally.evaluated == 0:
         raise UserError(
-            f"no user is left to test on with --data.split {data.split}: the {users} users have {longest} interactions "
-            f"at most ({_NEEDS[data.split]})"
+            f"no user is left to test on with --data.split {data.split}: the {users} users have at most {longest} "
+            f"interactions ({_NEEDS[data.split]})"
         )
     if not tally.teaches:
         raise UserError(
-            f"no user has two interactions to learn from: --data.split {data.split} holds out all others of the "
-            f"{users} users, who have {longest} at most"
+            f"no user has two training interactions: the {users} users have at most {longest} interactions, and "
+            f"--data.split {data.split} holds out the others; choose another split or a longer log"
         )
 
 

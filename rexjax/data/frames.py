@@ -208,4 +208,4 @@ def to_frame(table: pa.Table, kind: str) -> Any:
             return polars.from_arrow(table)
     except ImportError as error:
         raise UserError(f"frame={kind!r} needs the package {kind}: pip install {kind}, or ask for 'arrow'") from error
-    raise UserError(f"frame={kind!r} is no kind of frame: it is 'pandas', 'polars' or 'arrow'")
+    raise UserError(f"frame={kind!r} is no kind of frame: choose 'pandas', 'polars' or 'arrow'")

@@ -36,7 +36,7 @@ def read(con: Any, paths: Sequence[Path], root: Path | None = None) -> tuple[Tab
         table = _open(con, paths, root, partitioned)
     except Exception as error:  # DuckDB, Spark and BigQuery raise their own kinds
         reason = " ".join(str(error).split()[:30])
-        raise UserError(f"{root or paths[0]} cannot be read by the engine ({reason}): write it otherwise") from error
+        raise UserError(f"{root or paths[0]} cannot be read by the engine ({reason}): write it again") from error
     return table, [{"rows": pq.read_metadata(path).num_rows} for path in paths]
 
 

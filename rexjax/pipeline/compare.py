@@ -98,7 +98,7 @@ def _workdirs(side: Place | Sequence[Place]) -> list[Path]:
     for place in map(str, places):
         several = sorted(glob.glob(place)) if glob.has_magic(place) else [place]
         if not several:
-            raise UserError(f"no workdir fits {place}")
+            raise UserError(f"no workdir matches {place}")
         found += map(workdirs.folder_of, several)
     if again := [str(workdir) for workdir in found if found.count(workdir) > 1]:
         raise UserError(f"{again[0]} is named twice on one side: name runs of different seeds")
@@ -114,7 +114,7 @@ def _side(places: list[Path], runs: dict[Path, Artifact], model: str, metric: st
     seeds = [artifact.manifest["config"]["seed"] for artifact in artifacts]
     if len(set(seeds)) < len(seeds):
         raise UserError(
-            f"{', '.join(map(str, places))} have the seeds {', '.join(map(str, seeds))}: of one side each differs"
+            f"{', '.join(map(str, places))} have the seeds {', '.join(map(str, seeds))}: name runs of different seeds"
         )
     values = [_values(place, artifact, model, metric) for place, artifact in zip(places, artifacts, strict=True)]
     where = str(places[0]) if len(places) == 1 else f"{len(places)} seeds of {places[0]}"

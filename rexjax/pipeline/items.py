@@ -128,7 +128,7 @@ def _rows(
         learners = index_updates.learners(old)
         if len(learners) < 2:
             raise UserError(
-                f"{len(learners)} of the {len(old.popularity)} items have a text: no map can be fitted on them"
+                f"{len(learners)} of the {len(old.popularity)} items have text: a map from text to rows needs 2 or more"
             )
         known = text.encode_texts(model, [old.items["text"][item] for item in learners], folder / "known", mesh=None)
         text_map = index_updates.fit_map(known, index_updates.rows_of(old, learners))
@@ -140,8 +140,8 @@ def _rows(
         )
     if text_map.about["encoder"] != encoder:
         raise UserError(
-            f"{index.folder} reads texts by another model than {model.name} (--encode.model): put that one back, or "
-            "remove the index and make it anew with `rexjax index CONFIG`"
+            f"{index.folder} was made with another text model than {model.name}: restore --encode.model, or remove the "
+            "index and run `rexjax index CONFIG`"
         )
     return text_map, index_updates.predict(text_map, text.encode_texts(model, texts, folder / "new", mesh=None))
 

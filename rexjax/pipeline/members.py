@@ -140,7 +140,7 @@ def _search(config: Config, minutes: float, say: Callable[[str], None], update: 
         if proposals[-1].kept:
             scores[name], before = found, values
     if not scores:
-        raise UserError(f"none of {', '.join(models)} recommends what users of validation took next")
+        raise UserError(f"none of {', '.join(models)} recommends validation targets: try other models or a longer log")
     teacher = _teacher([models[name] for name in _what_still_pays(scores, before, validation, say)])
     write_json(folder / "best.json", classes.as_dict(teacher))
     return Found(proposals, teacher, skipped)

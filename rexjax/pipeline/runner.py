@@ -44,7 +44,7 @@ def stages_of(config: Config) -> dict[str, Stage]:
     names = [stage.name for stage in waiting]
     for stage in config.stages:
         if names.count(stage.name) > 1:
-            raise UserError(f"config.stages has a stage {stage.name!r}, and there is one already: name it otherwise")
+            raise UserError(f"config.stages has a stage {stage.name!r}, and there is one already: choose another name")
         if missing := set(stage.needs) - set(names):
             raise UserError(
                 f"stage {stage.name!r} needs {', '.join(sorted(missing))}, which is no stage of this config"

@@ -51,7 +51,7 @@ def recommend(
         ValueError: there are not as many histories as lists of excluded items.
     """
     if not 1 <= k <= len(index.item_ids):
-        raise UserError(f"--k {k}: this catalogue has {len(index.item_ids)} items, so k must lie in 1 … that")
+        raise UserError(f"--k {k}: this catalogue has {len(index.item_ids)} items: set k from 1 to that number")
     if len(histories) != len(exclude):
         raise ValueError(f"{len(histories)} histories and {len(exclude)} lists of excluded items: give one to each")
     ids = np.full((len(histories), k), -1, np.int32)

@@ -137,9 +137,7 @@ def recommend(index: Index, history: list[int], k: int) -> list[Recommendation]:
     """
     left = len(index.titles) - len(set(history))
     if not 1 <= k <= left:
-        raise UserError(
-            f"--k {k}: this catalogue has {left} items that can be recommended, so k must lie in 1 … {left}"
-        )
+        raise UserError(f"--k {k}: this catalogue has {left} items that can be recommended: set k from 1 to {left}")
     if not history:
         return [_item(index, int(i), float(index.share[i])) for i in index.popular[:k]]
     padded = np.full((1, index.length), -1, np.int32)

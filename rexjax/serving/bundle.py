@@ -132,7 +132,7 @@ class Bundle:
         found = self.recommend(asked, np.full((len(asked), 0), -1, np.int32))
         scores = np.asarray(self.probe.scores)
         if not np.allclose(found.scores[:, : scores.shape[1]], scores, atol=_TOLERANCE):
-            raise UserError(f"{self.folder} answers otherwise than when it was exported: export it again")
+            raise UserError(f"{self.folder} gives other answers than at its export: export the workdir again")
 
 
 def _categories(table: pa.Table) -> tuple[dict[str, int], np.ndarray]:

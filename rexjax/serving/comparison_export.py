@@ -35,8 +35,8 @@ def read(workdir: Path, index: Index) -> dict[str, Scorer]:
         raise UserError(f"--compare needs the workdir's teacher and student: {error}") from error
     if index.version > 1:
         raise UserError(
-            f"--compare: the index in {workdir} has been changed by `rexjax items`, and teacher and student know the "
-            "log's items alone: export it without, or remove the index and make it anew with `rexjax index CONFIG`"
+            f"--compare: `rexjax items` has changed the index in {workdir}, and teacher and student know only the "
+            "log's items: export without --compare, or remove the index and run `rexjax index CONFIG`"
         )
     files = workdir / store.CONFIG_FILES
     models = {
@@ -52,8 +52,8 @@ def read(workdir: Path, index: Index) -> dict[str, Scorer]:
     lengths = {artifact.manifest["config"]["data.length"] for artifact in (teacher, distilled)}
     if lengths != {index.length} or {scorer.items for scorer in found.values()} != {len(index.titles)}:
         raise UserError(
-            f"--compare: teacher and student in {workdir} are of other items or histories than its index, of "
-            f"{len(index.titles)} items and histories of {index.length}: run `rexjax run CONFIG` first"
+            f"--compare: teacher and student in {workdir} have other items or another history length than its index, "
+            f"which has {len(index.titles)} items and length {index.length}: run `rexjax run CONFIG` first"
         )
     return found
 

@@ -122,7 +122,7 @@ def test_a_run_that_slept_through_its_lease_publishes_nothing_and_its_work_stays
         work = versions.begin(place, "key", held)
         (work / "rows.npy").write_text("1")
         of_another_host(path, token=held.token + 1)
-        with pytest.raises(UserError, match="was taken over by 'rexjax run x.py' .*: nothing of this run is published"):
+        with pytest.raises(UserError, match="was taken over by 'rexjax run x.py' .*: this run publishes nothing"):
             store.finish(work, "key", content={}, seconds=0, config={}, metrics={}, owner=held)
     assert lease.read(path)["host"] == "elsewhere"  # neither its beat nor its end has taken it back
     assert versions.unfinished(place) == work and (work / "rows.npy").exists()

@@ -84,12 +84,12 @@ def test_what_stands_in_the_way_is_refused_by_name(tmp_path, outside, plant):
     folder.parent.mkdir()
     plant(folder, outside)
     before = sorted(tmp_path.rglob("*"))
-    with pytest.raises(UserError, match="run holds sweep, not made by rexjax"):
+    with pytest.raises(UserError, match="run holds sweep, which rexjax did not make"):
         owned.make(folder)
     owned.remove_unfinished(folder)
     assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_all_that_stands_in_the_way_is_named_at_once(tmp_path):
-    with pytest.raises(UserError, match=r"holds a, b and c, not made by rexjax"):
+    with pytest.raises(UserError, match=r"holds a, b and c, which rexjax did not make"):
         owned.refuse([tmp_path / name for name in "cab"], tmp_path)

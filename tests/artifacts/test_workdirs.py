@@ -30,7 +30,9 @@ def workdir(tmp_path):
 
 
 def test_a_workdir_that_orbax_could_not_read_is_refused(tmp_path):
-    with pytest.raises(UserError, match=r"has a \[, which checkpoints cannot bear: choose another --workdir"):
+    with pytest.raises(
+        UserError, match=r"has a \[ in its path, which checkpoints do not allow: choose another --workdir"
+    ):
         workdirs.folder_of(tmp_path / "runs [2]" / "shop")
 
 
@@ -78,9 +80,9 @@ def test_a_workdir_of_the_first_version_has_no_format(workdir):
 @pytest.mark.parametrize("content", ['{"a": 1}', "[]", "", "no JSON"])
 def test_a_config_of_another_program_is_no_workdirs(workdir, content):
     (workdir / "config.json").write_text(content)
-    with pytest.raises(UserError, match="holds config.json, not made by rexjax"):
+    with pytest.raises(UserError, match="holds config.json, which rexjax did not make"):
         claim(workdir, {"a": 1}, update=True)
-    with pytest.raises(UserError, match="is no workdir, for it has no config.json of rexjax"):
+    with pytest.raises(UserError, match="is no workdir: it has no config.json of rexjax"):
         workdirs.read_config(workdir)
     assert (workdir / "config.json").read_text() == content
 

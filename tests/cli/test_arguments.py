@@ -104,11 +104,11 @@ def test_a_value_that_does_not_parse_is_named_with_what_fits(given, words):
     [
         (
             ("sweep", "configs/quickstart.py", "--minutes", "nan"),
-            "--minutes nan --of teacher: members of a teacher are",
+            "--minutes nan --of teacher: set --minutes above 0",
         ),
         (
             ("sweep", "configs/quickstart.py", "--minutes", "3", "--of", "student"),
-            "--minutes 3 --of student: members of",
+            "--minutes 3 --of student: set --minutes above 0",
         ),
         (("serve", "x", "--port", "a"), "--port 'a' does not fit: it takes an integer, such as 8000"),
         (("serve", "x", "--prot", "1"), "there is no key --prot (did you mean --port?); `rexjax serve --help`"),

@@ -47,10 +47,10 @@ def test_two_models_of_a_run(runs, capsys):
     ("a", "b", "asked", "sentence"),
     [
         ("none", "old-1", {}, "there is no workdir .*none"),
-        ("none-*", "old-1", {}, "no workdir fits .*none-"),
+        ("none-*", "old-1", {}, "no workdir matches .*none-"),
         ("other", "old-1", {}, r"other\) and student_int8 .* answered different tests"),
         (("new-1", "other"), "old-1", {}, "new-1, .*other answered different tests: name runs that differ"),
-        (("new-1", "again"), "old-1", {}, "have the seeds 1, 1: of one side each differs"),
+        (("new-1", "again"), "old-1", {}, "have the seeds 1, 1: name runs of different seeds"),
         (("new-1", "new-1"), "old-1", {}, "new-1 is named twice on one side"),
         ("new-1", "old-1", {"of": "tutor"}, "no model 'tutor': it has student_int8, teacher"),
         ("new-1", "old-1", {"metric": "mrr@7"}, "no 'mrr@7' of each user: it has ndcg@10, recall@10"),

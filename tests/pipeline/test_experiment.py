@@ -120,7 +120,7 @@ def test_unknown_users_get_the_most_popular_items_and_it_is_said(experiment, cap
     [
         ({}, "users or histories"),
         ({"users": "all", "histories": [[]]}, "users or histories"),
-        ({"users": ["user 1"], "k": 99}, "k must lie in 1"),
+        ({"users": ["user 1"], "k": 99}, "set k from 1 to"),
         ({"users": ["user 1"], "only": ["item 1", "nothing", "at all"]}, "only names 2 items .*: nothing, at all"),
         ({"users": ["user 1"], "exclude": ["nothing"]}, "exclude names 1 items"),
     ],

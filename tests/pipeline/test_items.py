@@ -172,7 +172,7 @@ def test_a_map_of_another_text_model_is_refused(workdir, monkeypatch):
     change(workdir, ["a,w1 w11,"])
     before = hash_of(workdir)
     monkeypatch.setattr(items.loading, "load_model", lambda folder: text_model(4))
-    with pytest.raises(UserError, match="reads texts by another model than tiny .*--encode.model"):
+    with pytest.raises(UserError, match="was made with another text model than tiny: .*--encode.model"):
         change(workdir, ["b,w2 w12,"])
     assert hash_of(workdir) == before
 

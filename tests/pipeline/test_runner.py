@@ -245,7 +245,7 @@ def test_all_that_is_in_the_way_is_named_at_once(config, ran):
     workdir.mkdir()
     for name in ("prepare", "report.html"):
         PLANTED[name](workdir / name)
-    with pytest.raises(UserError, match=r"workdir holds prepare and report.html, not made by rexjax"):
+    with pytest.raises(UserError, match=r"workdir holds prepare and report.html, which rexjax did not make"):
         run(config)
 
 
@@ -322,7 +322,7 @@ def test_each_stage_comes_after_what_it_needs(config, stages, expected):
 @pytest.mark.parametrize(
     ("stages", "words"),
     [
-        ((own("teacher"),), "config.stages has a stage 'teacher', and there is one already: name it otherwise"),
+        ((own("teacher"),), "config.stages has a stage 'teacher', and there is one already: choose another name"),
         ((own("a"), own("a")), "config.stages has a stage 'a', and there is one already"),
         ((own("a", "prepare", "z", "y"),), "stage 'a' needs y, z, which is no stage of this config"),
         ((own("a", "b"), own("b", "c"), own("c", "a")), "stages a, b, c need each other: none can be first"),
@@ -341,6 +341,6 @@ def test_a_workdir_of_another_version_is_refused(config, ran):
     path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 1}))
     ran.clear()
     for update in (False, True):
-        with pytest.raises(UserError, match="was made by another version of rexjax, whose stages are not read"):
+        with pytest.raises(UserError, match="was made by another version of rexjax, which this one cannot read"):
             run(config, update=update)
     assert ran == []

@@ -88,7 +88,7 @@ def test_an_empty_history_gets_what_is_popular(written):
     "history, k, most", [([], N + 1, N), ([], 0, N), ([1], N, N - 1), ([1, 1, 2], N - 1, N - 2), ([1], -1, N - 1)]
 )
 def test_k_must_fit_the_catalogue(written, history, k, most):
-    with pytest.raises(UserError, match=rf"--k {k}: .* k must lie in 1 … {most}"):
+    with pytest.raises(UserError, match=rf"--k {k}: .* set k from 1 to {most}"):
         index.recommend(written[0], history, k)
 
 

@@ -59,7 +59,7 @@ def test_one_that_answers_otherwise_is_refused(workdir, tmp_path):
     about = json.loads((folder / "bundle.json").read_text())
     about["probe"]["scores"][0][0] += 0.1
     write_json(folder / "bundle.json", about)
-    with pytest.raises(UserError, match="answers otherwise than when it was exported"):
+    with pytest.raises(UserError, match="gives other answers than at its export"):
         Bundle(folder).check()
 
 

@@ -52,7 +52,7 @@ def test_a_workdir_without_them_is_told_so_and_nothing_is_written(workdir, tmp_p
 
 def test_an_index_whose_items_were_changed_is_not_compared(workdir):
     index = indexes.read(store.find(workdir / "index").folder)._replace(version=2)
-    with pytest.raises(UserError, match="has been changed by `rexjax items`"):
+    with pytest.raises(UserError, match="`rexjax items` has changed the index"):
         comparison_export.read(workdir, index)
 
 
@@ -63,6 +63,6 @@ def test_a_teacher_of_other_histories_is_refused(workdir, tmp_path):
     manifest["config"]["data.length"] = 99
     write_json(path, manifest)
     with pytest.raises(
-        UserError, match="of other items or histories than its index, of 12000 items and histories of 10"
+        UserError, match="other items or another history length than its index, which has 12000 items and length 10"
     ):
         export.write(other, tmp_path / "export", compare=True)

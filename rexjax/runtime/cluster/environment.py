@@ -69,10 +69,10 @@ def _detected() -> Place | None:
         with warnings.catch_warnings(action="ignore"):  # that the package kubernetes is missing, said better below
             found = _jax_internals.detect_cluster(LOOK_SECONDS)
     except (RuntimeError, ValueError, KeyError, OSError) as error:
-        raise UserError(f"other processes work too, but where is not known ({error}): {_BY_HAND}") from error
+        raise UserError(f"other processes work too, but their addresses are unknown ({error}): {_BY_HAND}") from error
     coordinator, count, index, devices = found
     if coordinator is None and "JOB_COMPLETION_INDEX" in signs:
-        raise UserError(f"JOB_COMPLETION_INDEX says that other pods work too, but not how many: {_BY_HAND}")
+        raise UserError(f"JOB_COMPLETION_INDEX is set, but the number of pods is unknown: {_BY_HAND}")
     return None if coordinator is None else Place(coordinator, count, index, devices and tuple(devices))
 
 

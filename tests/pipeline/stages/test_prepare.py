@@ -168,7 +168,7 @@ def test_global_time_holds_out_the_share_it_is_told(tmp_path):
         (LOG.slice(0, 0), {}, "the log is empty"),
         (LOG.filter(pa.compute.less(LOG["timestamp"], 1000)), {}, "no user is left to test on .*the 30 users have 1"),
         (LOG.filter(pa.compute.less(LOG["timestamp"], 2000)), {}, "no user is left to test on"),
-        (LOG.filter(pa.compute.less(LOG["timestamp"], 3000)), {}, "no user has two interactions to learn from"),
+        (LOG.filter(pa.compute.less(LOG["timestamp"], 3000)), {}, "no user has two training interactions"),
         (LOG, {"split": "last_session"}, "--data.columns.session"),
         (LOG, {"min_rating": 3.0}, "--data.columns.rating"),
     ],

@@ -77,8 +77,8 @@ def test_the_environment_says_who_works_together(find, variables, tpu, place):
         (OURS | {"REXJAX_PROCESS_ID": "-1"}, "REXJAX_PROCESS_ID=-1"),
         (OURS | {"REXJAX_PROCESSES": "four"}, "REXJAX_PROCESSES=four"),
         (OURS | {"REXJAX_COORDINATOR": "10.0.0.2"}, "REXJAX_COORDINATOR=10.0.0.2 must be HOST:PORT"),
-        (SLURM | {"SLURM_NTASKS": "many"}, "where is not known .*'many'.*: set REXJAX_COORDINATOR"),
-        (POD, "JOB_COMPLETION_INDEX says that other pods work too.*: set REXJAX_COORDINATOR"),
+        (SLURM | {"SLURM_NTASKS": "many"}, "addresses are unknown .*'many'.*: set REXJAX_COORDINATOR"),
+        (POD, "JOB_COMPLETION_INDEX is set, but the number of pods is unknown: set REXJAX_COORDINATOR"),
     ],
 )
 def test_what_is_incomplete_or_wrong_is_named(find, variables, words):
