@@ -3,7 +3,7 @@
     python -m benchmarks.quality quickstart online_retail --data FOLDER --json benchmarks/results/quality.json
 
 Each named run is made (or skipped where it is finished) and its test figures are collected, with a 95 % bootstrap
-interval over users where there is one. The README's table is printed as Markdown.
+interval over users where there is one. A table is printed as Markdown.
 """
 
 import argparse
@@ -22,6 +22,7 @@ RUNS = {
     "online_retail": ["configs/online_retail.py", "--data.path", "$DATA/online_retail"],
 }
 _METRICS = ("ndcg@10", "hit_rate@10", "recall@10", "mrr@10", "map@10", "coverage@10")
+_COSTS = ("flops_per_request", "bytes_per_item", "bytes_resident", "p50_ms")
 
 
 def main() -> None:
@@ -44,11 +45,11 @@ def main() -> None:
         print(markdown(name, result))
     if flags.json:
         rows += [row for row in record.rows(flags.json) if row["dataset"] not in flags.runs]
-        Path(flags.json).write_text(json.dumps({"rows": rows}, indent=1) + "\n", encoding="utf-8")
+        record.write(flags.json, rows, ("jax", "flax", "optax", "numpy"))
 
 
 def collect(dataset: str, command: str, workdir: Path, result: dict[str, Any], commit: str) -> list[dict[str, Any]]:
-    """One row per model and metric."""
+    """One row per model and metric of quality or cost."""
     manifests = [
         store.find(place).manifest for place in sorted({path.parents[1] for path in workdir.glob("*/v*/manifest.json")})
     ]
@@ -67,6 +68,11 @@ def collect(dataset: str, command: str, workdir: Path, result: dict[str, Any], c
         for metric, value in model["quality"]["test"].items()
         if metric in _METRICS
     ]
+    costs = [
+        fixed | {"model": name, "metric": metric, "value": model["cost"][metric], "interval": None}
+        for name, model in result["models"].items()
+        for metric in _COSTS
+    ]
     differences = [
         fixed
         | {
@@ -77,11 +83,11 @@ def collect(dataset: str, command: str, workdir: Path, result: dict[str, Any], c
         }
         for row in result["comparisons"]
     ]
-    return models + differences
+    return models + costs + differences
 
 
 def markdown(dataset: str, result: dict[str, Any]) -> str:
-    """The README's table of one run."""
+    """A table of one run."""
     teacher = result["models"]["teacher"]
     lines = [
         f"**{dataset}** ({result['dataset']['users']:,} users, {result['dataset']['items']:,} items, "

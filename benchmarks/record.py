@@ -17,13 +17,16 @@ def in_a_process(module: str, *arguments: str) -> Any:
 
 
 def write(path: str, rows: list[dict[str, Any]], packages: tuple[str, ...], **more: Any) -> None:
-    """Writes rows with machine and versions to ``path``; without a path it does nothing."""
+    """Writes rows with machine and versions to ``path``; without a path it does nothing.
+
+    Rows without a command and a commit get those of this process.
+    """
     if path:
         versions = {name: metadata.version(name) for name in packages if has(name)}
         machine = {"machine": f"{platform.machine()}, 2 cores", "python": platform.python_version()}
-        Path(path).write_text(
-            json.dumps(machine | {"versions": versions} | more | {"rows": rows}, indent=1) + "\n", encoding="utf-8"
-        )
+        made = {"command": command(), "commit": commit()}
+        found = machine | {"versions": versions} | more | {"rows": [made | row for row in rows]}
+        Path(path).write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 
 def row(case: str, unit: str, ours: Any, **more: Any) -> dict[str, Any]:
@@ -32,8 +35,18 @@ def row(case: str, unit: str, ours: Any, **more: Any) -> dict[str, Any]:
 
 
 def rows(path: str) -> list[dict[str, Any]]:
-    """The rows that ``write`` left in ``path``; none where there is no such file."""
-    return json.loads(Path(path).read_text(encoding="utf-8"))["rows"] if path and Path(path).exists() else []
+    """The rows that ``write`` left in ``path``, each with its command and commit; none where there is no such file."""
+    if not path or not Path(path).exists():
+        return []
+    found = json.loads(Path(path).read_text(encoding="utf-8"))
+    made = {key: found[key] for key in ("command", "commit") if key in found}
+    return [made | row for row in found["rows"]]
+
+
+def command() -> str:
+    """What started this process; folders outside the project are spelt FOLDER."""
+    arguments = ["FOLDER" if argument.startswith("/") else argument for argument in sys.argv[1:]]
+    return " ".join(["python -m", f"benchmarks.{Path(sys.argv[0]).stem}", *arguments])
 
 
 def commit() -> str:

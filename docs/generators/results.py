@@ -62,7 +62,9 @@ def page(title: str, about: str, tables: Iterable[Table]) -> str:
 def section(one: Table) -> str:
     """One table with its title and where it comes from."""
     found = read(FOLDER / one.file)
-    rows = [row for row in one.rows(found["rows"]) if any(row.get(column.key) is not None for column in one.columns[1:])]
+    rows = [
+        row for row in one.rows(found["rows"]) if any(row.get(column.key) is not None for column in one.columns[1:])
+    ]
     kept = [column for column in one.columns if any(row.get(column.key) is not None for row in rows)]
     body = table([column.head for column in kept], [[c.spell(row.get(c.key)) for c in kept] for row in rows])
     notes = [one.note] if one.note else []
@@ -86,37 +88,30 @@ def provenance(found: dict[str, Any], rows: list[Row]) -> str:
 
 
 def readme_table() -> str:
-    """The small table of the README: one row a model and data set."""
-    rows = read(FOLDER / "students.json")["rows"]
-    chosen = [row for name in _SHOWN for row in _small(rows, name)]
-    heads = ("Data set", "Model", "NDCG@10", "Of the teacher's", "Whole request", "Bytes an item")
-    return table(heads, chosen)
+    """The small table of the README: the best simple model, the teacher and its students on two data sets."""
+    found = read(FOLDER / "quality.json")["rows"]
+    heads = ("Data set", "Model", "NDCG@10", "Of the teacher's", "A request is cheaper by", "Bytes held")
+    return table(heads, [cells for name in _SHOWN for cells in _small([r for r in found if r["dataset"] == name])])
 
 
-def _small(rows: list[Row], dataset: str) -> list[list[str]]:
-    own = {row["model"]: row for row in rows if row["dataset"] == dataset and row["case"] == _CASES[dataset]}
-    teacher = own["teacher"]
-    found = []
-    for name, label in _MODELS(own):
-        row = own[name]
-        cheaper = teacher["flops_per_request"] / row["flops_per_request"]
-        share = row["ndcg@10"] / teacher["ndcg@10"]
-        cells = (quality(row["ndcg@10"]), percent(share), f"{cheaper:.0f} × cheaper", figure(row["bytes_per_item"]))
-        found.append([_SHOWN[dataset], label, *cells])
+def _small(rows: list[Row]) -> list[list[str]]:
+    models: dict[str, dict[str, float]] = {}
+    for row in rows:
+        models.setdefault(row["model"], {})[row["metric"]] = row["value"]
+    simple = [name for name in models if not name.startswith(("teacher", "student")) and " - " not in name]
+    best = max(simple, key=lambda name: models[name]["ndcg@10"])
+    teacher, found = models["teacher"], []
+    for name in (best, "teacher", "student", "student_int8", "student_int4"):
+        own = models[name]
+        label = f"best simple model: {name}" if name == best else name
+        cheaper = f"{teacher['flops_per_request'] / own['flops_per_request']:.0f} ×"
+        share = percent(own["ndcg@10"] / teacher["ndcg@10"])
+        found.append([_SHOWN[rows[0]["dataset"]], label, quality(own["ndcg@10"]), share, cheaper])
+        found[-1].append(figure(own["bytes_resident"]))
     return found
 
 
-def _MODELS(own: dict[str, Row]) -> list[tuple[str, str]]:
-    simple = [name for name in _SIMPLE if name in own]
-    best = max(simple, key=lambda name: own[name]["ndcg@10"], default="")
-    named = [(best, f"best simple model ({best})"), ("teacher", "teacher"), ("student", "student")]
-    small = [(name, name) for name in own if name == "student_int8" or name.startswith("32 bytes")]
-    return [pair for pair in named + small if pair[0]]
-
-
-_SHOWN = {"quickstart": "simulated shop", "beauty": "Amazon Beauty"}
-_CASES = dict.fromkeys(("quickstart", "beauty"), "leave_one_out, time none")
-_SIMPLE = ("popularity", "text_cosine", "item_knn", "ease", "sequential_rules")
+_SHOWN = {"quickstart": "simulated shop", "online_retail": "Online Retail"}
 _INTRODUCTION = """These pages are generated from `benchmarks/results`. Each table names the command, the commit, the
 seeds and the machine. All models of a table rank the same catalogue for the same users; settings are chosen on
 validation. [What a figure must show](../design/figures.md) explains the rules."""
@@ -131,6 +126,7 @@ _PEER = (
     Column("Ratio", "ratio"),
     Column("Of", "of"),
 )
+_LATENCY = (Column("p50, ms", "p50_ms"), Column("p99, ms", "p99_ms"))
 _STUDENT = (
     Column("Data set", "dataset"),
     Column("Protocol", "case"),
@@ -278,12 +274,13 @@ PAGES: dict[str, tuple[str, str, tuple[Table, ...]]] = {
                     _CASE,
                     Column("Connections", "connections"),
                     Column("Requests/s", "rate"),
-                    Column("p50, ms", "p50_ms"),
-                    Column("p99, ms", "p99_ms"),
+                    *_LATENCY,
                     *_PEER[2:7],
                 ),
             ),
-            Table("Endurance", "endurance.json", (*_PEER[:4], Column("p50, ms", "p50_ms"), Column("p99, ms", "p99_ms"))),
+            Table(
+                "Endurance", "endurance.json", (*_PEER[:4], Column("p50, ms", "p50_ms"), Column("p99, ms", "p99_ms"))
+            ),
             Table("From Python", "front_door.json", _PEER),
         ),
     ),

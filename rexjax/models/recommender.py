@@ -61,7 +61,7 @@ class Recommender:
         return found
 
     def item_vectors(self, params: Params, text: jax.Array) -> jax.Array:
-        """Item vectors: params["rows"] [V, D] and text float32 [V, W] → float32 [V, D]."""
+        """Item vectors float32 [V, D], of ``params["rows"]``, which is [V, D], and text float32 [V, W]."""
         vectors = self.items.apply({"params": params["items"]}, params["rows"], text)
         vectors = normalize(vectors) if self.cosine else vectors
         return self.fake_quantize(vectors, text) if self.fake_quantize else vectors
