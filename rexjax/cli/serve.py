@@ -32,7 +32,7 @@ class Serve:
     folder: Folder
     """The folder of `rexjax export`. The server swaps in a new export while it runs."""
     host: str = "127.0.0.1"
-    """Address to listen on. Any other address than the default needs --keys."""
+    """Address to listen on. An address that others can reach needs --keys."""
     port: int = 8000
     """Port to listen on; 0: a free one."""
     keys: File = None
