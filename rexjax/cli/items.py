@@ -10,16 +10,16 @@ from rexjax.cli.places import File, Workdir
 class Items:
     """Puts items into an index by their text, and takes items out, without training.
 
-    `rexjax export` into the folder that a server reads swaps the new index in. The log stays as it is: a run that makes
-    the index anew makes it without these changes.
+    `rexjax export` into the folder that a server reads swaps the new index in. The log stays as it is, so a run that
+    makes the index again drops these changes.
     """
 
     workdir: Workdir
     """Where `rexjax run` left its artifacts."""
     put: File = None
-    """CSV or Parquet with the columns of the log's items file: ids that the index has are replaced, others added."""
+    """CSV or Parquet with the columns of the items file. Known ids are replaced, others are added."""
     remove: File = None
-    """The ids to take out, one a line; or CSV or Parquet with the column of ids."""
+    """A file of ids to take out, one a line; or CSV or Parquet with the item column."""
 
 
 def items(request: Items) -> None:

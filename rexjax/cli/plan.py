@@ -14,18 +14,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Plan:
-    """Says memory, time and cost on TPUs that are not here. Exit code 1: the programs do not fit."""
+    """Estimates memory, time and cost on TPUs, without TPUs. Exit code 1: the programs do not fit."""
 
     config: ConfigFile
     """A Python file with get_config(), such as configs/quickstart.py."""
     topology: str = ""
-    """Of one slice, such as v5p:8x8x8."""
+    """The topology of one slice, such as v5p:8x8x8."""
     slices: int = 1
-    """Equal slices that work as one."""
+    """The number of equal slices that work as one."""
     items: int | None = None
-    """Size of the catalogue; else that of the workdir, or of the config's source."""
+    """Size of the catalogue. Default: that of the workdir, or of the config's source."""
     json: File = None
-    """Where the plan is also written as JSON."""
+    """A file to which the plan is also written as JSON."""
 
 
 def plan(request: Plan, config: "Config") -> None:

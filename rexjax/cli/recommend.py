@@ -30,13 +30,13 @@ class Recommend:
     users: str = ""
     """'all', or a file of their ids: one a line, or CSV or Parquet with the log's column of users."""
     user: UseAppendAction[tuple[str, ...]] = ()
-    """A user of the log by id; can be repeated."""
+    """The id of a user of the log. The flag can be repeated."""
     history: str = ""
-    """In place of users: item ids or titles, oldest first, separated by ';' or else by ','. '': popular items."""
+    """Instead of users: item ids or titles, the oldest first, separated by ';' or ','. '': popular items."""
     k: int = 10
     """How many items."""
     exclude: File = None
-    """A file of items that nobody is to get: ids, one a line, or CSV or Parquet with the column of ids."""
+    """A file of items that are not recommended: ids, one a line, or CSV or Parquet with the item column."""
     out: File = None
     """Where the answers are written, a .parquet or .csv file with columns user, item, title, rank and score."""
 

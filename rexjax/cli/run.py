@@ -23,7 +23,7 @@ class Run:
     update: bool = False
     """Brings a workdir of another config up to date."""
     profile: bool = False
-    """Leaves a trace of a few steps of each training in WORKDIR/profile, and says where their time went."""
+    """Writes a trace of a few steps of each training into WORKDIR/profile, and prints where their time went."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Encode(Run):
     """Item text to vectors."""
 
     worker: bool = False
-    """Encodes beside other workers, on any host that sees the workdir; the stage, run once more, makes the artifact."""
+    """Encodes shards beside other workers, on any host that sees the workdir. `rexjax encode` then finishes."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Compress(Run):
     """Smaller variants of the student."""
 
     budget: str = ""
-    """Finds the best student within it, on validation: bytes_per_item=32, flops=…, p50_ms=… or quality>=0.98."""
+    """Finds the best student within a budget, on validation: bytes_per_item=32, flops=…, p50_ms=… or quality>=0.98."""
 
 
 def run_all(request: Run, config: "Config") -> None:

@@ -16,17 +16,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Sweep:
-    """Searches hyper-parameters on validation alone. The same command goes on where it was."""
+    """Searches hyper-parameters on validation. The same command continues an interrupted search."""
 
     config: ConfigFile
     """A Python file with get_config(), such as configs/quickstart.py."""
     trials: int = 20
-    """How many models are trained, at most."""
+    """The largest number of models that are trained."""
     of: Literal["teacher", "student", "control"] = "teacher"
-    """What is searched for: a teacher, from small ones up; how a student is taught; or its control."""
+    """What is tuned: the teacher, from small models up; the student's training; or the control without a teacher."""
     minutes: float = 0.0
-    """Of a teacher: proposes members of a blend from cheap to dear for so many minutes of fitting, and keeps what pays
-    by a paired interval; --trials is not read then. 0: searches the settings of the config's teacher."""
+    """Minutes of fitting for members of a blend, which are proposed from cheap to dear. A member is kept if a paired
+    interval shows a gain. --trials is ignored. 0: tunes the settings of the config's teacher instead."""
     update: bool = False
     """Brings a workdir of another config up to date."""
 

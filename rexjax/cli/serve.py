@@ -18,11 +18,11 @@ class Export:
     workdir: Workdir
     """Where `rexjax run` left its artifacts."""
     folder: Folder
-    """Where to; a server that reads it swaps the new one in."""
+    """The folder that is written. A server that reads it swaps the new export in."""
     compare: bool = False
-    """Also the teacher and the float32 student of the workdir, for the comparison on the server's page."""
+    """Also exports the teacher and the float32 student, for the comparison on the server's page."""
     model: str = ""
-    """A model of the workdir's tables that has item vectors, in place of the index's: teacher, student, a baseline."""
+    """A model of the run with item vectors, such as teacher or student. '': the model of the index."""
 
 
 @dataclass(frozen=True)
@@ -30,17 +30,17 @@ class Serve:
     """Answers over HTTP. There is a page at /, POST /v1/recommend, POST /v1/events, /openapi.json and /metrics."""
 
     folder: Folder
-    """What `rexjax export` wrote; a new export into it is swapped in while the server runs."""
+    """The folder of `rexjax export`. The server swaps in a new export while it runs."""
     host: str = "127.0.0.1"
-    """Where to listen; anything but this machine needs keys."""
+    """Address to listen on. An address that others can reach needs --keys."""
     port: int = 8000
-    """Likewise; 0 takes a free one."""
+    """Port to listen on; 0: a free one."""
     keys: File = None
-    """A file of API keys, a line NAME:SHA256 or NAME:SHA256:REQUESTS_A_SECOND each; else $REXJAX_API_KEYS."""
+    """A file with one API key a line: NAME:SHA256 or NAME:SHA256:REQUESTS_A_SECOND. Default: $REXJAX_API_KEYS."""
     store: Path = Path("histories.db")
-    """The SQLite file of users' histories; made if it is not there."""
+    """The SQLite file of users' histories. It is created if it does not exist."""
     waiting: int = 1024
-    """At most so many requests wait; further ones are told to come again."""
+    """Length of the queue. Further requests are answered 429 with Retry-After."""
 
 
 def export(request: Export) -> None:
