@@ -28,8 +28,15 @@ FAILED = "this should not have happened; the log says more"
 class Endpoint:
     """Answers with what ``handle`` returns."""
 
-    def __init__(self, path: str, handle: Callable[[Request], Awaitable[Any]], keys: Keys, measures: Measures) -> None:
-        self.path, self._handle, self._keys, self._measures = path, handle, keys, measures
+    def __init__(
+        self,
+        path: str,
+        handle: Callable[[Request], Awaitable[Any]],
+        keys: Keys,
+        measures: Measures,
+        scope: str = "recommend",
+    ) -> None:
+        self.path, self._handle, self._keys, self._measures, self._scope = path, handle, keys, measures, scope
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
@@ -42,7 +49,7 @@ class Endpoint:
         except HTTPException as error:
             status, value, headers = error.status_code, {"error": error.detail}, error.headers
         except Busy as busy:
-            status, value, headers = 429, {"error": str(busy)}, {"Retry-After": str(max(1, round(busy.seconds)))}
+            status, value, headers = 429, {"error": str(busy)}, {"Retry-After": _seconds(busy.seconds)}
         finally:  # also when it fails, which the server that runs this writes about
             await messages.send_json(send, value, status, headers)
             self._tell(status, time.perf_counter() - started, key)
@@ -50,15 +57,24 @@ class Endpoint:
     def _admit(self, request: Request) -> Key:
         key = self._keys.find(request.headers.get("authorization", "") if len(self._keys) else "")
         if key is None:
+            wait = self._keys.wait_wrong(request.client.host if request.client else "")
+            if wait > 0:
+                raise HTTPException(429, "this address sends too many wrong keys", {"Retry-After": _seconds(wait)})
             raise HTTPException(401, "send a known API key: Authorization: Bearer KEY", {"WWW-Authenticate": "Bearer"})
+        if self._scope not in key.scopes:
+            raise HTTPException(403, f"this key has no scope {self._scope}")
         if (wait := self._keys.wait(key)) > 0:
-            raise HTTPException(429, "this key asks too often", {"Retry-After": str(max(1, round(wait)))})
+            raise HTTPException(429, "this key asks too often", {"Retry-After": _seconds(wait)})
         return key
 
     def _tell(self, status: int, seconds: float, key: Key | None) -> None:
         self._measures.request(self.path, status, seconds)
         line = {"path": self.path, "status": status, "ms": round(1e3 * seconds, 2), "key": key.name if key else None}
         _LOG.info(msgspec.json.encode(line).decode())
+
+
+def _seconds(wait: float) -> str:
+    return str(max(1, round(wait)))
 
 
 class Application(Starlette):

@@ -1,4 +1,7 @@
-"""Who may ask, and how often: API keys, of which only hashes are kept, and a bucket of tokens for each."""
+"""Who may ask, and how often: API keys, of which only hashes are kept, and a bucket of tokens for each.
+
+A file of keys is read again when it has changed: a key that is taken out of it is refused from then on.
+"""
 
 import hashlib
 import re
@@ -10,7 +13,15 @@ from typing import NamedTuple
 from rexjax.errors import UserError
 
 VARIABLE = "REXJAX_API_KEYS"
-_LINE = re.compile(r"(?P<name>[\w.-]+):(?P<hash>[0-9a-f]{64})(?::(?P<rate>\d+(?:\.\d+)?))?")
+WRONG = 20.0
+"""Wrong keys that an address may send at once."""
+_ADDRESSES = 50_000  # that are remembered
+SCOPES = ("recommend", "events", "users")
+"""What a key may be for: answers; telling events; reading and erasing what is kept of a user."""
+_USUAL = frozenset(SCOPES[:2])
+_LINE = re.compile(
+    r"(?P<name>[\w.-]+):(?P<hash>[0-9a-f]{64})(?::(?P<rate>\d+(?:\.\d+)?))?(?::(?P<scopes>[a-z]+(?:\+[a-z]+)*))?"
+)
 
 
 class Key(NamedTuple):
@@ -20,27 +31,23 @@ class Key(NamedTuple):
     """For logs and limits."""
     rate: float
     """Requests a second, on average; 0: any."""
+    scopes: frozenset[str] = frozenset(SCOPES)
+    """What it may ask for."""
 
 
 class Keys:
     """All keys by the SHA-256 of what a client sends; no keys: everybody may ask."""
 
-    def __init__(self, lines: list[str]) -> None:
-        """Lines ``NAME:SHA256[:RATE]``; empty ones and those after # do not count.
+    def __init__(self, lines: list[str], path: Path | None = None) -> None:
+        """Lines ``NAME:SHA256[:RATE][:SCOPES]``, scopes joined by +, by default recommend+events; empty ones and those
+        after # do not count. ``path`` is the file of the lines.
 
         Raises:
             UserError: a line is none.
         """
-        self._keys: dict[str, Key] = {}
+        self._keys, self._path = _parse(lines), path
+        self._stamp = _stamp(path) if path else ()
         self._tokens: dict[str, tuple[float, float]] = {}
-        for number, line in enumerate(lines, 1):
-            text = line.split("#")[0].strip()
-            if not text:
-                continue
-            found = _LINE.fullmatch(text)
-            if not found:
-                raise UserError(f"line {number} of the API keys is not NAME:SHA256 or NAME:SHA256:REQUESTS_A_SECOND")
-            self._keys[found["hash"]] = Key(found["name"], float(found["rate"] or 0))
 
     def __len__(self) -> int:
         return len(self._keys)
@@ -54,27 +61,75 @@ class Keys:
 
     def wait(self, key: Key, now: float | None = None) -> float:
         """Takes a token: 0, or the seconds until there is one again. A bucket holds two seconds' worth."""
-        if not key.rate:
-            return 0.0
-        now, most = time.monotonic() if now is None else now, max(1.0, 2 * key.rate)
-        tokens, before = self._tokens.get(key.name, (most, now))
-        tokens = min(most, tokens + (now - before) * key.rate)
+        return self._take(key.name, key.rate, max(1.0, 2 * key.rate), now) if key.rate else 0.0
+
+    def wait_wrong(self, address: str, now: float | None = None) -> float:
+        """The same for an address that sent no known key, which may do so ``WRONG`` times, and once a second."""
+        if len(self._tokens) > _ADDRESSES:
+            self._tokens.clear()
+        return self._take(f"wrong {address}", 1.0, WRONG, now)
+
+    def refresh(self) -> bool:
+        """Reads the file again if it has changed; whether it has.
+
+        Raises:
+            UserError: it cannot be read, or holds no key; the keys stay as they were.
+        """
+        if self._path is None or (stamp := _stamp(self._path)) == self._stamp:
+            return False
+        self._stamp = stamp
+        self._keys = read(self._path, {})._keys
+        return True
+
+    def _take(self, name: str, rate: float, most: float, now: float | None) -> float:
+        now = time.monotonic() if now is None else now
+        tokens, before = self._tokens.get(name, (most, now))
+        tokens = min(most, tokens + (now - before) * rate)
         if tokens < 1:
-            self._tokens[key.name] = tokens, now
-            return (1 - tokens) / key.rate
-        self._tokens[key.name] = tokens - 1, now
+            self._tokens[name] = tokens, now
+            return (1 - tokens) / rate
+        self._tokens[name] = tokens - 1, now
         return 0.0
+
+
+def _parse(lines: list[str]) -> dict[str, Key]:
+    found = {}
+    for number, line in enumerate(lines, 1):
+        text = line.split("#")[0].strip()
+        if not text:
+            continue
+        parts = _LINE.fullmatch(text)
+        scopes = frozenset(parts["scopes"].split("+")) if parts and parts["scopes"] else _USUAL
+        if not parts or scopes - {*SCOPES}:
+            known = ", ".join(SCOPES)
+            raise UserError(
+                f"line {number} of the API keys is not NAME:SHA256[:REQUESTS_A_SECOND][:SCOPES], with scopes of {known}"
+            )
+        found[parts["hash"]] = Key(parts["name"], float(parts["rate"] or 0), scopes)
+    return found
+
+
+def _stamp(path: Path) -> tuple[int, ...]:
+    """Differs when the file has changed; () while there is none."""
+    try:
+        about = path.stat()
+    except OSError:
+        return ()
+    return about.st_ino, about.st_size, about.st_mtime_ns
 
 
 def read(path: Path | None, environment: Mapping[str, str]) -> Keys:
     """From a file, or, without one, from the environment's ``REXJAX_API_KEYS`` (lines parted by commas).
 
     Raises:
-        UserError: the file cannot be read, or a line is none.
+        UserError: the file cannot be read, a line is none, or there is no key where keys are asked for.
     """
-    if path is None:
-        return Keys(environment.get(VARIABLE, "").split(","))
     try:
-        return Keys(path.read_text().splitlines())
+        lines = environment.get(VARIABLE, "").split(",") if path is None else path.read_text("utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"--keys {path} cannot be read: {error}") from error
+    found = Keys(lines, path)
+    if not len(found) and (path or VARIABLE in environment):
+        where = f"--keys {path}" if path else VARIABLE
+        raise UserError(f"{where} holds no key: write NAME:SHA256 for each client, or leave it out")
+    return found

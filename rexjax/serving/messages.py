@@ -84,7 +84,7 @@ def whole(k: float, most: int) -> int:
 def number(request: Request, most: int) -> int:
     """``k`` of a query, from 1 to ``most``."""
     text = request.query_params.get("k", "10")
-    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= most):
+    if not (text.isascii() and text.isdigit() and len(text) < 10 and 1 <= int(text) <= most):
         raise HTTPException(422, f"k must be a number from 1 to {most}")
     return int(text)
 

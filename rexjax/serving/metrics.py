@@ -30,6 +30,10 @@ class Measures:
         )
         self._expected = Gauge("rexjax_best_score_expected", "Its mean when the index was exported.", registry=registry)
         self.swaps = Counter("rexjax_swaps", "New bundles.", ("outcome",), registry=registry)
+        self.refused = Counter(
+            "rexjax_refused_connections", "Closed before their request was read.", ("status",), registry=registry
+        )
+        self.unstored = Counter("rexjax_store_failures", "Calls that the store did not answer.", registry=registry)
         self._items = Gauge("rexjax_items", "Items in the index.", registry=registry)
         self._bytes = Gauge("rexjax_resident_bytes", "Of rows and weights.", registry=registry)
         self._age = Gauge("rexjax_index_age_seconds", "Since the bundle was written.", registry=registry)

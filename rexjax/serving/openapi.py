@@ -29,7 +29,8 @@ def describe(most: int, keys: bool, categories: tuple[str, ...] = ()) -> dict[st
         "413": "the body is too large",
         "422": "a field is wrong",
         "429": "too many requests wait, or of this key",
-    } | ({"401": "no known key"} if keys else {})
+        "503": "the store of histories does not answer",
+    } | ({"401": "no known key", "403": "not with this key"} if keys else {})
     error = {"type": "object", "required": ["error"], "properties": {"error": {"type": "string"}}}
     refused = {s: {"description": text, "content": _content(error)} for s, text in refusals.items()}
 
@@ -41,6 +42,7 @@ def describe(most: int, keys: bool, categories: tuple[str, ...] = ()) -> dict[st
         return {"required": True, "content": _content(schema)}
 
     item = {"name": "item", "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
+    user = item | {"name": "user"}
     q = {"name": "q", "in": "query", "schema": {"type": "string", "default": ""}}
     k = {"name": "k", "in": "query", "schema": number}
     found = {
@@ -53,6 +55,10 @@ def describe(most: int, keys: bool, categories: tuple[str, ...] = ()) -> dict[st
             "/v1/compare": {"post": operation("what each model answers", "models", requestBody=body(compare))},
             "/v1/items": {"get": operation("the items that hold a text", "items", parameters=[q, k])},
             "/v1/items/{item}/similar": {"get": operation("the nearest items", "items", parameters=[item, k])},
+            "/v1/users/{user}": {
+                "get": operation("all that is kept of a user", "events", parameters=[user]),
+                "delete": operation("erases a user", "erased", parameters=[user]),
+            },
         },
         "components": {"schemas": schemas},
     }

@@ -1,6 +1,7 @@
 """Starts the server: the socket, the log, and an end that lets accepted requests finish."""
 
 import contextlib
+import json
 import logging
 import os
 import socket
@@ -17,6 +18,7 @@ except ImportError:  # Windows has no such limit
 
 from rexjax.errors import UserError
 from rexjax.serving import keys as api_keys
+from rexjax.serving.limits import limited, room
 from rexjax.serving.server import Server
 
 _LOCAL = ("127.0.0.1", "::1", "localhost")
@@ -45,12 +47,13 @@ def serve(
     if host not in _LOCAL and not len(known):
         raise UserError(f"--host {host} can be reached by others: give API keys (--keys), or listen on 127.0.0.1")
     with _bound(host, port) as bound:
-        _many_connections()
+        files = _open_files()
         _log_lines()
         server = Server(folder, keys=known, store=store, waiting=waiting)
         about, address = server.engine.bundle, f"http://{host}:{bound.getsockname()[1]}"
         settings = uvicorn.Config(
             server.app,
+            http=limited(room(files), server.measures),
             log_config=None,
             access_log=False,
             proxy_headers=False,
@@ -95,12 +98,26 @@ def _taken(address: str, error: Exception) -> UserError:
     return UserError(f"cannot listen on {address} ({error}): choose another --port")
 
 
-def _many_connections() -> None:
-    """Each is an open file, of which most systems allow 1,024 until one asks for more."""
-    if resource:
-        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-        with contextlib.suppress(ValueError, OSError):  # "unlimited" is more than some systems mean
-            resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+def _open_files() -> int:
+    """How many files this process may open: as many as the system lets it, since each connection is one."""
+    if not resource:
+        return 512
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):  # "unlimited" is more than some systems mean
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return min(files, 1 << 20) if files > 0 else 1 << 20
+
+
+class _Line(logging.Formatter):
+    """One JSON object; what is said is JSON already, or text of a library."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        said = record.getMessage()
+        known = record.name.startswith("rexjax")
+        about = {"time": self.formatTime(record), "level": record.levelname}
+        text = json.dumps(about)[:-1]
+        return f'{text}, "said": {said if known else json.dumps(said)}}}'
 
 
 def _log_lines() -> None:
@@ -109,7 +126,8 @@ def _log_lines() -> None:
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging._srcfile = None  # type: ignore[attr-defined]
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter('{"time": "%(asctime)s", "level": "%(levelname)s", "said": %(message)s}'))
-    logger = logging.getLogger("rexjax.serving")
-    logger.handlers, logger.propagate = [handler], False
-    logger.setLevel(logging.INFO)
+    handler.setFormatter(_Line())
+    for name, level in (("rexjax.serving", logging.INFO), ("uvicorn.error", logging.WARNING)):
+        logger = logging.getLogger(name)
+        logger.handlers, logger.propagate = [handler], False
+        logger.setLevel(level)

@@ -2,9 +2,10 @@
 
 import asyncio
 import contextlib
+import itertools
 import json
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from rexjax.errors import UserError
 from rexjax.serving import messages, parts
 from rexjax.serving.bundle import Bundle
 from rexjax.serving.endpoint import FAILED, Application, Endpoint
@@ -24,13 +26,16 @@ from rexjax.serving.keys import Keys
 from rexjax.serving.metrics import Measures
 from rexjax.serving.openapi import describe
 from rexjax.serving.pages import Front, files
-from rexjax.serving.store import Store
+from rexjax.serving.store import Store, Unavailable
 from rexjax.serving.swap import compile_apart, settle
 
 _LOG = logging.getLogger("rexjax.serving")
+_USER = "/v1/users/{user:path}"
+_SCOPES = {"/v1/events": "events", _USER: "users"}
 _NAMED = 5  # categories in an error
 WATCH_SECONDS = 2.0
 """Seconds between looks for a new bundle."""
+_EXPIRE = 1800  # looks between two removals of old events
 
 
 class Server:
@@ -49,10 +54,12 @@ class Server:
         self.measures.loaded(self.engine.bundle)
         self.store = Store(store)  # none is made for a folder that cannot answer
         self.ready = False
+        self.told: dict[str, str] = {}
+        """What went wrong last, by what it was: "swap", "keys"."""
         front = Front(self.engine)
 
         def endpoint(path, handle):
-            return Endpoint(path, handle, keys, self.measures)
+            return Endpoint(path, handle, keys, self.measures, _SCOPES.get(path, "recommend"))
 
         asked = {
             "/v1/recommend": self.recommend,
@@ -67,6 +74,7 @@ class Server:
             routes=[
                 *(Route(post.path, post, methods=["POST"]) for post in posts),  # for those who use another method
                 *(Route(path, endpoint(path, handle), methods=["GET"]) for path, handle in looked_up.items()),
+                Route(_USER, endpoint(_USER, self.user), methods=["GET", "DELETE"]),
                 *files(),
                 Route("/healthz", self.health),
                 Route("/readyz", self.readiness),
@@ -81,6 +89,7 @@ class Server:
     async def _life(self, app: Starlette) -> AsyncIterator[None]:
         answering, watching = asyncio.create_task(self.engine.run()), asyncio.create_task(self._watch())
         settle()
+        self.app.router.redirect_slashes = False  # it would send clients to whatever host they named
         self.ready = True
         yield
         self.ready = False
@@ -92,10 +101,14 @@ class Server:
     async def recommend(self, request: Request) -> dict[str, Any]:
         """The k best items after a history; the most popular ones where nothing of it is known."""
         asked, bundle = await messages.body(request, messages.Recommend), self.engine.bundle
-        k = messages.whole(asked.k, bundle.k)
+        k, store = messages.whole(asked.k, bundle.k), {}
         history = asked.history or []
         if asked.history is None and asked.user is not None:
-            history = await asyncio.to_thread(self.store.history, asked.user, bundle.length)
+            try:
+                history = await self.store.apart(self.store.history, asked.user, bundle.length)
+            except Unavailable:
+                self.measures.unstored.inc()
+                store = {"store": "does not answer"}
         known, exclude = bundle.dense(history), bundle.dense(asked.exclude)
         mask = _mask(bundle, asked.only, asked.categories)
         if known:
@@ -112,13 +125,28 @@ class Server:
             "by": "history" if known else "popularity",
             "unknown": [] if len(known) == len(history) else [name for name in history if name not in bundle.by_id],
             "version": bundle.version,
-        }
+        } | store
 
     async def events(self, request: Request) -> dict[str, Any]:
         """Keeps what a user did, so that the next answer knows it."""
         told = await messages.body(request, messages.Events)
-        await asyncio.to_thread(self.store.append, told.user, told.items)
+        await self._stored(self.store.append, told.user, told.items)
         return {"kept": len(told.items)}
+
+    async def user(self, request: Request) -> dict[str, Any]:
+        """All that is kept of a user, or, for DELETE, its end."""
+        name = request.path_params["user"]
+        if request.method == "DELETE":
+            return {"erased": await self._stored(self.store.erase, name)}
+        kept = await self._stored(self.store.events, name)
+        return {"events": [{"item": item, "time": time} for item, time in kept]}
+
+    async def _stored(self, call: Callable[..., Any], *arguments: Any) -> Any:
+        try:
+            return await self.store.apart(call, *arguments)
+        except Unavailable as error:
+            self.measures.unstored.inc()
+            raise HTTPException(503, str(error), {"Retry-After": "2"}) from None
 
     async def explain(self, request: Request) -> dict[str, Any]:
         """How much each item of a history gave to an item's score, the most first; exact, not estimated."""
@@ -151,7 +179,13 @@ class Server:
 
     async def readiness(self, request: Request) -> Response:
         """All programs are compiled and questions are taken."""
-        return messages.reply({"ready": self.ready, "version": self.engine.bundle.version}, 200 if self.ready else 503)
+        said = {"ready": self.ready, "version": self.engine.bundle.version}
+        if "verbose" in request.query_params:
+            said |= {
+                "store": "does not answer" if self.store.resting else "answers",
+                "keys": len(self.keys),
+            } | self.told
+        return messages.reply(said, 200 if self.ready else 503)
 
     async def metrics(self, request: Request) -> Response:
         """For Prometheus."""
@@ -164,9 +198,13 @@ class Server:
 
     async def _watch(self) -> None:
         """Swaps a new bundle in when the folder holds one, and goes on with the old one when it is not sound."""
-        while True:
+        for look in itertools.count():
+            if look % _EXPIRE == 0:
+                with contextlib.suppress(Unavailable):  # an hour later, then
+                    await self.store.apart(self.store.expire)
             await asyncio.sleep(WATCH_SECONDS)
-            now = _stamp(self.folder)
+            await self._refresh_keys()
+            now = await asyncio.to_thread(_stamp, self.folder)
             if now in (None, self._seen):
                 continue
             self._seen = now
@@ -176,12 +214,25 @@ class Server:
                 await asyncio.to_thread(self.engine.swap, bundle)
             except Exception as error:  # whatever it is, the old one goes on, and the next one is looked for
                 self.measures.swaps.labels("refused").inc()
+                self.told["swap"] = f"refused: {error}"
                 _LOG.error(json.dumps({"swap": "refused", "why": str(error)}))
             else:
+                self.told.pop("swap", None)
                 self.measures.swaps.labels("done").inc()
                 self.measures.loaded(bundle)
                 await asyncio.to_thread(settle)
                 _LOG.info(json.dumps({"swap": "done", "version": bundle.version}))
+
+    async def _refresh_keys(self) -> None:
+        try:
+            changed = await asyncio.to_thread(self.keys.refresh)
+        except UserError as error:  # those before go on
+            self.told["keys"] = str(error)
+            _LOG.error(json.dumps({"keys": "refused", "why": str(error)}))
+            return
+        if changed:
+            self.told.pop("keys", None)
+            _LOG.info(json.dumps({"keys": len(self.keys)}))
 
 
 def _stamp(folder: Path) -> bytes | None:

@@ -5,7 +5,7 @@ PATHS = {"recommend", "events", "explain", "compare", "items", "items/{item}/sim
 
 def test_it_names_every_path_and_whole_numbers():
     found = describe(100, False)
-    assert set(found["paths"]) == {f"/v1/{path}" for path in PATHS}
+    assert set(found["paths"]) == {f"/v1/{path}" for path in PATHS} | {"/v1/users/{user}"}
     schemas = found["components"]["schemas"]
     ranges = {
         name: (schemas[name]["properties"]["k"]["minimum"], schemas[name]["properties"]["k"]["maximum"])

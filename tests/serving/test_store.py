@@ -1,10 +1,12 @@
 import sqlite3
 import threading
+import time
 
 import pytest
 
 from rexjax.errors import UserError
-from rexjax.serving.store import Store
+from rexjax.serving import store as stores
+from rexjax.serving.store import Store, Unavailable
 
 
 def test_the_latest_come_last_and_others_users_stay_apart(tmp_path):
@@ -56,3 +58,74 @@ def test_a_file_that_is_no_store_is_refused_and_kept(tmp_path, content):
     with pytest.raises(UserError, match="cannot be used as a store"):
         Store(tmp_path / "no folder" / "store.db")
     assert sqlite3.sqlite_version
+
+
+def test_a_file_that_others_lock_costs_a_moment_and_is_asked_again_later(tmp_path, monkeypatch):
+    monkeypatch.setattr(stores, "REST_SECONDS", 0.3)
+    store = Store(tmp_path / "store.db")
+    store.append("ann", ["a"])
+    other = sqlite3.connect(tmp_path / "store.db", isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    started = time.monotonic()
+    with pytest.raises(Unavailable, match="does not answer"):
+        store.append("ann", ["b"])
+    for _ in range(100):
+        with pytest.raises(Unavailable):
+            store.append("ann", ["b"])
+    assert time.monotonic() - started < 2 and store.resting
+    other.execute("COMMIT")
+    other.close()
+    time.sleep(0.4)
+    store.append("ann", ["c"])
+    assert store.history("ann", 5) == ["a", "c"] and not store.resting
+    store.close()
+
+
+def test_a_damaged_file_is_no_traceback_and_a_new_one_is_used(tmp_path, monkeypatch):
+    monkeypatch.setattr(stores, "REST_SECONDS", 0.1)
+    path = tmp_path / "store.db"
+    store = Store(path)
+    store.append("ann", ["a"] * 500)
+    for part in tmp_path.iterdir():
+        part.write_bytes(b"not a database at all" * 400)
+    with pytest.raises(Unavailable):
+        store.append("ann", ["b"])
+    for part in tmp_path.iterdir():
+        part.unlink()
+    time.sleep(0.2)
+    store.append("ann", ["c"])
+    assert store.history("ann", 5) == ["c"]
+    store.close()
+
+
+def test_a_user_is_read_and_erased_and_no_history_grows_without_end(tmp_path, monkeypatch):
+    monkeypatch.setattr(stores, "KEPT", 3)
+    store = Store(tmp_path / "store.db")
+    store.append("ann", list("abcde"))
+    store.append("bob", ["z"])
+    assert [item for item, _ in store.events("ann")] == ["c", "d", "e"]
+    assert store.erase("ann") == 3 and store.events("ann") == [] and store.history("bob", 5) == ["z"]
+    store.close()
+
+
+def test_events_of_long_ago_are_dropped(tmp_path):
+    store = Store(tmp_path / "store.db", days=0.0)
+    store.append("ann", ["a"])
+    time.sleep(0.01)
+    assert store.history("ann", 5) == [] and store.expire() == 1 and store.events("ann") == []
+    store.close()
+
+
+def test_a_store_of_before_events_had_times_is_taken_over(tmp_path):
+    path = tmp_path / "store.db"
+    first = Store(path)
+    first.append("ann", ["a"])
+    first.close()
+    old = sqlite3.connect(path)
+    old.execute("ALTER TABLE events DROP COLUMN time")
+    old.commit()
+    old.close()
+    second = Store(path)
+    second.append("ann", ["b"])
+    assert second.history("ann", 5) == ["a", "b"]
+    second.close()

@@ -1,0 +1,152 @@
+"""What a connection may cost before its request is trusted: bytes and number of headers, seconds, connections.
+
+Uvicorn's parser sets no bound on what comes before the body, and no time for it. One connection here may send
+``HEAD_BYTES`` of request line and headers, and has ``REQUEST_SECONDS`` for a whole request. So many connections may be
+open that ``RESERVED`` files are left to the server, and a third of them to one address.
+"""
+
+import asyncio
+from collections import Counter
+from typing import Any, NamedTuple
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from rexjax.serving.metrics import Measures
+
+HEAD_BYTES, HEADERS = 1 << 15, 100
+"""Of request line and headers: bytes, and how many headers."""
+REQUEST_SECONDS = 10.0
+"""From a connection's or a request's first byte to the request's last."""
+RESERVED = 64
+"""Open files that are not for connections."""
+_REFUSALS = {
+    408: (b"Request Timeout", b"the request has not come whole in time"),
+    431: (b"Request Header Fields Too Large", b"the request line and the headers are too large"),
+    429: (b"Too Many Requests", b"this address has too many connections"),
+    503: (b"Service Unavailable", b"too many connections are open"),
+}
+
+
+class Room(NamedTuple):
+    """How many connections may be open."""
+
+    connections: int
+    of_one_address: int
+
+
+def room(files: int) -> Room:
+    """Of a process that may open so many files."""
+    found = max(8, files - RESERVED)
+    return Room(found, max(4, found // 3))
+
+
+def limited(allowed: Room, measures: Measures) -> type[HttpToolsProtocol]:
+    """The protocol of a server; connections are counted for all of its kind together."""
+    return type("Limited", (_Limited,), {"allowed": allowed, "measures": measures, "opened": Counter()})
+
+
+class _Limited(HttpToolsProtocol):
+    """Uvicorn's protocol with an end to what it reads."""
+
+    allowed: Room
+    measures: Measures
+    opened: Counter[str]
+    """Connections by address."""
+    _head = 0
+    """Bytes of a head that is not whole; -1: it is."""
+    _whole = False
+    """The request has come whole."""
+    _timer: asyncio.TimerHandle | None = None
+    _address = ""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Refuses one too many."""
+        super().connection_made(transport)
+        self._address = self.client[0] if self.client else ""
+        self.opened[self._address] += 1
+        if self.opened.total() > self.allowed.connections:
+            self._refuse(503)
+        elif self.opened[self._address] > self.allowed.of_one_address:
+            self._refuse(429)
+        else:
+            self._wait()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Makes room."""
+        self.opened[self._address] -= 1
+        if self.opened[self._address] <= 0:
+            del self.opened[self._address]
+        self._stop_waiting()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Reads on while the head is not too large."""
+        if self.transport.is_closing():
+            return
+        if self._whole and self._timer is None:
+            self._wait()  # the next request has begun
+        super().data_received(data)
+        if self._head >= 0:
+            self._head += len(data)
+            if self._head > HEAD_BYTES:
+                self._refuse(431)
+
+    def on_message_begin(self) -> None:
+        """Of a request."""
+        self._head, self._whole = 0, False
+        super().on_message_begin()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Counts."""
+        super().on_header(name, value)
+        if len(self.headers) > HEADERS:
+            self._refuse(431)
+
+    def on_headers_complete(self) -> None:
+        """Nothing is asked of the application for one that was refused."""
+        self._head = -1
+        if not self.transport.is_closing():
+            super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Of a request that was not refused."""
+        if self.cycle is not None and not self.transport.is_closing():
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """It waits no longer for the client."""
+        self._whole = True
+        self._stop_waiting()
+        if self.cycle is not None and not self.transport.is_closing():
+            super().on_message_complete()
+
+    def shutdown(self) -> None:
+        """A request that is not whole when the server stops is none."""
+        if not self._whole:
+            self.transport.close()
+        super().shutdown()
+
+    def _wait(self) -> None:
+        self._timer = self.loop.call_later(REQUEST_SECONDS, self._refuse, 408)
+
+    def _stop_waiting(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _refuse(self, status: int) -> None:
+        if self.transport.is_closing():
+            return
+        self._stop_waiting()
+        self.measures.refused.labels(str(status)).inc()
+        if self.cycle is None or self.cycle.response_complete:
+            self.transport.write(_answer(status))
+        self.transport.close()
+
+
+def _answer(status: int) -> bytes:
+    name, why = _REFUSALS[status]
+    body = b'{"error":"%b"}' % why
+    head: list[Any] = [b"HTTP/1.1 %d %b" % (status, name), b"content-type: application/json"]
+    head += [b"content-length: %d" % len(body), b"connection: close"]
+    return b"\r\n".join([*head, b"", body])
