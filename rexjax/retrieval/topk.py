@@ -110,13 +110,14 @@ def top_k(
 
     def on(passes: Passes) -> Callable[..., tuple[jax.Array, jax.Array]]:
         if 4 * blocks * passes.block >= total:  # reading them again would cost as much
-            return lambda *args: _sorted(*args, k, cosine)
+            return lambda *args: tuple(_sorted(*args, k, cosine))
         return lambda *args: _by_blocks(*args, k, cosine, passes)
 
     arguments = queries, items, exclude, Allowed(mask, real)
-    alone = isinstance(queries.shape[0], int) and queries.shape[0] <= _ALONE and not reading.quantized(items)
+    known = isinstance(queries.shape[0], int)  # else B is symbolic, in an export for any batch
+    alone = known and queries.shape[0] <= _ALONE and not reading.quantized(items)
     xla = plain(FEW if alone else SOME if blocks <= _AFEW else MANY)
-    if not topk_tpu.reads(items, mask, cosine):
+    if not (known and topk_tpu.reads(items, mask, cosine)):  # the kernels need to know B
         return on(xla)(*arguments)
     tpu = Passes(topk_tpu.block_maxima, topk_tpu.score_blocks, topk_tpu.BLOCK)
     return jax.lax.platform_dependent(*arguments, tpu=on(tpu), default=on(xla))

@@ -11,15 +11,15 @@ import jax
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from jax import export as exports
 
 from rexjax.errors import UserError
 from rexjax.retrieval import files
 from rexjax.serving import parts
 from rexjax.serving.comparison import Compared
+from rexjax.serving.programs import read
 from rexjax.serving.search import Search
 
-FORMAT = 4
+FORMAT = 5
 _MASKS = 64
 """Sets of categories whose masks are kept, of N bytes each."""
 _TOLERANCE = 1e-3  # of a score, between platforms
@@ -74,9 +74,9 @@ class Bundle:
         # nothing of it may refer to the bundle, which would live on in that circle after a swap
         self.of_categories = lru_cache(_MASKS)(partial(_mask, self.categories, of))
         names = ("recommend", "few", "one", "filtered", "similar", "explain")
-        self._programs = {name: _program(place, name) for name in names if f"{name}.program" in about["files"]}
+        self._programs = {name: read(place, name) for name in names if f"{name}.program" in about["files"]}
         self.compared = [
-            Compared(name, size, place, _program(place, name)) for name, size in about.get("compared", {}).items()
+            Compared(name, size, place, read(place, name)) for name, size in about.get("compared", {}).items()
         ]
 
     def dense(self, names: list[str]) -> list[int]:
@@ -148,11 +148,3 @@ def _mask(categories: dict[str, int], of: np.ndarray, names: frozenset[str]) -> 
     mask = np.isin(of, [categories[name] for name in names])
     mask.flags.writeable = False
     return mask
-
-
-def _program(folder: Path, name: str) -> Any:
-    try:
-        exported = exports.deserialize((folder / f"{name}.program").read_bytes())
-    except Exception as error:  # of a file whose hash is right: made by a newer jax
-        raise UserError(f"{folder / name}.program cannot be read by this jax {jax.__version__}: {error}") from error
-    return jax.jit(exported.call)

@@ -59,7 +59,8 @@ def read(workdir: Path, index: Index) -> dict[str, Scorer]:
 
 
 def write(models: dict[str, Scorer], length: int, place: Path, platforms: Sequence[str]) -> dict[str, int]:
-    """Writes ``NAME.program`` and ``NAME.safetensors`` of each into ``place``, for histories of ``length``.
+    """Writes ``NAME.program``, ``NAME.tpu1.program`` and ``NAME.safetensors`` of each into ``place``, for histories of
+    ``length``.
 
     Returns:
         The bytes that each must have resident.
@@ -68,6 +69,7 @@ def write(models: dict[str, Scorer], length: int, place: Path, platforms: Sequen
     for name, scorer in models.items():
         weights = flatten(scorer.state)
         (place / f"{name}.program").write_bytes(_export(scorer, weights, length, platforms).serialize())
+        (place / f"{name}.tpu1.program").write_bytes(_export(scorer, weights, length, ("tpu",)).serialize())
         safetensors.numpy.save_file(weights, place / f"{name}.safetensors")
         found[name] = sum(leaf.nbytes for leaf in weights.values())
     return found

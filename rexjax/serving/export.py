@@ -1,7 +1,8 @@
 """Writes what a server needs into one folder that stands alone: programs, weights, ids, and hashes of all of it.
 
-The programs are StableHLO for CPU, GPU and TPU at once and take a batch of any size; whoever reads the folder
-(``rexjax.serving.bundle``) needs neither Flax nor the model's code.
+The programs are StableHLO. Those for CPU and GPU take a batch of any size. Those for TPU take batches of
+``TPU_SIZES``, since the kernels of top-k need to know the size. Whoever reads the folder (``rexjax.serving.bundle``)
+needs neither Flax nor the model's code.
 """
 
 from collections.abc import Callable
@@ -33,7 +34,10 @@ from rexjax.serving import comparison_export, parts
 from rexjax.serving.bundle import FORMAT, Probe
 from rexjax.serving.workdir_models import model_index
 
-PLATFORMS = ("cpu", "cuda", "tpu")
+PLATFORMS = ("cpu", "cuda")
+"""What one program serves, whatever the batch."""
+TPU_SIZES = (8, 64)
+"""Batches that programs for TPU take."""
 MOST, FEW = 100, 20
 """Answers that a program gives at most, and those of one that is quicker for giving fewer."""
 EXCLUDED, ROOM = 64, 32
@@ -102,7 +106,7 @@ def _write(source: _Source, place: Path) -> dict[str, Any]:
         "few": min(FEW, len(index.titles)),
         "excluded": EXCLUDED,
         "room": ROOM,
-        "platforms": PLATFORMS,
+        "platforms": (*PLATFORMS, "tpu"),
         "probe": _probe(index)._asdict(),
     }
 
@@ -111,14 +115,20 @@ def _write_parts(index: Index, place: Path) -> None:
     weights = _weights(index)
     for name, run in programs(index, weights).items():
         (place / f"{name}.program").write_bytes(run.serialize())
+    for size in TPU_SIZES:
+        for name, run in programs(index, weights, ("tpu",), size).items():
+            (place / f"{name}.tpu{size}.program").write_bytes(run.serialize())
     files.write(place, weights)
     table = {"item_id": index.item_ids, "title": index.titles, "share": index.share}
     table |= {"category": index.categories} if index.categories else {}
     pq.write_table(pa.table(table), place / "items.parquet")
 
 
-def programs(index: Index, weights: dict[str, np.ndarray]) -> dict[str, exports.Exported]:
-    """All of them give scores float32 [B, K] and ids int32 [B, K]; B is symbolic, and N, the number of items, is told.
+def programs(
+    index: Index, weights: dict[str, np.ndarray], platforms: tuple[str, ...] = PLATFORMS, size: int = 0
+) -> dict[str, exports.Exported]:
+    """All of them give scores float32 [B, K] and ids int32 [B, K]; B is ``size``, or, for 0, symbolic. N, the
+    number of items, is told.
 
     ``recommend``, and ``few``, whose K and E are smaller, and ``one``, the same for B = 1, where maxima are quicker
     found in another way: (weights, N int32, histories int32 [B, L], exclude int32 [B, E]);
@@ -146,20 +156,21 @@ def programs(index: Index, weights: dict[str, np.ndarray]) -> dict[str, exports.
     abstract = {name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for name, leaf in weights.items()}
 
     def export(run, *asked):
-        return exports.export(jax.jit(run), platforms=PLATFORMS)(abstract, *asked)
+        return exports.export(jax.jit(run), platforms=platforms)(abstract, *asked)
 
     def ids(*shape):
         return jax.ShapeDtypeStruct(shape, jnp.int32)
 
-    (batch,) = exports.symbolic_shape("b")
+    batch = size or exports.symbolic_shape("b")[0]
     asked = ids(), ids(batch, index.length), ids(batch, index.length + EXCLUDED)
     found = {
         "recommend": export(recommend(most), *asked),
         "few": export(recommend(few), *asked[:2], ids(batch, ROOM)),
-        "one": export(recommend(few), ids(), ids(1, index.length), ids(1, ROOM)),
         "filtered": export(recommend(most), *asked, jax.ShapeDtypeStruct((batch, rows), bool)),
         "similar": export(similar, ids(), ids(batch)),
     }
+    if not size:
+        found["one"] = export(recommend(few), ids(), ids(1, index.length), ids(1, ROOM))
     if scorer.explain:
 
         def explain(weights: Any, histories: jax.Array, items: jax.Array) -> jax.Array:

@@ -2,6 +2,7 @@ import json
 
 import numpy as np
 import pytest
+from jax import export as exports
 
 from rexjax.artifacts import store
 from rexjax.errors import UserError
@@ -10,6 +11,7 @@ from rexjax.retrieval import index as indexes
 from rexjax.retrieval.topk import top_k
 from rexjax.serving import export
 from rexjax.serving.bundle import Bundle
+from tests.serving import conftest
 from tests.serving.conftest import make
 
 RNG = np.random.default_rng(0)
@@ -83,3 +85,27 @@ def test_an_export_that_is_cut_off_leaves_the_one_before_whole(workdir, exported
     names = sorted(path.name.partition("-")[0] for path in folder.iterdir())
     assert names == ["bundle.json", "histories.db", "lock.json", "parts", "parts"]  # the parts before are kept
     assert (folder / "histories.db").read_text() == "not ours"
+
+
+@pytest.mark.parametrize("variant", ["sparse50", "int8", "int4"])
+@pytest.mark.parametrize("width", [16, 64, 128, 256])
+def test_every_width_and_number_format_is_exported_for_cpu_and_tpu(tmp_path, monkeypatch, width, variant):
+    monkeypatch.setattr(conftest, "D", width)
+    make(tmp_path / "run", 1, items=4096, variant=variant)
+    export.write(tmp_path / "run", tmp_path / "bundle", compare=True)
+    program = next((tmp_path / "bundle").rglob("recommend.tpu8.program"))
+    tpu = exports.deserialize(bytearray(program.read_bytes()))
+    assert tpu.platforms == ("tpu",)
+    index, bundle = indexes.read(store.find(tmp_path / "run" / "index").folder), Bundle(tmp_path / "bundle")
+    histories = RNG.integers(-1, 4096, (3, bundle.length)).astype(np.int32)
+    found, state = bundle.recommend(histories, histories, None), index.scorer.state
+    scores, _ = top_k(index.scorer.encode(state, Query(histories)), state.items, bundle.k, exclude=histories)
+    np.testing.assert_allclose(found.scores, scores, atol=1e-5)
+
+
+def test_programs_for_tpu_of_large_catalogues_hold_the_kernel(tmp_path, monkeypatch):
+    monkeypatch.setattr(conftest, "D", 128)
+    make(tmp_path / "run", 1, items=1 << 17)
+    export.write(tmp_path / "run", tmp_path / "bundle")
+    program = next((tmp_path / "bundle").rglob("few.tpu8.program"))
+    assert "tpu_custom_call" in exports.deserialize(bytearray(program.read_bytes())).mlir_module()
