@@ -37,12 +37,23 @@ def _prune(weights: jax.Array, sparsity: float) -> jax.Array:
 
 
 def gradually(sparsity: float, steps: int) -> list[float]:
-    """Shares of zeros, rising to ``sparsity`` along a cubic: much at first, when much is idle (Zhu & Gupta 2017)."""
+    """Shares of zeros, rising to ``sparsity`` along a cubic: much at first, when much is idle (Zhu & Gupta 2017).
+
+    >>> [round(share, 3) for share in gradually(0.5, steps=4)]
+    [0.289, 0.438, 0.492, 0.5]
+    """
     return [sparsity * (1 - (1 - step / steps) ** 3) for step in range(1, steps + 1)]
 
 
 def keep_zeros(weights: Any, pruned: Any) -> Any:
-    """``weights`` with zeros wherever a kernel of ``pruned`` has them."""
+    """``weights`` with zeros wherever a kernel of ``pruned`` has them.
+
+    >>> import jax.numpy as jnp
+    >>> pruned = {"kernel": jnp.asarray([0.0, 2.0]), "bias": jnp.zeros(2)}
+    >>> kept = keep_zeros({"kernel": jnp.ones(2), "bias": jnp.ones(2)}, pruned)
+    >>> kept["kernel"].tolist(), kept["bias"].tolist()
+    ([0.0, 1.0], [1.0, 1.0])
+    """
 
     def kept(path: tuple[Any, ...], new: jax.Array, old: jax.Array) -> jax.Array:
         return jnp.where(old == 0, 0, new) if is_kernel(path) else new

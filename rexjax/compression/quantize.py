@@ -62,5 +62,11 @@ def quantize(served: Served, bits: int) -> Served:
 
 def quantize_tree(tree: Any) -> Any:
     """Every kernel of ``tree`` in int8 (a row is a slice along the last axis); what is no product's matrix stays
-    float32. (The few recency profiles of a pooled student, in int8, changed more of its answers than all else.)"""
+    float32. (The few recency profiles of a pooled student, in int8, changed more of its answers than all else.)
+
+    >>> import jax.numpy as jnp
+    >>> tree = quantize_tree({"kernel": jnp.asarray([[1.0, -0.5]]), "bias": jnp.asarray([1.0])})
+    >>> str(tree["kernel"].values.dtype), str(tree["bias"].dtype)
+    ('int8', 'float32')
+    """
     return jax.tree.map_with_path(lambda path, leaf: quantize_rows(leaf) if is_kernel(path) else leaf, tree)

@@ -183,7 +183,12 @@ OPTIMIZERS = {
 
 
 def schedule(peak: float, warmup: int, decay_steps: int) -> optax.Schedule:
-    """A linear warm-up to ``peak``; then, if ``decay_steps`` (warm-up included), a cosine down to a fiftieth of it."""
+    """A linear warm-up to ``peak``; then, if ``decay_steps`` (warm-up included), a cosine down to a fiftieth of it.
+
+    >>> rate = schedule(0.5, warmup=10, decay_steps=100)
+    >>> [round(float(rate(step)), 3) for step in (0, 5, 10, 100)]
+    [0.0, 0.25, 0.5, 0.01]
+    """
     rising = optax.linear_schedule(0.0, peak, warmup)
     if not decay_steps:
         return rising

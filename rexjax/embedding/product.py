@@ -85,6 +85,11 @@ def nearest_codes(rows: jax.Array, books: jax.Array) -> jax.Array:
 
     Returns:
         uint8 [N, M].
+
+    >>> import jax.numpy as jnp
+    >>> books = jnp.zeros((2, 256, 1)).at[:, 7].set(1.0)  # centroid 7 of both books is 1, the others are 0
+    >>> nearest_codes(jnp.asarray([[0.9, 0.1]]), books).tolist()
+    [[7, 0]]
     """
     books = books.astype(jnp.float32)
     squares = jnp.sum(books**2, -1)
@@ -132,6 +137,13 @@ def fit_books(rows: jax.Array, weights: jax.Array, parts: int, seed: Any = 0, ro
 
     Raises:
         UserError: M does not divide D.
+
+    >>> import jax.numpy as jnp
+    >>> rows = jnp.asarray([[1.0, 2.0], [3.0, 4.0]])
+    >>> books = fit_books(rows, jnp.ones(2), parts=2)
+    >>> codes = nearest_codes(rows, books)
+    >>> [[float(books[part, code, 0]) for part, code in enumerate(row)] for row in codes]
+    [[1.0, 2.0], [3.0, 4.0]]
     """
     if rows.shape[1] % parts:
         raise UserError(f"rows are {rows.shape[1]} wide, which {parts} bytes do not divide: choose a divisor")

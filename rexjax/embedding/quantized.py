@@ -135,12 +135,24 @@ def numbers(rows: QuantizedRows) -> jax.Array:
 
 
 def dequantize(rows: QuantizedRows) -> jax.Array:
-    """The float32 [..., D] that ``rows`` stands for."""
+    """The float32 [..., D] that ``rows`` stands for.
+
+    >>> import jax.numpy as jnp
+    >>> dequantize(QuantizedRows(jnp.asarray([[2, -4]], jnp.int8), jnp.asarray([[0.5]]))).tolist()
+    [[1.0, -2.0]]
+    """
     return numbers(rows) * rows.scales
 
 
 def dequantize_tree(tree: Any) -> Any:
-    """The float32 tree that ``quantize_tree`` stands for; trees without quantised leaves pass unchanged."""
+    """The float32 tree that ``quantize_tree`` stands for; trees without quantised leaves pass unchanged.
+
+    >>> import jax.numpy as jnp
+    >>> rows = QuantizedRows(jnp.asarray([[2, -4]], jnp.int8), jnp.asarray([[0.5]]))
+    >>> tree = dequantize_tree({"kernel": rows, "bias": jnp.ones(1)})
+    >>> tree["kernel"].tolist(), tree["bias"].tolist()
+    ([[1.0, -2.0]], [1.0])
+    """
     return jax.tree.map(
         lambda leaf: dequantize(leaf) if isinstance(leaf, QuantizedRows) else leaf,
         tree,

@@ -103,6 +103,11 @@ def pool(hidden: jax.Array, mask: jax.Array, mode: Pooling, *, normalize: bool =
 
     hidden f32 [B, L, D], mask bool [B, L] → f32 [B, D], of length one where ``normalize``. A text with no token at all
     has the mean zero, and zero stays zero when normalised.
+
+    >>> import jax.numpy as jnp
+    >>> hidden, mask = jnp.asarray([[[1.0, 0.0], [3.0, 4.0], [9.0, 9.0]]]), jnp.asarray([[True, True, False]])
+    >>> pool(hidden, mask, "mean").tolist(), pool(hidden, mask, "cls").tolist()
+    ([[2.0, 2.0]], [[1.0, 0.0]])
     """
     if mode == "cls":
         pooled = hidden[:, 0]

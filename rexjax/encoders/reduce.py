@@ -50,6 +50,11 @@ def fit(vectors: jax.Array, width: int, method: Method, *, epsilon: float = 1e-6
     Raises:
         UserError: ``width`` is out of [1, W], is not W for "none", or exceeds the rank for "whiten"; there is no such
             method; fewer than two rows are not zero.
+
+    >>> import jax.numpy as jnp
+    >>> reduction = fit(jnp.asarray([[1.0, 5.0], [3.0, 5.0]]), 1, "pca")
+    >>> reduction.basis.tolist(), reduction.mean.tolist()  # only the first number varies
+    ([[1.0], [0.0]], [2.0, 5.0])
     """
     vectors = jnp.asarray(vectors, jnp.float32)
     rows, wide = vectors.shape
@@ -71,7 +76,13 @@ def fit(vectors: jax.Array, width: int, method: Method, *, epsilon: float = 1e-6
 
 @jax.jit
 def apply(reduction: Reduction, vectors: jax.Array) -> jax.Array:
-    """Reduces ``vectors`` [N, W] to f32 [N, D]; rows that are zero stay zero."""
+    """Reduces ``vectors`` [N, W] to f32 [N, D]; rows that are zero stay zero.
+
+    >>> import jax.numpy as jnp
+    >>> vectors = jnp.asarray([[1.0, 5.0], [3.0, 5.0]])
+    >>> apply(fit(vectors, 1, "pca"), vectors).tolist()
+    [[-1.0], [1.0]]
+    """
     vectors = jnp.asarray(vectors, jnp.float32)
     reduced = jnp.matmul(vectors - reduction.mean[None], reduction.basis, precision=_HIGHEST)
     return jnp.where(_present(vectors), reduced, 0.0)

@@ -50,6 +50,14 @@ def encode_texts(
 
     Raises:
         UserError: a shard is damaged as soon as it is written.
+
+    >>> import tempfile
+    >>> from rexjax.encoders import default_model_folder, load_model
+    >>> model = load_model(default_model_folder())
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     vectors = encode_texts(model, ["", " "], Path(folder), mesh=None)
+    >>> vectors.shape, bool(vectors.any())  # blank texts give zeros
+    ((2, 384), False)
     """
     fill(model, texts, folder, mesh=mesh, batch=batch, shard_size=shard_size)
     found = []

@@ -44,6 +44,10 @@ def encode_words(texts: list[str], width: int) -> tuple[np.ndarray, dict[str, An
 
     Raises:
         UserError: the texts share no word that tells them apart.
+
+    >>> vectors, _ = encode_words(["red mug", "red cup", "blue mug", "blue cup"], width=2)
+    >>> vectors.shape
+    (4, 2)
     """
     counts = [Counter(words_of(text)) for text in texts]
     items = Counter(word for count in counts for word in count)

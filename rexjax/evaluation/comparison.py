@@ -71,6 +71,11 @@ def compare(a: np.ndarray, b: np.ndarray, margin: float = 0.02) -> Compared:
     Raises:
         UserError: a margin that is not above 0.
         ValueError: other users on either side, less than two of them, or a NaN.
+
+    >>> import numpy as np
+    >>> compared = compare(np.asarray([0.5, 0.7, 0.6, 0.8]), np.asarray([0.4, 0.5, 0.5, 0.6]))
+    >>> round(compared.difference, 2), compared.significant
+    (0.15, True)
     """
     a, b = (np.atleast_2d(np.asarray(side, np.float64)) for side in (a, b))
     if a.shape[1] != b.shape[1] or a.shape[1] < 2 or np.isnan(a).any() or np.isnan(b).any():
@@ -134,6 +139,10 @@ def holm(values: np.ndarray) -> np.ndarray:
 
     Returns:
         float64 [M], at most 1.
+
+    >>> import numpy as np
+    >>> holm(np.asarray([0.01, 0.04, 0.03])).round(2).tolist()
+    [0.03, 0.06, 0.06]
     """
     values = np.asarray(values, np.float64)
     order = np.argsort(values, kind="stable")

@@ -162,6 +162,9 @@ def with_metrics(extra: Iterable[Metric]) -> dict[str, Metric]:
 
     Raises:
         UserError: two have one name, a name is empty or has an @, or a metric is of neither kind.
+
+    >>> len(with_metrics([RankMetric("first", lambda groups, k: None)])) - len(METRICS)
+    1
     """
     known = dict(METRICS)
     for metric in extra:
@@ -186,6 +189,9 @@ def split_name(text: str, known: Mapping[str, Metric], key: str, items: int | No
 
     Raises:
         UserError: there is no such metric, it is not one from ranks, or the cut-off is not in [1, N].
+
+    >>> split_name("ndcg@10", METRICS, "evaluate.select")
+    ('ndcg', 10)
     """
     name, _, cutoff = text.partition("@")
     ranks = [other for other, metric in known.items() if isinstance(metric, RankMetric)]
@@ -197,7 +203,10 @@ def split_name(text: str, known: Mapping[str, Metric], key: str, items: int | No
 
 
 def check_cutoffs(ks: Sequence[int], items: int, key: str, known: Mapping[str, Metric] = METRICS) -> None:
-    """Raises ``UserError`` unless all cut-offs lie in [1, N]."""
+    """Raises ``UserError`` unless all cut-offs lie in [1, N].
+
+    >>> check_cutoffs([1, 10], items=100, key="evaluate.k")
+    """
     wrong = [k for k in ks if not 1 <= k <= items]
     if wrong:
         raise UserError(
@@ -207,12 +216,20 @@ def check_cutoffs(ks: Sequence[int], items: int, key: str, known: Mapping[str, M
 
 
 def rank_metrics(known: Mapping[str, Metric]) -> tuple[RankMetric, ...]:
-    """Those from ranks."""
+    """Those from ranks.
+
+    >>> "ndcg" in [metric.name for metric in rank_metrics(METRICS)]
+    True
+    """
     return tuple(metric for metric in known.values() if isinstance(metric, RankMetric))
 
 
 def list_metrics(known: Mapping[str, Metric]) -> tuple[ListMetric, ...]:
-    """Those from lists."""
+    """Those from lists.
+
+    >>> "coverage" in [metric.name for metric in list_metrics(METRICS)]
+    True
+    """
     return tuple(metric for metric in known.values() if isinstance(metric, ListMetric))
 
 
@@ -277,6 +294,11 @@ def of_lists(
 
     Raises:
         UserError: a metric gives neither one number nor one for each user.
+
+    >>> import numpy as np
+    >>> found = of_lists(np.asarray([[0, 1], [1, 2]]), ListContext(items=4), ks=[1, 2])
+    >>> float(found["coverage@1"]), float(found["coverage@2"])
+    (0.5, 0.75)
     """
     return {
         f"{metric.name}@{k}": _checked(metric.of_lists(lists[:, :k], context), (len(lists),), metric)
@@ -299,5 +321,10 @@ def _checked(value: Any, shape: tuple[int, ...], metric: Metric) -> np.ndarray:
 
 
 def mean(values: dict[str, np.ndarray]) -> dict[str, float]:
-    """Mean over users of each metric: ``{name: [U]}`` to ``{name: float}``."""
+    """Mean over users of each metric: ``{name: [U]}`` to ``{name: float}``.
+
+    >>> import numpy as np
+    >>> mean({"ndcg@10": np.asarray([0.0, 1.0])})
+    {'ndcg@10': 0.5}
+    """
     return {name: float(np.mean(value)) for name, value in values.items()}

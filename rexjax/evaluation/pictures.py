@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rexjax.errors import needs_extra
+from rexjax.evaluation.looks import MATPLOTLIB, colours, marker
 from rexjax.training.settings import SELECT
 
 if TYPE_CHECKING:
@@ -47,9 +48,6 @@ def draw_frontier(axes: "Axes", points: Mapping[str, tuple[float, float]], gap: 
       points: NAME to (cost above 0, quality).
       gap: between two names, as a share of the axes' height.
     """
-    with needs_extra("pictures"):
-        from matplotlib import colormaps
-
     axes.set_xscale("log")
     axes.xaxis.set_minor_formatter("")  # of less than a decade it would name each step, one over the other
     costs, values = zip(*points.values(), strict=True)
@@ -61,9 +59,10 @@ def draw_frontier(axes: "Axes", points: Mapping[str, tuple[float, float]], gap: 
     axes.step(*zip(*steps, strict=True), where="post", color="#bbbbbb", linewidth=1.5, zorder=1)
     ranked = sorted(points.items(), key=lambda item: item[1][1])
     wanted = [(value - low + margin) / (high - low + 2 * margin) for _, (_, value) in ranked]
-    for index, ((name, point), place) in enumerate(zip(ranked, spread_labels(wanted, gap), strict=True)):
-        color = colormaps["tab10"](index % 10)
-        axes.plot(*point, "o", color=color, markersize=8, alpha=0.8, zorder=3)
+    looks = colours(points)
+    for (name, point), place in zip(ranked, spread_labels(wanted, gap), strict=True):
+        color = looks[name]
+        axes.plot(*point, MATPLOTLIB[marker(name)], color=color, markersize=8, alpha=0.8, zorder=3)
         line = {"arrowstyle": "-", "color": color, "linewidth": 0.8, "alpha": 0.6, "shrinkA": 1, "shrinkB": 4}
         where = {"xycoords": "data", "textcoords": "axes fraction", "va": "center", "fontsize": 9, "color": color}
         axes.annotate(plain(name), point, (1.03, place), arrowprops=line, annotation_clip=False, **where)
@@ -108,11 +107,12 @@ def draw_curves(axes: "Axes", curves: Mapping[str, Sequence[Mapping[str, float]]
     Returns:
       Whether there was anything to draw.
     """
-    found = []
-    for index, (stage, rows) in enumerate(curves.items()):
+    found, looks = [], colours(curves)
+    for stage, rows in curves.items():
         line = [(row.get("epoch", place), row[key]) for place, row in enumerate(rows, 1) if row.get(key) is not None]
         if line:  # the colour of a stage is the same in every picture
-            axes.plot(*zip(*line, strict=True), f"C{index}o-", markersize=3, label=plain(stage))
+            shape = MATPLOTLIB[marker(stage)]
+            axes.plot(*zip(*line, strict=True), f"{shape}-", color=looks[stage], markersize=3, label=plain(stage))
             found += [value for _, value in line]
     if found and min(found) > 0 and max(found) > 20 * min(found):
         axes.set_yscale("log")

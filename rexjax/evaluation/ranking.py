@@ -93,6 +93,11 @@ def count_ranks(
 
     Returns:
       Ranks of the targets.
+
+    >>> users, items = jnp.asarray([[1.0, 0.0], [0.0, 1.0]]), jnp.asarray([[0.1, 0.9], [0.8, 0.2], [0.5, 0.5]])
+    >>> seen, targets = jnp.asarray([[1], [-1]]), jnp.asarray([[2], [2]])
+    >>> count_ranks(users, items, seen, targets).greater.tolist()
+    [[0], [1]]
     """
     users, items = users.astype(jnp.float32), items.astype(jnp.float32)
 
@@ -187,6 +192,14 @@ def evaluate(
     Raises:
       ValueError: a user has no target, a target twice, or one that is also seen; an id is not in [0, N).
       UserError: a score is NaN, or a metric does not give one number for each user.
+
+    >>> from rexjax.models.scorer import dot_product
+    >>> scorer = dot_product(lambda histories: jnp.ones((len(histories), 1)), jnp.asarray([[1.0], [3.0], [2.0]]))
+    >>> histories = np.asarray([[-1, 1], [-1, 0]], np.int32)
+    >>> requests = Requests(histories, *ragged([[1], [0]]), *ragged([[2], [2]]))
+    >>> result = evaluate(scorer, requests, ks=[1, 2])  # ranks 1 and 2
+    >>> result.means["recall@1"], result.means["recall@2"]
+    (0.5, 1.0)
     """
     _check(requests, scorer.items)
     items = None if scorer.vectors is None else plain_rows(scorer.vectors(scorer.state))
@@ -230,7 +243,12 @@ def _call(encode: Callable[..., Any], state: Any, query: Query) -> Any:
 
 
 def ragged(lists: Iterable[Sequence[int] | np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Item lists of U users as one row of items, int32 [E], and offsets into it, int64 [U + 1]."""
+    """Item lists of U users as one row of items, int32 [E], and offsets into it, int64 [U + 1].
+
+    >>> items, offsets = ragged([[4, 2], [], [7]])
+    >>> items.tolist(), offsets.tolist()
+    ([4, 2, 7], [0, 2, 2, 3])
+    """
     arrays = [np.asarray(x, np.int32) for x in lists]
     offsets = np.concatenate([[0], np.cumsum([len(x) for x in arrays], dtype=np.int64)]).astype(np.int64)
     return np.concatenate([np.empty(0, np.int32), *arrays]), offsets

@@ -1,23 +1,18 @@
-"""One run on one page: quality, cost, curves and data, as a single HTML file that needs nothing else."""
+"""One run on one page: verdict, quality, cost, curves and data, as a single HTML file that needs nothing else."""
 
-import base64
 import html
-import io
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rexjax.artifacts.workdirs import REPORT_MARK
-from rexjax.errors import needs_extra
+from rexjax.evaluation import drawings, svg
 from rexjax.evaluation.comparison import LEVEL, judge
-from rexjax.evaluation.pictures import draw_curves, draw_frontier, dress, frontier_points, plain
+from rexjax.evaluation.html_tables import Markup, cell, flat, table
+from rexjax.evaluation.looks import colours
+from rexjax.evaluation.pictures import frontier_points
 from rexjax.evaluation.settings import EXPOSED, SHOWN
 from rexjax.training.settings import SELECT
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 _COST = {
     "parameters": "parameters",
@@ -50,18 +45,26 @@ _TRUE = (
     "The simulated source knows the probability of each user's next item. The table shows the expected DCG of the "
     "test lists under it, seen items left out. It is a diagnostic: nothing is selected by it."
 )
-_STYLE = """
-:root { color-scheme: light dark; --line: #8886; --soft: #8882; }
+_STYLE = (
+    """
+:root { color-scheme: light dark; --line: #8886; --soft: #8882; --served: #3b7dd82e; }
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 0 auto; padding: 1rem; }
 h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin-top: 2rem; }
-.wide { overflow-x: auto; }
+.verdict { border-left: .3rem solid #3b7dd8; padding: .25rem 1rem; background: var(--soft); }
+.wide { overflow-x: auto; max-width: 100%; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .9rem; }
-caption { text-align: left; padding: .4rem 0; }
+caption { text-align: left; padding: .4rem 0; max-width: calc(100vw - 2rem); }
 th, td { padding: .3rem .6rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; }
 thead th { background: var(--soft); }
-img { display: block; width: 100%; max-width: 46rem; height: auto; background: #fff; margin: .75rem 0; }
+tr.served { background: var(--served); font-weight: 600; }
+figure { margin: .75rem 0; overflow-x: auto; } figure svg { width: 100%; min-width: 40rem; max-width: 46rem; }
+svg.bar { vertical-align: middle; } dl { margin: 0 0 1rem; padding: .5rem 1rem; background: var(--soft); }
+dt { font-size: .85rem; opacity: .75; } dd { margin: 0 0 .3rem; } mark { background: #2e9e6b55; color: inherit; }
+summary { cursor: pointer; padding: .3rem 0; }
 """
+    + svg.STYLE
+)
 _TABLES = ("cleaning", "histories", "history_lengths")  # of the data card
 
 
@@ -73,6 +76,8 @@ def write_report(
     curves: Mapping[str, Sequence[Mapping[str, float]]],
     columns: Sequence[str] = (),
     shown: Sequence[str] = SHOWN,
+    examples: Sequence[Mapping[str, Any]] = (),
+    about: Mapping[str, Any] | None = None,
 ) -> None:
     """Writes the report of one run.
 
@@ -80,25 +85,30 @@ def write_report(
       path: of the HTML file; its folder exists.
       found: as in ``metrics.json``: ``select``, the metric that models are selected by; ``models``, NAME to
         ``{"quality": {"valid": {metric: value}, "test": ...}, "cost": {...}}``; and, where they are there,
-        ``comparisons``, ``truth``, ``segments`` and ``worst``.
+        ``verdict``, ``served``, ``comparisons``, ``truth``, ``segments`` and ``worst``.
       card: nested facts about the data; under ``cleaning`` a list of ``{"step", "removed", "users", "items",
         "interactions"}``, under ``histories`` optionally a list of ``{"user", "interactions", "latest": [event]}``,
         under ``history_lengths`` optionally ``{"edges": [bins + 1], "counts": [bins]}``.
       curves: stage to one ``{"epoch", "loss", found["select"]}`` per epoch; either value may be missing.
       columns: names of the models in the table of segments; the first one is the served model.
       shown: metrics of the tables, besides ``found["select"]``.
+      examples: users as `rexjax.evaluation.examples.of_users` spells them.
+      about: ``date``, ``seed`` and ``config`` of the run, nested.
     """
-    select = found.get("select", SELECT)
+    select, about = found.get("select", SELECT), about or {}
     parts = [
         "<h1>Quality and cost of the recommenders</h1>",
-        f"<p>{_HOW_TO_READ}</p>",
-        *_models_part(found["models"], select, shown),
+        *_verdict_part(found.get("verdict", ()), about),
+        f"<details><summary>How to read this page</summary><p>{_HOW_TO_READ}</p></details>",
+        *_models_part(found["models"], select, shown, found.get("served", "")),
         *_comparisons_part(found.get("comparisons", ())),
         *_truth_part(found.get("truth", {})),
         *_segments_part(found.get("segments", ()), columns, select),
+        *_examples_part(examples, found.get("served", "")),
         *_worst_part(found.get("worst", {}), columns, select),
         *_curves_part(curves, select),
         *_card_part(card),
+        *_config_part(about),
     ]
     page = (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -109,39 +119,80 @@ def write_report(
     Path(path).write_text(page, encoding="utf-8")
 
 
-def _models_part(models: Mapping[str, Mapping[str, Any]], metric: str, shown: Sequence[str]) -> Iterable[str]:
+def _verdict_part(verdict: Sequence[str], about: Mapping[str, Any]) -> Iterable[str]:
+    if verdict:
+        yield '<div class="verdict">' + "".join(f"<p>{html.escape(line)}</p>" for line in verdict) + "</div>"
+    if facts := [f"{key}: {html.escape(cell(about[key]))}" for key in ("date", "seed") if key in about]:
+        yield f"<p>{' · '.join(facts)}</p>"
+
+
+def _models_part(
+    models: Mapping[str, Mapping[str, Any]], metric: str, shown: Sequence[str], served: str
+) -> Iterable[str]:
     yield "<h2>Models</h2>"
-    wanted = dict.fromkeys((metric, *shown))
+    wanted, looks = dict.fromkeys((metric, *shown)), colours(models)
+    bars = _interval_bars(models, metric, looks)
     for split in ("test", "valid"):
         quality = {name: model.get("quality", {}).get(split, {}) for name, model in models.items()}
         names = [name for name in wanted if any(name in values for values in quality.values())]
-        rows = [[model, *(values.get(name) for name in names)] for model, values in quality.items()]
-        yield _table(["model", *names], rows, f"Quality, {split}")
+        drawn = bars if split == "test" else {}
+        rows = [
+            [model, *(values.get(name) for name in names), *([drawn.get(model, "")] if drawn else [])]
+            for model, values in quality.items()
+        ]
+        header = ["model", *names, *([f"{metric}, 95 % interval"] if drawn else [])]
+        yield table(header, rows, f"Quality, {split}{_marked(served, models)}", served)
     exposed = {name: model.get("quality", {}).get("test", {}) for name, model in models.items()}
     if any("gini@10" in values for values in exposed.values()):
         rows = [[model, *(values.get(name) for name in EXPOSED)] for model, values in exposed.items()]
-        yield _table(["model", *EXPOSED], rows, _EXPOSED)
+        yield table(["model", *EXPOSED], rows, _EXPOSED, served)
     costs = {name: model.get("cost", {}) for name, model in models.items()}
     keys = [key for key in _COST if any(key in cost for cost in costs.values())]
-    rows = [[model, *(abbreviate(cost.get(key)) for key in keys)] for model, cost in costs.items()]
-    yield _table(["model", *(_COST[key] for key in keys)], rows, "Cost")
+    rows = [[model, *(svg.number(cost.get(key)) for key in keys)] for model, cost in costs.items()]
+    yield table(["model", *(_COST[key] for key in keys)], rows, "Cost", served)
     for key in ("flops_per_request", "bytes_resident"):
         if points := frontier_points(models, key, metric):
             title = f"{metric} on test against {_COST[key]}"
-            yield _picture(frontier_figure(points, _COST[key], f"{metric} (test)"), title)
+            yield _figure(drawings.frontier(title, points, _COST[key], "", looks))
+
+
+def _marked(served: str, models: Mapping[str, Any]) -> str:
+    return f"; the highlighted row, {served}, is served" if served in models else ""
+
+
+def _interval_bars(models: Mapping[str, Mapping[str, Any]], metric: str, looks: Mapping[str, str]) -> dict[str, Markup]:
+    """Each model's interval on test, all on one scale from 0."""
+    known = {name: model["interval"][metric] for name, model in models.items() if metric in model.get("interval", {})}
+    if not known:
+        return {}
+    axis = svg.Axis(0, max(high for _, high in known.values()) or 1, 6, 180)
+    means = {name: models[name]["quality"]["test"][metric] for name in known}
+    return {
+        name: Markup(svg.bar(low, means[name], high, axis, looks[name], zero=True))
+        for name, (low, high) in known.items()
+    }
+
+
+def _figure(drawn: str) -> str:
+    return f"<figure>{drawn}</figure>"
 
 
 def _comparisons_part(comparisons: Sequence[Mapping[str, Any]]) -> Iterable[str]:
     if not comparisons:
         return
     yield "<h2>Differences</h2>"
-    rows = []
+    rows, reach = [], max((abs(row[key]) for row in comparisons for key in ("low", "high")), default=0) or 1
+    axis = svg.Axis(-reach, reach, 6, 180)
     for row in comparisons:
         share = None if row["relative"] is None else f"{row['relative']:+.1%}"
         signed = (f"{row[key]:+.4f}" for key in ("difference", "low", "high"))
-        rows.append([row["name"], row["metric"], *signed, share, row["detectable"], standing(row)])
-    header = ["comparison", "metric", "difference", "low", "high", "relative", "detectable", "verdict"]
-    yield _table(header, rows, _COMPARED)
+        rows.append([row["name"], row["metric"], *signed, share, row["detectable"], standing(row), _drawn(row, axis)])
+    header = ["comparison", "metric", "difference", "low", "high", "relative", "detectable", "verdict", "95 % interval"]
+    yield table(header, rows, _COMPARED)
+
+
+def _drawn(row: Mapping[str, Any], axis: svg.Axis) -> Markup:
+    return Markup(svg.bar(row["low"], row["difference"], row["high"], axis, "#3b7dd8", zero=True))
 
 
 def standing(row: Mapping[str, Any]) -> str:
@@ -160,7 +211,7 @@ def _truth_part(truth: Mapping[str, Mapping[str, Any]]) -> Iterable[str]:
         signed = (f"{against[key]:+.4f}" for key in ("difference", "low", "high"))
         rows.append([name, found["expected_dcg@10"], f"{found['of_oracle']:.1%}", *signed])
     header = ["model", "expected DCG@10", "of the best possible", "minus the teacher", "low", "high"]
-    yield _table(header, rows, _TRUE)
+    yield table(header, rows, _TRUE)
 
 
 def _segments_part(segments: Sequence[Mapping[str, Any]], columns: Sequence[str], metric: str) -> Iterable[str]:
@@ -171,12 +222,12 @@ def _segments_part(segments: Sequence[Mapping[str, Any]], columns: Sequence[str]
         [row["segment"], row["value"], row["users"], *(_range(row["models"][name]) for name in columns)]
         for row in segments
     ]
-    yield _table(["segment", "value", "users", *columns], rows, f"{metric} (test) by segment of users, 95 % intervals")
+    yield table(["segment", "value", "users", *columns], rows, f"{metric} (test) by segment of users, 95 % intervals")
 
 
 def _range(found: Mapping[str, float | None]) -> str:
-    bounds = "" if found["low"] is None else f" ({_cell(found['low'])} to {_cell(found['high'])})"
-    return f"{_cell(found['mean'])}{bounds}"
+    bounds = "" if found["low"] is None else f" ({cell(found['low'])} to {cell(found['high'])})"
+    return f"{cell(found['mean'])}{bounds}"
 
 
 def _worst_part(worst: Mapping[str, Sequence[Mapping[str, Any]]], columns: Sequence[str], metric: str) -> Iterable[str]:
@@ -185,111 +236,55 @@ def _worst_part(worst: Mapping[str, Sequence[Mapping[str, Any]]], columns: Seque
             [row["value"], row["events"], *(" · ".join(row[key]) for key in ("history", "wanted"))] for row in users
         ]
         caption = f"The 20 users with the lowest {metric} of {columns[0]}, longest histories first"
-        yield _table([metric, "events", "history, latest last", "targets"], rows, caption)
+        yield table([metric, "events", "history, latest last", "targets"], rows, caption)
     if items := worst.get("items"):
         rows = [[row["item"], row["value"], row["users"], row["interactions"]] for row in items]
         caption = f"The 20 target items with the lowest mean {metric} of {columns[0]}, most frequent targets first"
-        yield _table(["item", metric, "users", "interactions"], rows, caption)
+        yield table(["item", metric, "users", "interactions"], rows, caption)
+
+
+def _examples_part(examples: Sequence[Mapping[str, Any]], served: str) -> Iterable[str]:
+    if not examples:
+        return
+    yield "<h2>Examples</h2>"
+    yield f"<p>Users of the test, drawn at random, and what {html.escape(served)} recommends. Hits are marked.</p>"
+    for row in examples:
+        answers = " · ".join(_hit(title, title in row["hits"]) for title in row["recommended"])
+        parts = (
+            ("history, the latest last", html.escape(" · ".join(row["history"]))),
+            ("recommended, the best first", answers),
+            ("taken next", html.escape(" · ".join(row["wanted"]))),
+        )
+        yield "<dl>" + "".join(f"<dt>{name}</dt><dd>{text}</dd>" for name, text in parts) + "</dl>"
+
+
+def _hit(title: str, hit: bool) -> str:
+    return f"<mark>{html.escape(title)}</mark>" if hit else html.escape(title)
 
 
 def _curves_part(curves: Mapping[str, Sequence[Mapping[str, float]]], metric: str) -> Iterable[str]:
     if any(curves.values()):
         yield "<h2>Training</h2>"
     for key, label in (("loss", "training loss"), (metric, f"{metric} (valid)")):
-        figure, axes = _axes("epoch", label, 3.6 + 0.25 * math.ceil(len(curves) / 3))
-        if draw_curves(axes, curves, key):
-            figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=9)
-            yield _picture(figure, f"{label} per epoch")
+        if drawn := drawings.training(f"{label} per epoch", curves, key):
+            yield _figure(drawn)
 
 
 def _card_part(card: Mapping[str, Any]) -> Iterable[str]:
     yield "<h2>Data</h2>"
     facts = {key: value for key, value in card.items() if key not in _TABLES}
-    yield _table(["fact", "value"], _flat(facts), "Data card")
+    yield table(["fact", "value"], flat(facts), "Data card")
     if cleaning := card.get("cleaning"):
         keys = ["step", "removed", "users", "items", "interactions"]
-        yield _table(keys, [[row.get(key) for key in keys] for row in cleaning], "Cleaning, step by step: what is left")
+        yield table(keys, [[row.get(key) for key in keys] for row in cleaning], "Cleaning, step by step: what is left")
     if shown := card.get("histories"):
         rows = [[history["user"], history["interactions"], " · ".join(history["latest"])] for history in shown]
-        yield _table(["user", "interactions", "latest"], rows, "Some histories, the latest events")
+        yield table(["user", "interactions", "latest"], rows, "Some histories, the latest events")
     if lengths := card.get("history_lengths"):
-        figure, axes = _axes("items in the history", "users")
-        axes.stairs(lengths["counts"], lengths["edges"], fill=True, color="#4477aa")
-        yield _picture(figure, "Length of history")
+        yield _figure(drawings.lengths("Length of history", lengths["edges"], lengths["counts"]))
 
 
-def _flat(facts: Mapping[str, Any], above: str = "") -> list[list[Any]]:
-    """Nested facts as rows of dotted name and value."""
-    rows: list[list[Any]] = []
-    for key, value in facts.items():
-        name = f"{above}{key}"
-        if isinstance(value, Mapping):
-            rows += _flat(value, f"{name}.")
-        else:
-            rows.append([name, ", ".join(map(_cell, value)) if isinstance(value, (list, tuple)) else value])
-    return rows
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[Any]], caption: str) -> str:
-    head = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in header)
-    body = "\n".join("<tr>" + "".join(f"<td>{html.escape(_cell(x))}</td>" for x in row) + "</tr>" for row in rows)
-    return (
-        f'<div class="wide"><table><caption>{html.escape(caption)}</caption>'
-        f"<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>"
-    )
-
-
-def _cell(value: Any) -> str:
-    """Integers with thousands apart, floats with four digits, a dash for what is missing."""
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return "–"
-    if isinstance(value, float):
-        return f"{value:.4f}" if 1e-3 <= abs(value) < 1e4 or value == 0 else f"{value:.3g}"
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
-
-
-def abbreviate(value: float | None) -> str:
-    """A number as three digits and k, M, G or T, such as "1.5 k"; a dash for None."""
-    if value is None:
-        return "–"
-    size = min(max(int(math.log10(abs(value)) // 3), 0), 4) if value else 0
-    unit = ("", " k", " M", " G", " T")[size]
-    return f"{value / 1000**size:.3g}{unit}" if abs(value) < 1e15 else f"{value:.3g}"
-
-
-def _axes(x: str, y: str, height: float = 3.6) -> tuple["Figure", "Axes"]:
-    with needs_extra("pictures"):
-        from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7.2, height), layout="constrained", facecolor="white")
-    axes = figure.add_subplot()
-    dress(axes, x, y)
-    return figure, axes
-
-
-def frontier_figure(points: Mapping[str, tuple[float, float]], x: str, y: str) -> "Figure":
-    """Draws cost against quality into a figure that is high enough for all names.
-
-    Args:
-      points: NAME to (cost above 0, quality), at least one.
-      x: label of the cost axis.
-      y: label of the quality axis.
-
-    Returns:
-      The figure; its only axes are drawn by `rexjax.evaluation.pictures.draw_frontier`.
-    """
-    figure, axes = _axes(x, y, max(3.6, 0.3 * len(points) + 1))
-    draw_frontier(axes, points)
-    return figure
-
-
-def _picture(figure: "Figure", title: str) -> str:
-    with needs_extra("pictures"):
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    FigureCanvasAgg(figure)
-    figure.axes[0].set_title(plain(title), fontsize=11, loc="left")
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=160)
-    picture = base64.b64encode(buffer.getvalue()).decode()
-    return f'<img alt="{html.escape(title)}" src="data:image/png;base64,{picture}">'
+def _config_part(about: Mapping[str, Any]) -> Iterable[str]:
+    if config := about.get("config"):
+        rows = table(["key", "value"], flat(config), "Config of the run")
+        yield f"<h2>Config</h2>\n<details><summary>All keys</summary>{rows}</details>"

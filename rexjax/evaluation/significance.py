@@ -45,6 +45,11 @@ def paired_bootstrap(a: np.ndarray, b: np.ndarray, seed: int, resamples: int = 2
 
     Raises:
       ValueError: the two are not of one length, or hold no users or a NaN.
+
+    >>> import numpy as np
+    >>> interval = paired_bootstrap(np.asarray([0.5, 0.7]), np.asarray([0.4, 0.6]), seed=0)
+    >>> round(interval.low, 3), round(interval.difference, 3), round(interval.high, 3)
+    (0.1, 0.1, 0.1)
     """
     a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
     if a.shape != b.shape:
@@ -58,7 +63,13 @@ def paired_bootstrap(a: np.ndarray, b: np.ndarray, seed: int, resamples: int = 2
 
 
 def bootstrap_mean(a: np.ndarray, seed: int, resamples: int = 2000, level: float = 0.95) -> Estimate:
-    """Mean over users of ``a``, float [U], with its percentile interval; arguments as in `paired_bootstrap`."""
+    """Mean over users of ``a``, float [U], with its percentile interval; arguments as in `paired_bootstrap`.
+
+    >>> import numpy as np
+    >>> estimate = bootstrap_mean(np.asarray([0.0, 1.0, 1.0, 0.0]), seed=0)
+    >>> estimate.mean, estimate.low < 0.5 < estimate.high
+    (0.5, True)
+    """
     a = np.asarray(a, np.float64)
     return Estimate(float(np.mean(a)), *_percentiles(_resampled_means(a, seed, resamples), level))
 

@@ -53,6 +53,12 @@ def top_k_of_scores(
 
     Returns:
         scores float32 [B, k] and ids int32 [B, k]; equal scores come in the order of ids.
+
+    >>> from rexjax.models.scorer import dot_product
+    >>> scorer = dot_product(lambda histories: jnp.ones((1, 1)), jnp.asarray([[1.0], [3.0], [2.0]]))
+    >>> scores, ids = top_k_of_scores(scorer, scorer.state, jnp.ones((1, 1)), 2, jnp.asarray([[1]]))
+    >>> ids.tolist(), scores.tolist()
+    ([[2, 0]], [[2.0, 1.0]])
     """
     users, total = exclude.shape[0], scorer.items
     size = min(chunk or max(_SCORES // (users if isinstance(users, int) else 1), k), total)

@@ -97,7 +97,18 @@ def write(
 
 
 def read(folder: Path) -> Index:
-    """Reads what ``write`` left (the caller has checked its hashes)."""
+    """Reads what ``write`` left (the caller has checked its hashes).
+
+    >>> import tempfile, pyarrow as pa
+    >>> from rexjax.families import TextCosine
+    >>> with tempfile.TemporaryDirectory() as name:
+    ...     folder = Path(name)
+    ...     pq.write_table(pa.table({"item_id": ["a", "b"], "title": ["Red mug", "Tea pot"]}), folder / "items.parquet")
+    ...     write(folder, TextCosine(), {"text": np.eye(2, dtype=np.float32)}, 5, np.asarray([3, 1]))
+    ...     index = read(folder)
+    >>> index.item_ids, index.popular.tolist()
+    (['a', 'b'], [0, 1])
+    """
     about = json.loads((folder / "index.json").read_text())
     model = read_model(folder, about)
     items = pq.read_table(folder / "items.parquet").to_pydict()
@@ -134,6 +145,11 @@ def recommend(index: Index, history: list[int], k: int) -> list[Recommendation]:
 
     Raises:
         UserError: k is larger than the catalogue without the history.
+
+    >>> titles, share = ["Red mug", "Tea pot"], np.asarray([0.7, 0.3])
+    >>> index = Index(None, None, "model", ["a", "b"], {}, titles, np.arange(2), share, length=5)
+    >>> recommend(index, [], 1)  # an empty history gets the most popular items
+    [Recommendation(item_id='a', title='Red mug', score=0.7)]
     """
     left = len(index.titles) - len(set(history))
     if not 1 <= k <= left:
@@ -157,6 +173,11 @@ def find_items(index: Index, names: list[str]) -> tuple[list[int], list[str]]:
 
     Raises:
         UserError: none of them is known (the nearest titles are named), or a title belongs to several items.
+
+    >>> rows = {"a": 0, "b": 1}
+    >>> index = Index(None, None, "model", list(rows), rows, ["Red mug", "Tea pot"], np.arange(2), np.ones(2) / 2, 5)
+    >>> find_items(index, ["b", "red mug", "lamp"])
+    ([1, 0], ['lamp'])
     """
     titled: dict[str, list[int]] = {}
     for row, title in enumerate(index.titles):

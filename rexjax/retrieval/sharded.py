@@ -25,6 +25,11 @@ def place(items: Any, mesh: Mesh) -> Any:
     Raises:
         TypeError: ``mesh`` is no Mesh.
         ValueError: an axis of the mesh is not Auto.
+
+    >>> import jax.numpy as jnp
+    >>> from rexjax import make_mesh
+    >>> place(jnp.ones((3, 2)), make_mesh(1)).shape
+    (3, 2)
     """
     check_mesh("mesh", mesh)
     short = -reading.count(items) % mesh.size

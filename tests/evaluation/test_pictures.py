@@ -6,7 +6,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from rexjax.evaluation import pictures
+from rexjax.evaluation import looks, pictures
 
 
 def axes_of(*size):
@@ -48,7 +48,7 @@ def test_a_curve_for_each_stage_that_has_one():
     assert pictures.draw_curves(axes, curves, "loss") and axes.get_yscale() == "log"
     found = [(line.get_label(), line.get_xydata().tolist()) for line in axes.lines]
     assert found == [("teacher", [[1, 9], [2, 3]]), ("student", [[4, 0.1]])]
-    assert to_hex(axes.lines[1].get_color()) == to_hex("C2")  # its own, whoever else is drawn
+    assert to_hex(axes.lines[1].get_color()) == looks.FIXED["student"]  # its own, whoever else is drawn
     assert not pictures.draw_curves(axes_of(), curves, "mrr@10")
 
 

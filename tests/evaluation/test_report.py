@@ -1,12 +1,12 @@
-import base64
 import itertools
 import re
 from html.parser import HTMLParser
 
 import pytest
-from matplotlib.text import Text
 
-from rexjax.evaluation import report
+from rexjax.evaluation import drawings, report, svg
+from rexjax.evaluation.html_tables import Markup, table
+from rexjax.evaluation.looks import colours, marker
 
 CARD = {
     "name": "toys & <games>",
@@ -74,9 +74,9 @@ class Outline(HTMLParser):
 
     def handle_starttag(self, tag, attrs):
         attrs = dict(attrs)
-        if tag == "img":
+        if tag == "svg" and attrs.get("role") == "img":
             self.pictures.append(attrs)
-        elif tag not in ("meta",):
+        if tag not in ("meta",):
             self.open.append(tag)
         if tag == "tr":
             self.rows.append([])
@@ -116,7 +116,7 @@ def written(tmp_path, **changes) -> str:
         "select": "ndcg@10",
     }
     wanted = {"card": CARD, "curves": CURVES, "columns": ("student", "teacher")}
-    found |= {name: changes.pop(name) for name in found.keys() & changes.keys()}
+    found |= {name: changes.pop(name) for name in {*found, "verdict", "served"} & changes.keys()}
     report.write_report(tmp_path / "report.html", found, **(wanted | changes))
     return (tmp_path / "report.html").read_text(encoding="utf-8")
 
@@ -129,12 +129,37 @@ def page(tmp_path_factory) -> str:
 def test_one_page_that_needs_nothing_else(page):
     outline = Outline(page)
     assert outline.open == []
-    assert all(link.startswith("data:image/png;base64,") for link in outline.links)
-    assert not re.search(r"https?://|@import|url\(", page)
+    assert outline.links == []
+    assert not re.search(r"https?://|@import|url\(|<img|<script", page)
     assert len(outline.pictures) == 5  # two frontiers, two curves, one histogram
-    for picture in outline.pictures:
-        assert base64.b64decode(picture["src"].split(",")[1]).startswith(b"\x89PNG")
-        assert picture["alt"]
+    assert all(picture["aria-label"] for picture in outline.pictures)
+
+
+def test_pictures_take_their_ink_from_the_page(page):
+    assert "color-scheme: light dark" in page and "currentColor" in page
+    assert not re.search(r"#fff\b|#ffffff|background: ?white", page)
+
+
+def test_the_page_opens_with_the_verdict_and_says_config_seed_and_date(tmp_path):
+    about = {"date": "2026-12-01", "seed": 7, "config": {"teacher": {"width": 64}}}
+    page = written(tmp_path, verdict=["Best: student & co."], about=about)
+    head = page[: page.index("<h2>")]
+    assert "<p>Best: student &amp; co.</p>" in head and "date: 2026-12-01 · seed: 7" in head
+    assert ["teacher.width", "64"] in Outline(page).rows
+
+
+def test_the_served_row_is_highlighted_and_intervals_are_bars(tmp_path):
+    models = {name: model | {"interval": {"ndcg@10": [0.01, 0.06]}} for name, model in sample_models().items()}
+    page = written(tmp_path, models=models, served="student")
+    assert re.findall(r'<tr class="served"><td>(\w+)', page) == ["student"] * 3  # test, valid, cost
+    assert page.count('<svg class="bar"') == len(models) + len(COMPARISONS)
+
+
+def test_examples_read_as_a_person_reads_them(tmp_path):
+    row = {"history": ["Rug", "<Lamp>"], "recommended": ["Vase", "Mug"], "wanted": ["Mug"], "hits": ["Mug"]}
+    page = written(tmp_path, examples=[row], served="student")
+    assert "<dd>Rug · &lt;Lamp&gt;</dd>" in page and "<dd>Vase · <mark>Mug</mark></dd>" in page
+    assert Outline(page).open == []
 
 
 @pytest.mark.parametrize(
@@ -189,12 +214,37 @@ def test_what_is_missing_is_left_out(tmp_path, changes, pictures):
 @pytest.mark.parametrize("values", [range(14), [0.5] * 14, [0, 1, 1, 1, 1], [0.3]])
 def test_names_do_not_overlap_and_stay_in_the_picture(values):
     points = {f"a_rather_long_model_name_{i}": (10.0 ** (i % 3), float(v)) for i, v in enumerate(values)}
-    figure = report.frontier_figure(points, "FLOPs per request", "ndcg@10 (test)")
-    figure.draw_without_rendering()
-    boxes = [Text.get_window_extent(text) for text in figure.axes[0].texts]  # without the line
-    assert len(boxes) == len(points)
-    assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
-    assert all(box.x1 <= figure.bbox.x1 and box.y0 >= 0 and box.y1 <= figure.bbox.y1 for box in boxes)
+    drawn = drawings.frontier("title", points, "FLOPs per request", "", colours(points))
+    height = float(re.search(r'viewBox="0 0 \d+ (\d+)"', drawn)[1])
+    rows = sorted(float(y) for y in re.findall(r'<text x="544" y="([\d.]+)"', drawn))
+    assert len(rows) == len(points)
+    assert all(b - a > 16 for a, b in itertools.pairwise(rows))
+    assert rows[0] >= 12 and rows[-1] <= height
+
+
+@pytest.mark.parametrize(
+    "low, high, log, expected",
+    [
+        (0, 1, False, [0, 0.2, 0.4, 0.6, 0.8, 1]),
+        (0.03, 0.05, False, [0.03, 0.035, 0.04, 0.045, 0.05]),
+        (1, 1e5, True, [1, 10, 100, 1e3, 1e4, 1e5]),
+        (3, 40, True, [5, 10, 20]),
+    ],
+)
+def test_ticks_are_round(low, high, log, expected):
+    assert svg.Axis(low, high, 0, 100, log=log).ticks() == pytest.approx(expected)
+
+
+def test_a_cell_is_escaped_unless_it_is_markup():
+    assert "<td>&lt;b&gt;</td><td><b></td>" in table(["a", "b"], [["<b>", Markup("<b>")]], "c")
+
+
+def test_a_model_has_one_colour_and_its_kind_one_marker():
+    names = ["popularity", "ease", "teacher", "student", "student_int8"]
+    assert len(set(colours(names).values())) == len(names)
+    assert colours(names)["student"] == colours(["student"])["student"]
+    kinds = [marker(name) for name in (*names, "student_control")]
+    assert kinds == ["square", "square", "diamond", "circle", "triangle", "ring"]
 
 
 @pytest.mark.parametrize(
@@ -202,4 +252,4 @@ def test_names_do_not_overlap_and_stay_in_the_picture(values):
     [(None, "–"), (0, "0"), (0.25, "0.25"), (999, "999"), (1500, "1.5 k"), (3.2e9, "3.2 G"), (4e16, "4e+16")],
 )
 def test_short_numbers(value, expected):
-    assert report.abbreviate(value) == expected
+    assert svg.number(value) == expected

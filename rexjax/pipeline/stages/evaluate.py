@@ -1,16 +1,18 @@
 """Stage evaluate: every model before one evaluator."""
 
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from rexjax.artifacts.classes import as_dict
 from rexjax.artifacts.files import write_json
 from rexjax.artifacts.hashing import arrays_digest, digest
 from rexjax.artifacts.store import Artifact
 from rexjax.config.schema import Config
 from rexjax.config.stage import Stage
-from rexjax.evaluation import comparison, requests, segments, significance, truth, verdict
+from rexjax.evaluation import comparison, examples, requests, segments, significance, truth, verdict
 from rexjax.evaluation.metrics import check_cutoffs
 from rexjax.evaluation.models import cost_of, quality_of, top_lists
 from rexjax.evaluation.ranking import Requests
@@ -75,9 +77,17 @@ def run(config: Config, folder: Path, artifacts: dict[str, Artifact]) -> dict[st
         curves=curves_of(artifacts),
         columns=_columns(models, config, served),
         shown=settings.shown,
+        examples=_examples(scorers[served], asked["test"], titles, config),
+        about={"date": str(date.today()), "seed": config.seed, "config": as_dict(config)},
     )
     content = dict.fromkeys(("metrics.json", "report.html"), digest(_timeless(found)))
     return found | {"content": content | {compare.FILE: arrays_digest(values)}}
+
+
+def _examples(scorer: Scorer, asked: Requests, titles: dict[str, list[Any]], config: Config) -> list[dict[str, Any]]:
+    """Ten users of the test, drawn by the seed, and what is recommended to them."""
+    users, k = examples.some(asked, config.seed), min(5, len(titles["title"]))
+    return examples.of_users(scorer, asked, users, titles["title"].__getitem__, k)
 
 
 def _by_segment(

@@ -1,0 +1,70 @@
+"""The pictures of the report, as SVG: cost against quality, curves of training, lengths of histories."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+from rexjax.evaluation import svg
+from rexjax.evaluation.looks import colours, marker
+from rexjax.evaluation.pictures import undominated
+
+
+def frontier(title: str, points: Mapping[str, svg.Point], x_label: str, y_label: str, looks: Mapping[str, str]) -> str:
+    """Cost against quality, log cost; the stair joins the models that no cheaper one equals.
+
+    Args:
+        title: of the picture.
+        points: NAME to (cost above 0, quality), at least one.
+        x_label: of the cost.
+        y_label: of the quality.
+        looks: NAME to colour.
+    """
+    costs, values = zip(*points.values(), strict=True)
+    height = max(360, 19 * len(points) + svg.TOP + svg.BOTTOM)
+    margin = 0.08 * (max(values) - min(values)) or 0.1 * abs(max(values)) or 0.1
+    x = svg.horizontal(min(costs) / 2, max(costs) * 2, x_label, log=True)
+    y = svg.vertical(min(values) - margin, max(values) + margin, y_label, height)
+    places = {name: (x.place(a), y.place(b)) for name, (a, b) in points.items()}
+    marks = [svg.mark(marker(name), *place, looks[name]) for name, place in places.items()]
+    named = svg.names(places, looks, svg.WIDTH - svg.RIGHT + 14, y)
+    return svg.picture(title, height, [*svg.axes(x, y), svg.steps(undominated(points), x, y), *named, *marks])
+
+
+def training(title: str, curves: Mapping[str, Sequence[Mapping[str, float]]], key: str) -> str:
+    """One line a model; a log axis where values differ more than twentyfold; '' where there is nothing to draw.
+
+    Args:
+        title: of the picture.
+        curves: NAME to one ``{"epoch", key}`` an epoch; values may be missing.
+        key: what is drawn.
+    """
+    lines = {name: _line(rows, key) for name, rows in curves.items()}
+    lines = {name: line for name, line in lines.items() if line}
+    if not lines:
+        return ""
+    height, looks = max(330, 19 * len(lines) + svg.TOP + svg.BOTTOM), colours(curves)
+    epochs = [epoch for line in lines.values() for epoch, _ in line]
+    values = [value for line in lines.values() for _, value in line]
+    log = min(values) > 0 and max(values) > 20 * min(values)
+    margin = 0.06 * (max(values) - min(values)) or 0.1 * abs(max(values)) or 0.1
+    low, high = (min(values) / 1.2, max(values) * 1.2) if log else (min(values) - margin, max(values) + margin)
+    x = svg.horizontal(min(epochs), max(max(epochs), min(epochs) + 1), "epoch")
+    y = svg.vertical(low, high, "", height, log=log)
+    drawn = [svg.line(line, x, y, looks[name]) for name, line in lines.items()]
+    ends = {name: (x.place(line[-1][0]), y.place(line[-1][1])) for name, line in lines.items()}
+    marks = [svg.mark(marker(name), *end, looks[name]) for name, end in ends.items()]
+    return svg.picture(
+        title, height, [*svg.axes(x, y), *svg.names(ends, looks, svg.WIDTH - svg.RIGHT + 14, y), *drawn, *marks]
+    )
+
+
+def _line(rows: Sequence[Mapping[str, float]], key: str) -> list[svg.Point]:
+    found = [(row.get("epoch", place), row.get(key)) for place, row in enumerate(rows, 1)]
+    return [(epoch, value) for epoch, value in found if value is not None and math.isfinite(value)]
+
+
+def lengths(title: str, edges: Sequence[float], counts: Sequence[float]) -> str:
+    """How many users have histories of each length."""
+    height = 300
+    x = svg.horizontal(edges[0], edges[-1], "items in the history", right=20)
+    y = svg.vertical(0, max(max(counts), 1) * 1.05, "users", height)
+    return svg.picture(title, height, [*svg.axes(x, y), *svg.bars(edges, counts, x, y, "#3b7dd8")])
