@@ -11,7 +11,7 @@ from rexjax.families.pooled import Pooled
 class Student:
     """Stage distill: a small student learns from labels and the teacher's top-k, its control from labels alone."""
 
-    model: Model = field(default_factory=Pooled)
+    model: Model = field(default_factory=lambda: Pooled(width=64))
     """The student; its control has the same settings."""
     top_k: int = 50
     """Items in each of the teacher's lists."""
