@@ -232,6 +232,19 @@ PAGES: dict[str, tuple[str, str, tuple[Table, ...]]] = {
                 ),
             ),
             Table(
+                "MovieLens-100K by published protocols",
+                "ml100k.json",
+                (
+                    Column("Protocol", "dataset"),
+                    Column("Model", "case"),
+                    Column("Trials", "trials"),
+                    Column("HR@10", "hit_rate@10", quality),
+                    Column("NDCG@10", "ndcg@10", quality),
+                    Column("95 % interval", "interval", quality),
+                    Column("Published", "published"),
+                ),
+            ),
+            Table(
                 "Speed beside other libraries",
                 "shelf_peers.json",
                 (

@@ -28,8 +28,9 @@ def write(folder: Path, leaves: Mapping[str, np.ndarray]) -> None:
     safetensors.numpy.save_file(others, folder / WEIGHTS, metadata={"rows": name})
 
 
-def read(folder: Path) -> dict[str, jax.Array]:
-    """Those arrays on the default device. On CPU the rows are the file's own pages, shared by all who read it.
+def read(folder: Path, *, private: bool = False) -> dict[str, jax.Array]:
+    """Those arrays on the default device. On CPU the rows are the file's own pages, shared by all who read it; with
+    ``private`` they are a copy, which nothing that is written into the file changes.
 
     Raises:
         UserError: the files are not there.
@@ -37,7 +38,7 @@ def read(folder: Path) -> dict[str, jax.Array]:
     if not (folder / ROWS).exists():
         raise UserError(f"{folder} holds no {ROWS}: remove the folder, and make it again")
     # the format aligns numbers to 64 bytes, so that JAX takes them as they lie
-    rows = np.asarray(np.load(folder / ROWS, mmap_mode="r", allow_pickle=False))
+    rows = np.asarray(np.load(folder / ROWS, mmap_mode=None if private else "r", allow_pickle=False))
     with safetensors.safe_open(folder / WEIGHTS, "numpy") as file:
         found = {name: jax.device_put(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118
         return found | {file.metadata()["rows"]: jax.device_put(rows, may_alias=True)}

@@ -61,7 +61,7 @@ class Bundle:
         self.length, self.excluded = about["length"], about["excluded"]
         self.k, self.few, self.room = (about[name] for name in ("k", "few", "room"))
         self.probe = Probe(**about["probe"])
-        self.weights, self._real = files.read(place), jax.device_put(np.int32(self.items))
+        self.weights, self._real = files.read(place, private=True), jax.device_put(np.int32(self.items))
         self.bytes_resident = sum(leaf.nbytes for leaf in self.weights.values())
         table = pq.read_table(place / "items.parquet")
         self.item_ids: list[str] = table["item_id"].to_pylist()

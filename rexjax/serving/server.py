@@ -27,7 +27,7 @@ from rexjax.serving.metrics import Measures
 from rexjax.serving.openapi import describe
 from rexjax.serving.pages import Front, files
 from rexjax.serving.store import Store, Unavailable
-from rexjax.serving.swap import compile_apart, settle
+from rexjax.serving.swap import check_apart, settle
 
 _LOG = logging.getLogger("rexjax.serving")
 _USER = "/v1/users/{user:path}"
@@ -209,7 +209,7 @@ class Server:
                 continue
             self._seen = now
             try:
-                await compile_apart(self.folder)
+                await check_apart(self.folder)
                 bundle = await asyncio.to_thread(Bundle, self.folder)
                 await asyncio.to_thread(self.engine.swap, bundle)
             except Exception as error:  # whatever it is, the old one goes on, and the next one is looked for

@@ -70,3 +70,17 @@ def test_an_export_of_before_there_were_comparisons_has_none(compared, tmp_path)
     old = {key: value for key, value in about.items() if key not in ("name", "compared")}
     write_json(folder / "bundle.json", old)
     assert Bundle(folder).compared == [] and Bundle(folder).name == "served"
+
+
+def test_what_is_written_over_the_rows_changes_no_answer(five, tmp_path):
+    folder = shutil.copytree(five, tmp_path / "bundle")
+    bundle = Bundle(folder)
+    asked = np.full((1, bundle.length), 1, np.int32), np.full((1, 0), -1, np.int32)
+    before = bundle.recommend(*asked)
+    rows = next(folder.rglob("rows.npy"))
+    with rows.open("r+b") as file:
+        file.seek(128)
+        file.write(b"\x7f" * (rows.stat().st_size - 128))
+    with rows.open("r+b") as file:
+        file.truncate(64)
+    np.testing.assert_array_equal(bundle.recommend(*asked).scores, before.scores)

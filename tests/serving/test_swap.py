@@ -1,11 +1,14 @@
 import asyncio
 import json
+import os
 import shutil
 
 import jax
 import numpy as np
+import pytest
 from jax import monitoring
 
+from rexjax.errors import UserError
 from rexjax.serving import export, swap
 from rexjax.serving.bundle import Bundle
 from rexjax.serving.engine import warm
@@ -14,7 +17,7 @@ from tests.serving.conftest import make
 
 def test_what_was_compiled_apart_is_found_by_the_server(five):
     events = []
-    assert asyncio.run(swap.compile_apart(five)) == 0
+    assert asyncio.run(swap.check_apart(five))
     monitoring.register_event_listener(listener := lambda event, **about: events.append(event))
     try:
         warm(Bundle(five))
@@ -30,7 +33,7 @@ def test_a_catalogue_of_a_few_more_items_is_compiled_already(tmp_path):
     folders = tmp_path / "before", tmp_path / "after"
     before, after = (json.loads((folder / "bundle.json").read_text()) for folder in folders)
     programs = [name for name in before["files"] if name.endswith(".program")]
-    assert len(programs) == 6 and all(before["files"][name] == after["files"][name] for name in programs)
+    assert len(programs) == 16 and all(before["files"][name] == after["files"][name] for name in programs)
     bundle = Bundle(folders[1])
     warm(bundle)
     found = bundle.recommend(np.full((1, bundle.length), 3, np.int32), np.full((1, 0), -1, np.int32))
@@ -41,14 +44,31 @@ def test_one_that_is_not_sound_ends_otherwise_and_without_a_cache_nothing_is_beg
     folder = shutil.copytree(five, tmp_path / "bundle")
     about = json.loads((folder / "bundle.json").read_text())
     (folder / "bundle.json").write_text(json.dumps(about | {"format": 99}))
-    assert asyncio.run(swap.compile_apart(folder)) == 1
+    with pytest.raises(UserError, match="of another format"):
+        asyncio.run(swap.check_apart(folder))
     before = jax.config.jax_compilation_cache_dir
     monkeypatch.setattr(swap.subprocess, "Popen", None)
     jax.config.update("jax_compilation_cache_dir", None)
     try:
-        assert asyncio.run(swap.compile_apart(folder)) is None
+        assert not asyncio.run(swap.check_apart(folder))
     finally:
         jax.config.update("jax_compilation_cache_dir", before)
+
+
+@pytest.mark.parametrize(
+    "does, said",
+    [
+        ("import os; os.abort()", "ended the process that checked it with exit code -6"),
+        ("import time; time.sleep(60)", "not loaded, compiled and checked within 3 seconds"),
+    ],
+    ids=["crashes", "hangs"],
+)
+def test_one_that_crashes_or_hangs_is_refused_and_named(five, tmp_path, monkeypatch, does, said):
+    (tmp_path / "sitecustomize.py").write_text(f"import sys\nif 'rexjax.serving.swap' in sys.orig_argv: {does}\n")
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+    monkeypatch.setattr(swap, "SECONDS", 3.0)
+    with pytest.raises(UserError, match=said):
+        asyncio.run(swap.check_apart(five))
 
 
 def test_its_process_ends_with_the_server(five, monkeypatch):
@@ -58,7 +78,7 @@ def test_its_process_ends_with_the_server(five, monkeypatch):
     )
 
     async def run():
-        task = asyncio.create_task(swap.compile_apart(five))
+        task = asyncio.create_task(swap.check_apart(five))
         await asyncio.sleep(0.1)
         task.cancel()
 
