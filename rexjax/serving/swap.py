@@ -37,7 +37,10 @@ async def check_apart(folder: Path) -> bool:
     if not jax.config.jax_compilation_cache_dir or jax.default_backend() != "cpu":
         return False
     command = [sys.executable, "-P", "-m", "rexjax.serving.swap", str(folder.resolve())]
-    with tempfile.TemporaryDirectory() as empty, tempfile.TemporaryFile("w+") as said:
+    with (
+        tempfile.TemporaryDirectory() as empty,
+        tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as said,
+    ):
         process = subprocess.Popen(command, cwd=empty, stdin=subprocess.DEVNULL, stdout=said, stderr=subprocess.DEVNULL)
         try:
             await asyncio.to_thread(process.wait, SECONDS)
