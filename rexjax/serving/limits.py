@@ -1,8 +1,8 @@
 """What a connection may cost before its request is trusted: bytes and number of headers, seconds, connections.
 
-Uvicorn's parser sets no bound on what comes before the body, and no time for it. One connection here may send
-``HEAD_BYTES`` of request line and headers, and has ``REQUEST_SECONDS`` for a whole request. So many connections may be
-open that ``RESERVED`` files are left to the server, and a third of them to one address.
+Uvicorn's parser sets no bound on what comes before and after the body, and no time for it. A request here may have
+``HEAD_BYTES`` of request line and headers and ``REQUEST_BYTES`` in all, and ``REQUEST_SECONDS`` to come whole. So many
+connections may be open that ``RESERVED`` files are left to the server, and a third of them to one address.
 """
 
 import asyncio
@@ -11,15 +11,19 @@ from typing import Any, NamedTuple
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from rexjax.serving.messages import LARGEST
 from rexjax.serving.metrics import Measures
 
 HEAD_BYTES, HEADERS = 1 << 15, 100
 """Of request line and headers: bytes, and how many headers."""
+REQUEST_BYTES = HEAD_BYTES + 8 * LARGEST
+"""Of a whole request: small chunks have more bytes around them than in them, and trailers may follow the last."""
 REQUEST_SECONDS = 10.0
 """From a connection's or a request's first byte to the request's last."""
 RESERVED = 64
 """Open files that are not for connections."""
 _REFUSALS = {
+    413: (b"Content Too Large", b"the request is too large"),
     408: (b"Request Timeout", b"the request has not come whole in time"),
     431: (b"Request Header Fields Too Large", b"the request line and the headers are too large"),
     429: (b"Too Many Requests", b"this address has too many connections"),
@@ -52,10 +56,16 @@ class _Limited(HttpToolsProtocol):
     measures: Measures
     opened: Counter[str]
     """Connections by address."""
-    _head = 0
-    """Bytes of a head that is not whole; -1: it is."""
+    _requests = 0
+    """That have begun."""
+    _read = 0
+    """Bytes of the request so far."""
+    _bodies = 0
+    """Bytes of bodies in the latest packet, which may be of the request before."""
+    _head = True
+    """Its head is not whole."""
     _whole = False
-    """The request has come whole."""
+    """It has come whole."""
     _timer: asyncio.TimerHandle | None = None
     _address = ""
 
@@ -85,31 +95,37 @@ class _Limited(HttpToolsProtocol):
             return
         if self._whole and self._timer is None:
             self._wait()  # the next request has begun
+        before, whole, self._bodies = self._requests, self._whole, 0
         super().data_received(data)
-        if self._head >= 0:
-            self._head += len(data)
-            if self._head > HEAD_BYTES:
-                self._refuse(431)
+        begun = self._requests - before
+        if (begun == 0 and not whole) or begun == 1:  # of more, none is longer than a packet
+            self._read += len(data) - self._bodies * (begun == 1)
+        if self._read > (HEAD_BYTES if self._head else REQUEST_BYTES):
+            self._refuse(431 if self._head else 413)
 
     def on_message_begin(self) -> None:
         """Of a request."""
-        self._head, self._whole = 0, False
+        self._requests += 1
+        self._read, self._head, self._whole = 0, True, False
         super().on_message_begin()
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Counts."""
         super().on_header(name, value)
-        if len(self.headers) > HEADERS:
+        if len(self.headers) > HEADERS or len(name) + len(value) > HEAD_BYTES:
             self._refuse(431)
 
     def on_headers_complete(self) -> None:
         """Nothing is asked of the application for one that was refused."""
-        self._head = -1
+        self._head = False
+        if len(self.url) > HEAD_BYTES:
+            self._refuse(431)
         if not self.transport.is_closing():
             super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
         """Of a request that was not refused."""
+        self._bodies += len(body)
         if self.cycle is not None and not self.transport.is_closing():
             super().on_body(body)
 

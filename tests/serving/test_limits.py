@@ -20,7 +20,9 @@ def connect(server):
 
 
 def status_of(connection):
-    answer = connection.recv(65536)
+    answer = b""
+    while b"}" not in answer and (part := connection.recv(65536)):
+        answer += part
     return int(answer.split()[1]) if answer else None
 
 
@@ -66,6 +68,34 @@ def test_a_flood_of_headers_costs_little_memory(server):
         with connect(server) as connection, contextlib.suppress(OSError):  # it is closed meanwhile
             connection.sendall(b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * 500_000)
     assert resident() - before < 50e6
+
+
+@pytest.mark.parametrize("path", [b"/v1/events", b"/nowhere"])
+def test_what_follows_a_body_has_an_end(server, path):
+    with connect(server) as connection, contextlib.suppress(OSError):
+        connection.sendall(
+            b"POST " + path + b" HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\nT: "
+        )
+        sent = 0
+        while sent < 64 << 20:
+            connection.sendall(b"a" * (1 << 16))
+            sent += 1 << 16
+    assert sent < 16 << 20
+
+
+@pytest.mark.parametrize("size", [10, 30_000, 60_000])
+def test_requests_that_follow_at_once_are_answered(server, size):
+    body = json.dumps({"history": ["i" * 100] * (size // 105), "k": 2}).encode()[:size]
+    body += b" " * (size - len(body))
+    head = b"POST /v1/recommend HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n"
+    with connect(server) as connection:
+        connection.sendall(head % len(body) + body + b"GET /healthz HTTP/1.1\r\nHo")
+        time.sleep(0.3)
+        connection.sendall(b"st: a\r\nConnection: close\r\n\r\n")
+        found = b""
+        while part := connection.recv(65536):
+            found += part
+    assert found.count(b"HTTP/1.1 ") == 2 and b'"alive"' in found
 
 
 def test_a_number_of_thousands_of_digits_is_refused(server):
