@@ -123,16 +123,40 @@ class Bundle:
         return Answer(*map(np.asarray, self._programs[name](self.weights, self._real, *arguments)))
 
     def check(self) -> None:
-        """Asks what the exporter asked, and compares.
+        """Asks what the exporter asked, and compares; asks the other programs, whose answers must agree with it.
 
         Raises:
             UserError: the answers differ.
         """
         asked = np.asarray(self.probe.histories, np.int32)
-        found = self.recommend(asked, np.full((len(asked), 0), -1, np.int32))
-        scores = np.asarray(self.probe.scores)
-        if not np.allclose(found.scores[:, : scores.shape[1]], scores, atol=_TOLERANCE):
+        none = np.full((len(asked), 0), -1, np.int32)
+        found, scores = self.recommend(asked, none), np.asarray(self.probe.scores)
+        k = scores.shape[1]
+        alike = np.allclose(found.scores[:, :k], scores, atol=_TOLERANCE)
+        apart = (scores[:, :-1] - scores[:, 1:] > 2 * _TOLERANCE).cumprod(1).astype(bool)  # until the first near tie
+        same = found.ids[:, : k - 1] == np.asarray(self.probe.ids)[:, :-1]
+        if not (alike and same[apart].all() and self._others_agree(asked, none, found)):
             raise UserError(f"{self.folder} gives other answers than at its export: export the workdir again")
+
+    def _others_agree(self, asked: np.ndarray, none: np.ndarray, found: Answer) -> bool:
+        """Whether few answers, filtered ones, similar items and explanations agree with ``found``."""
+        mask = np.zeros((1, self.items), bool)
+        mask[0, ::2] = True
+        few, filtered = self.recommend(asked, none, few=True), self.recommend(asked[:1], none[:1], mask)
+        similar = self.similar(np.zeros(1, np.int32))
+        sound = [np.allclose(few.scores, found.scores[:, : self.few], atol=_TOLERANCE)]
+        sound += [_in_range(answer, self.items) for answer in (found, few, filtered, similar)]
+        sound += [bool((filtered.ids[np.isfinite(filtered.scores)] % 2 == 0).all())]
+        if self.explains:
+            given = self.explain(asked, found.ids[:, 0]).sum(1)
+            sound += [np.allclose(given, found.scores[:, 0], atol=10 * _TOLERANCE)]
+        return all(sound)
+
+
+def _in_range(answer: Answer, items: int) -> bool:
+    """Whether all answers are items."""
+    ids = answer.ids[np.isfinite(answer.scores)]
+    return bool(((ids >= 0) & (ids < items)).all())
 
 
 def _categories(table: pa.Table) -> tuple[dict[str, int], np.ndarray]:

@@ -1,9 +1,11 @@
 """Starts the server: the socket, the log, and an end that lets accepted requests finish."""
 
+import asyncio
 import contextlib
 import json
 import logging
 import os
+import signal
 import socket
 import sys
 from collections.abc import Callable
@@ -18,6 +20,7 @@ except ImportError:  # Windows has no such limit
 
 from rexjax.errors import UserError
 from rexjax.serving import keys as api_keys
+from rexjax.serving.gate import Gate
 from rexjax.serving.limits import limited, room
 from rexjax.serving.server import Server
 
@@ -52,7 +55,7 @@ def serve(
         server = Server(folder, keys=known, store=store, waiting=waiting)
         about, address = server.engine.bundle, f"http://{host}:{bound.getsockname()[1]}"
         settings = uvicorn.Config(
-            server.app,
+            Gate(server.app, frozenset() if len(known) else frozenset(_LOCAL)),
             http=limited(room(files), server.measures),
             log_config=None,
             access_log=False,
@@ -60,16 +63,19 @@ def serve(
             timeout_keep_alive=_IDLE,
             timeout_graceful_shutdown=GRACE_SECONDS,
         )
-        _Telling(settings, lambda: say(f"{address}: {about.items:,} items, version {about.version}")).run([bound])
+        _Telling(
+            settings, server.refresh, lambda: say(f"{address}: {about.items:,} items, version {about.version}")
+        ).run([bound])
 
 
 class _Telling(uvicorn.Server):
     """Listens when everything is ready, and not before, and then says so. Until then a proxy is refused at once and
     asks another replica, where an open socket would let it wait."""
 
-    def __init__(self, settings: uvicorn.Config, told: Callable[[], None]) -> None:
+    def __init__(self, settings: uvicorn.Config, refresh: Callable[[], None], told: Callable[[], None]) -> None:
+        """``refresh`` is called on SIGHUP, ``told`` when requests are taken."""
         super().__init__(settings)
-        self._told = told
+        self._refresh, self._told = refresh, told
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         for bound in sockets or []:
@@ -78,6 +84,9 @@ class _Telling(uvicorn.Server):
             except OSError as error:  # another one, which began meanwhile, listens there
                 raise _taken("{}:{}".format(*bound.getsockname()), error) from error
         await super().startup(sockets)
+        if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # under nohup it is
+            with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):  # not in the main thread
+                asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._refresh)
         self._told()
 
 

@@ -5,6 +5,7 @@ import contextlib
 import itertools
 import json
 import logging
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from rexjax.serving.metrics import Measures
 from rexjax.serving.openapi import describe
 from rexjax.serving.pages import Front, files
 from rexjax.serving.store import Store, Unavailable
-from rexjax.serving.swap import check_apart, settle
+from rexjax.serving.swap import Retry, check_apart, settle
 
 _LOG = logging.getLogger("rexjax.serving")
 _USER = "/v1/users/{user:path}"
@@ -35,6 +36,7 @@ _SCOPES = {"/v1/events": "events", _USER: "users"}
 _NAMED = 5  # categories in an error
 WATCH_SECONDS = 2.0
 """Seconds between looks for a new bundle."""
+_STEP = 4096  # popular items that are looked at together
 _EXPIRE = 1800  # looks between two removals of old events
 
 
@@ -54,6 +56,7 @@ class Server:
         self.measures.loaded(self.engine.bundle)
         self.store = Store(store)  # none is made for a folder that cannot answer
         self.ready = False
+        self._retry, self._look = Retry(), asyncio.Event()
         self.told: dict[str, str] = {}
         """What went wrong last, by what it was: "swap", "keys"."""
         front = Front(self.engine)
@@ -116,9 +119,7 @@ class Server:
             pairs = zip(found.ids, found.scores, strict=True)
             self.measures.scored(found.scores)
         else:
-            may = np.ones(bundle.items, bool) if mask is None else mask.copy()
-            may[exclude] = False
-            popular = bundle.popular[may[bundle.popular]][:k]
+            popular = _most_popular(bundle, k, exclude, mask)
             pairs = zip(popular.tolist(), bundle.share[popular].tolist(), strict=True)
         return {
             "items": [messages.item(bundle, item, score) for item, score in pairs],
@@ -196,32 +197,41 @@ class Server:
         bundle = self.engine.bundle
         return messages.reply(describe(bundle.k, bool(len(self.keys)), tuple(bundle.categories)))
 
+    def refresh(self) -> None:
+        """Looks for new keys and a new bundle at once."""
+        self._look.set()
+
     async def _watch(self) -> None:
         """Swaps a new bundle in when the folder holds one, and goes on with the old one when it is not sound."""
         for look in itertools.count():
             if look % _EXPIRE == 0:
                 with contextlib.suppress(Unavailable):  # an hour later, then
                     await self.store.apart(self.store.expire)
-            await asyncio.sleep(WATCH_SECONDS)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._look.wait(), WATCH_SECONDS)
+            self._look.clear()
             await self._refresh_keys()
             now = await asyncio.to_thread(_stamp, self.folder)
-            if now in (None, self._seen):
-                continue
-            self._seen = now
-            try:
-                await check_apart(self.folder)
-                bundle = await asyncio.to_thread(Bundle, self.folder)
-                await asyncio.to_thread(self.engine.swap, bundle)
-            except Exception as error:  # whatever it is, the old one goes on, and the next one is looked for
-                self.measures.swaps.labels("refused").inc()
-                self.told["swap"] = f"refused: {error}"
-                _LOG.error(json.dumps({"swap": "refused", "why": str(error)}))
-            else:
-                self.told.pop("swap", None)
-                self.measures.swaps.labels("done").inc()
-                self.measures.loaded(bundle)
-                await asyncio.to_thread(settle)
-                _LOG.info(json.dumps({"swap": "done", "version": bundle.version}))
+            if now not in (None, self._seen) and self._retry.due(now, time.monotonic()):
+                await self._swap(now)
+
+    async def _swap(self, stamp: bytes) -> None:
+        try:
+            await check_apart(self.folder)
+            bundle = await asyncio.to_thread(Bundle, self.folder)
+            await asyncio.to_thread(self.engine.swap, bundle)
+        except Exception as error:  # whatever it is, the old one goes on, and this one is tried again later
+            seconds = self._retry.failed(stamp, time.monotonic())
+            self.measures.swaps.labels("refused").inc()
+            self.told["swap"] = f"refused: {error}"
+            _LOG.error(json.dumps({"swap": "refused", "why": str(error), "again in": seconds}))
+            return
+        self._seen = stamp
+        self.told.pop("swap", None)
+        self.measures.swaps.labels("done").inc()
+        self.measures.loaded(bundle)
+        await asyncio.to_thread(settle)
+        _LOG.info(json.dumps({"swap": "done", "version": bundle.version}))
 
     async def _refresh_keys(self) -> None:
         try:
@@ -237,10 +247,23 @@ class Server:
 
 def _stamp(folder: Path) -> bytes | None:
     """Differs when another bundle lies there; None while there is none."""
+    path = folder / parts.BUNDLE
     try:
-        return (folder / parts.BUNDLE).read_bytes()
+        return path.read_bytes() if path.is_file() else None  # a pipe of that name would never end
     except OSError:
         return None
+
+
+def _most_popular(bundle: Bundle, k: int, exclude: list[int], mask: np.ndarray | None) -> np.ndarray:
+    """The k most popular items that are not excluded: int32 [K]. Of the catalogue it reads no more than it needs."""
+    without, found, start = frozenset(exclude), np.zeros(0, np.int32), 0
+    step = max(_STEP, k + len(without))
+    while len(found) < k and start < len(bundle.popular):
+        part = bundle.popular[start : start + step]
+        part = part if mask is None else part[mask[part]]
+        found = np.append(found, [item for item in part.tolist() if item not in without]).astype(np.int32)
+        start += step
+    return found[:k]
 
 
 def _mask(bundle: Bundle, only: list[str] | None, categories: list[str] | None) -> np.ndarray | None:

@@ -17,26 +17,50 @@ from pathlib import Path
 import jax
 
 from rexjax.errors import UserError
-from rexjax.runtime.compile_cache import keep_compiled_programs
 from rexjax.serving.bundle import Bundle
 from rexjax.serving.engine import warm
 
+PROGRAM = "import sys; sys.path.insert(0, sys.argv[1]); from rexjax.serving import swap; swap.main(*sys.argv[2:])"
+"""What the process runs."""
+_ROOT = Path(__file__).parents[2]  # where this library is imported from
+FIRST, LONGEST = 2.0, 300.0
+"""Seconds before a bundle that was refused is tried again, at first and at most."""
 _NICE = 10
 SECONDS = 600.0
 """Seconds that a bundle has to be loaded, compiled and checked."""
 _UNSOUND = 2  # the exit code of a bundle whose reader says what is wrong
 
 
+class Retry:
+    """When a bundle that was refused is tried again: after 2 seconds, and then twice as long each time."""
+
+    def __init__(self) -> None:
+        self._stamp, self._at, self._seconds = b"", 0.0, 0.0
+
+    def due(self, stamp: bytes, now: float) -> bool:
+        """Whether the bundle that ``stamp`` tells apart may be tried."""
+        return stamp != self._stamp or now >= self._at
+
+    def failed(self, stamp: bytes, now: float) -> float:
+        """It was refused; the seconds until it is tried again."""
+        self._seconds = min(2 * self._seconds, LONGEST) if stamp == self._stamp else FIRST
+        self._stamp, self._at = stamp, now + self._seconds
+        return self._seconds
+
+
 async def check_apart(folder: Path) -> bool:
-    """Loads, compiles and checks the bundle in ``folder``; False where there is no cache, or an accelerator, which a
-    second process would have to share: nothing is begun then.
+    """Loads, compiles and checks the bundle in ``folder``; False where there is an accelerator, which a second process
+    would have to share: nothing is begun then.
+
+    The process is isolated: no variable of the environment and no file beside it adds to what it imports.
 
     Raises:
         UserError: it is not sound.
     """
-    if not jax.config.jax_compilation_cache_dir or jax.default_backend() != "cpu":
+    if jax.default_backend() != "cpu":
         return False
-    command = [sys.executable, "-P", "-m", "rexjax.serving.swap", str(folder.resolve())]
+    cache = jax.config.jax_compilation_cache_dir or ""
+    command = [sys.executable, "-I", "-c", PROGRAM, str(_ROOT), str(folder.resolve()), cache]
     with (
         tempfile.TemporaryDirectory() as empty,
         tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as said,
@@ -69,11 +93,13 @@ def settle() -> None:
         trim(0)
 
 
-def main(folder: str) -> None:
+def main(folder: str, cache: str) -> None:
     """The process."""
     if hasattr(os, "nice"):
         os.nice(_NICE)
-    keep_compiled_programs(0.0)
+    if cache:
+        jax.config.update("jax_compilation_cache_dir", cache)
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     try:
         bundle = Bundle(Path(folder))
         warm(bundle)
@@ -81,7 +107,3 @@ def main(folder: str) -> None:
     except UserError as error:
         print(error)
         sys.exit(_UNSOUND)
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

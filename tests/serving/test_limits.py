@@ -46,8 +46,8 @@ def server(five, tmp_path_factory):
 @pytest.mark.parametrize(
     "head",
     [
-        b"GET /healthz HTTP/1.1\r\nHost: a\r\n" + b"".join(b"X-%d: a\r\n" % i for i in range(200)),
-        b"GET /healthz HTTP/1.1\r\nHost: a\r\nX-Long: " + b"a" * (1 << 17),
+        b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n" + b"".join(b"X-%d: a\r\n" % i for i in range(200)),
+        b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX-Long: " + b"a" * (1 << 17),
         b"GET /" + b"a" * (1 << 17),
     ],
     ids=["many headers", "a long header", "a long line"],
@@ -74,7 +74,7 @@ def test_a_flood_of_headers_costs_little_memory(server):
 def test_what_follows_a_body_has_an_end(server, path):
     with connect(server) as connection, contextlib.suppress(OSError):
         connection.sendall(
-            b"POST " + path + b" HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\nT: "
+            b"POST " + path + b" HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\nT: "
         )
         sent = 0
         while sent < 64 << 20:
@@ -87,11 +87,11 @@ def test_what_follows_a_body_has_an_end(server, path):
 def test_requests_that_follow_at_once_are_answered(server, size):
     body = json.dumps({"history": ["i" * 100] * (size // 105), "k": 2}).encode()[:size]
     body += b" " * (size - len(body))
-    head = b"POST /v1/recommend HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n"
+    head = b"POST /v1/recommend HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n"
     with connect(server) as connection:
         connection.sendall(head % len(body) + body + b"GET /healthz HTTP/1.1\r\nHo")
         time.sleep(0.3)
-        connection.sendall(b"st: a\r\nConnection: close\r\n\r\n")
+        connection.sendall(b"st: localhost\r\nConnection: close\r\n\r\n")
         found = b""
         while part := connection.recv(65536):
             found += part
@@ -100,20 +100,23 @@ def test_requests_that_follow_at_once_are_answered(server, size):
 
 def test_a_number_of_thousands_of_digits_is_refused(server):
     with connect(server) as connection:
-        connection.sendall(b"GET /v1/items?k=" + b"9" * 5000 + b" HTTP/1.1\r\nHost: a\r\n\r\n")
+        connection.sendall(b"GET /v1/items?k=" + b"9" * 5000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert status_of(connection) == 422
 
 
 def test_no_host_is_believed(server):
     with connect(server) as connection:
-        connection.sendall(b"GET /readyz/ HTTP/1.1\r\nHost: elsewhere\r\n\r\n")
-        assert status_of(connection) == 404
+        connection.sendall(b"GET /readyz HTTP/1.1\r\nHost: elsewhere\r\n\r\n")
+        assert status_of(connection) == 403
+    with connect(server) as connection:
+        connection.sendall(b"GET /readyz/ HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert b"307" not in connection.recv(65536)  # it would send the client to any host that it named
 
 
 def test_several_requests_of_one_connection_are_answered(server):
     with connect(server) as connection:
         for _ in range(3):
-            connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n")
+            connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
             assert status_of(connection) == 200
 
 
@@ -121,7 +124,7 @@ def test_half_a_request_is_closed_in_time_and_hinders_no_end(five, tmp_path, mon
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     (tmp_path / "sitecustomize.py").write_text("import rexjax.serving.limits as l\nl.REQUEST_SECONDS = 1.0\n")
     with Running(five, tmp_path) as server:
-        parts = [b"", b"GET / HT", b"POST /v1/events HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n{"]
+        parts = [b"", b"GET / HT", b"POST /v1/events HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{"]
         open_ones = [connect(server) for _ in parts]
         for connection, part in zip(open_ones, parts, strict=True):
             connection.sendall(part)

@@ -1,6 +1,5 @@
 import asyncio
 import json
-import os
 import shutil
 
 import jax
@@ -40,19 +39,15 @@ def test_a_catalogue_of_a_few_more_items_is_compiled_already(tmp_path):
     assert len(set(found.ids[0].tolist())) == bundle.k == 100 and found.ids.max() < 115
 
 
-def test_one_that_is_not_sound_ends_otherwise_and_without_a_cache_nothing_is_begun(five, tmp_path, monkeypatch):
+def test_one_that_is_not_sound_is_named_and_beside_an_accelerator_nothing_is_begun(five, tmp_path, monkeypatch):
     folder = shutil.copytree(five, tmp_path / "bundle")
     about = json.loads((folder / "bundle.json").read_text())
     (folder / "bundle.json").write_text(json.dumps(about | {"format": 99}))
     with pytest.raises(UserError, match="of another format"):
         asyncio.run(swap.check_apart(folder))
-    before = jax.config.jax_compilation_cache_dir
     monkeypatch.setattr(swap.subprocess, "Popen", None)
-    jax.config.update("jax_compilation_cache_dir", None)
-    try:
-        assert not asyncio.run(swap.check_apart(folder))
-    finally:
-        jax.config.update("jax_compilation_cache_dir", before)
+    monkeypatch.setattr(jax, "default_backend", lambda: "tpu")
+    assert not asyncio.run(swap.check_apart(folder))
 
 
 @pytest.mark.parametrize(
@@ -63,12 +58,18 @@ def test_one_that_is_not_sound_ends_otherwise_and_without_a_cache_nothing_is_beg
     ],
     ids=["crashes", "hangs"],
 )
-def test_one_that_crashes_or_hangs_is_refused_and_named(five, tmp_path, monkeypatch, does, said):
-    (tmp_path / "sitecustomize.py").write_text(f"import sys\nif 'rexjax.serving.swap' in sys.orig_argv: {does}\n")
-    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+def test_one_that_crashes_or_hangs_is_refused_and_named(five, monkeypatch, does, said):
+    monkeypatch.setattr(swap, "PROGRAM", does)
     monkeypatch.setattr(swap, "SECONDS", 3.0)
     with pytest.raises(UserError, match=said):
         asyncio.run(swap.check_apart(five))
+
+
+def test_one_that_was_refused_is_tried_again_ever_later_and_another_at_once():
+    retry = swap.Retry()
+    assert retry.due(b"a", 0.0) and retry.failed(b"a", 0.0) == 2.0
+    assert not retry.due(b"a", 1.9) and retry.due(b"a", 2.0) and retry.due(b"b", 0.0)
+    assert [retry.failed(b"a", 2.0), retry.failed(b"a", 6.0), retry.failed(b"b", 6.0)] == [4.0, 8.0, 2.0]
 
 
 def test_its_process_ends_with_the_server(five, monkeypatch):
