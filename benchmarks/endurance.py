@@ -72,6 +72,7 @@ http {{
       proxy_pass http://replicas;
       proxy_http_version 1.1;
       proxy_set_header Connection "";
+      proxy_set_header Host localhost;
       proxy_connect_timeout 1s;
       proxy_read_timeout 10s;
       proxy_next_upstream error timeout http_502 http_503 non_idempotent;

@@ -28,7 +28,7 @@ class Gate:
 
     def _refusal(self, headers: dict[bytes, bytes]) -> str:
         host = headers.get(b"host", b"").decode("latin-1").lower()
-        if self._hosts and urlsplit(f"//{host}").hostname not in self._hosts:
+        if self._hosts and host and urlsplit(f"//{host}").hostname not in self._hosts:
             return "this server has another name: ask it by the address that it printed"
         origin = headers.get(b"origin", b"").decode("latin-1").lower()
         if origin and urlsplit(origin).netloc != host:

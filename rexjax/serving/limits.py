@@ -1,8 +1,9 @@
 """What a connection may cost before its request is trusted: bytes and number of headers, seconds, connections.
 
 Uvicorn's parser sets no bound on what comes before and after the body, and no time for it. A request here may have
-``HEAD_BYTES`` of request line and headers and ``REQUEST_BYTES`` in all, and ``REQUEST_SECONDS`` to come whole. So many
-connections may be open that ``RESERVED`` files are left to the server, and a third of them to one address.
+``HEAD_BYTES`` of request line and headers, ``AROUND_BYTES`` of all that is no body, and ``REQUEST_SECONDS`` to come
+whole. So many connections may be open that ``RESERVED`` files are left to the server, and a third of them to one
+address.
 """
 
 import asyncio
@@ -16,8 +17,9 @@ from rexjax.serving.metrics import Measures
 
 HEAD_BYTES, HEADERS = 1 << 15, 100
 """Of request line and headers: bytes, and how many headers."""
-REQUEST_BYTES = HEAD_BYTES + 8 * LARGEST
-"""Of a whole request: small chunks have more bytes around them than in them, and trailers may follow the last."""
+AROUND_BYTES = HEAD_BYTES + 8 * LARGEST
+"""Of a whole request without its body: small chunks have more bytes around them than in them, and trailers may
+follow the last."""
 REQUEST_SECONDS = 10.0
 """From a connection's or a request's first byte to the request's last."""
 RESERVED = 64
@@ -59,9 +61,9 @@ class _Limited(HttpToolsProtocol):
     _requests = 0
     """That have begun."""
     _read = 0
-    """Bytes of the request so far."""
+    """Bytes of the request so far but those of its body, which the application bounds."""
     _bodies = 0
-    """Bytes of bodies in the latest packet, which may be of the request before."""
+    """Bytes of bodies in the latest packet."""
     _head = True
     """Its head is not whole."""
     _whole = False
@@ -99,8 +101,8 @@ class _Limited(HttpToolsProtocol):
         super().data_received(data)
         begun = self._requests - before
         if (begun == 0 and not whole) or begun == 1:  # of more, none is longer than a packet
-            self._read += len(data) - self._bodies * (begun == 1)
-        if self._read > (HEAD_BYTES if self._head else REQUEST_BYTES):
+            self._read += len(data) - self._bodies
+        if self._read > (HEAD_BYTES if self._head else AROUND_BYTES):
             self._refuse(431 if self._head else 413)
 
     def on_message_begin(self) -> None:

@@ -122,7 +122,7 @@ async def _answer(connection):
 
 def _post(body, length=None):
     length = len(body) if length is None else length
-    return f"POST /v1/recommend HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n".encode() + body
+    return f"POST /v1/recommend HTTP/1.1\r\nhost: localhost\r\ncontent-length: {length}\r\n\r\n".encode() + body
 
 
 def test_a_thousand_connections_at_once(exported, tmp_path):
