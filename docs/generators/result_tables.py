@@ -99,7 +99,12 @@ PAGES: dict[str, tuple[str, str, tuple[Table, ...]]] = {
         "Students",
         "What students keep of their teacher, and what they cost.",
         (
-            Table("Students beside their teacher", "students.json", _STUDENT),
+            Table(
+                "Students beside their teacher",
+                "students.json",
+                _STUDENT,
+                note="Here Online Retail has a transformer as teacher. Whole runs, below, have its present one.",
+            ),
             Table(
                 "Whole runs",
                 "quality.json",

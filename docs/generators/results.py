@@ -72,7 +72,7 @@ def provenance(found: dict[str, Any], rows: list[Row]) -> str:
 def readme_table() -> str:
     """The small table of the README: the best simple model, the teacher and its students on two data sets."""
     found = read(FOLDER / "quality.json")["rows"]
-    heads = ("Data set", "Model", "NDCG@10", "Of the teacher's", "A request is cheaper by", "Bytes held")
+    heads = ("Data set", "Model", "NDCG@10", "Of the teacher's", "FLOPs of a request", "p50 of a request", "Bytes held")
     return table(heads, [cells for name in _SHOWN for cells in _small([r for r in found if r["dataset"] == name])])
 
 
@@ -86,11 +86,15 @@ def _small(rows: list[Row]) -> list[list[str]]:
     for name in (best, "teacher", "student", "student_int8", "student_int4"):
         own = models[name]
         label = f"best simple model: {name}" if name == best else name
-        cheaper = f"{teacher['flops_per_request'] / own['flops_per_request']:.0f} ×"
+        costs = [_cheaper(teacher[key], own[key]) for key in ("flops_per_request", "p50_ms")]
         share = percent(own["ndcg@10"] / teacher["ndcg@10"])
-        found.append([_SHOWN[rows[0]["dataset"]], label, quality(own["ndcg@10"]), share, cheaper])
+        found.append([_SHOWN[rows[0]["dataset"]], label, quality(own["ndcg@10"]), share, *costs])
         found[-1].append(figure(own["bytes_resident"]))
     return found
+
+
+def _cheaper(teacher: float, own: float) -> str:
+    return "1" if teacher == own else f"1/{teacher / own:.1f}"
 
 
 _SHOWN = {"quickstart": "simulated shop", "online_retail": "Online Retail"}
