@@ -17,6 +17,7 @@ import argparse
 import json
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,14 +26,14 @@ import numpy as np
 import pyarrow.csv as csv
 
 from benchmarks import record
-from benchmarks.ncf import longest, with_epochs
+from benchmarks.ncf import longest, training_data, with_epochs
 from rexjax.artifacts import classes
 from rexjax.config import BPRMF, DMF, IALS, Blend, Ease, ItemKNN, Model, PairTraining, Popularity, RP3beta, Slim
 from rexjax.data.histories import Histories
 from rexjax.evaluation import ranking, requests
 from rexjax.evaluation.metrics import METRICS, rank_metrics
 from rexjax.evaluation.ranking import Requests
-from rexjax.families.base import Run, TrainingData, fit
+from rexjax.families.base import Run, fit
 from rexjax.models.scorer import Scorer
 from rexjax.runtime.mesh import make_mesh
 
@@ -170,11 +171,7 @@ def fitted(model: Model, split: Split, items: int, asked: Requests | None) -> tu
         assert asked is not None, "settings were chosen before"
         return quality(scorer, asked).means
 
-    log = split.log
-    trained = np.arange(len(log.items)) < log.valid_start[owners(log)]
-    counts = np.bincount(log.items[trained], minlength=items)
-    features = {"rating": split.ratings}
-    data = TrainingData(log, [log._asdict()], items, counts, longest(log), features=features)
+    data = replace(training_data(split.log, items), features={"rating": split.ratings})
     run = Run(make_mesh(), RUNS, seed=0, key="model", validate=validate)
     return model.scorer(jax.block_until_ready(fit(model, data, run))), run
 

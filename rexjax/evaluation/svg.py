@@ -5,6 +5,8 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from rexjax.evaluation.pictures import spread_labels
+
 WIDTH, LEFT, RIGHT, TOP, BOTTOM = 720, 64, 190, 34, 46
 """Of a picture, and the margins of its axes, in units of the view box; names stand in the right margin."""
 STYLE = """
@@ -134,8 +136,6 @@ def steps(points: Sequence[Point], x: Axis, y: Axis) -> str:
 
 def names(wanted: Mapping[str, Point], colours: Mapping[str, str], x: float, y: Axis) -> list[str]:
     """Names in a column at ``x``, moved apart, each with a thin line to its point (places of the picture)."""
-    from rexjax.evaluation.pictures import spread_labels
-
     ranked = sorted(wanted, key=lambda name: wanted[name][1])
     height = y.start - y.end
     shares = [min(max((wanted[name][1] - y.end) / height, 0.0), 1.0) for name in ranked]

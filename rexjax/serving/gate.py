@@ -13,7 +13,7 @@ from rexjax.serving import messages
 
 
 class Gate:
-    """An application that is asked only by its own pages, and by programs."""
+    """Passes on the requests of programs and of the server's own pages; others get 403."""
 
     def __init__(self, app: ASGIApp, hosts: frozenset[str] = frozenset()) -> None:
         """``hosts`` are the names that a request may have asked for, without a port; none: any."""

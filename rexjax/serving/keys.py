@@ -16,6 +16,7 @@ VARIABLE = "REXJAX_API_KEYS"
 WRONG = 20.0
 """Wrong keys that an address may send at once."""
 _ADDRESSES = 50_000  # that are remembered
+_Tokens = dict[str, tuple[float, float]]  # what a bucket holds, and when it was last looked at
 SCOPES = ("recommend", "events", "users")
 """What a key may be for: answers; telling events; reading and erasing what is kept of a user."""
 _USUAL = frozenset(SCOPES[:2])
@@ -47,7 +48,8 @@ class Keys:
         """
         self._keys, self._path = _parse(lines), path
         self._stamp = _stamp(path) if path else ()
-        self._tokens: dict[str, tuple[float, float]] = {}
+        self._tokens: _Tokens = {}
+        self._wrong: _Tokens = {}  # of addresses
 
     def __len__(self) -> int:
         return len(self._keys)
@@ -61,13 +63,13 @@ class Keys:
 
     def wait(self, key: Key, now: float | None = None) -> float:
         """Takes a token: 0, or the seconds until there is one again. A bucket holds two seconds' worth."""
-        return self._take(key.name, key.rate, max(1.0, 2 * key.rate), now) if key.rate else 0.0
+        return _take(self._tokens, key.name, key.rate, max(1.0, 2 * key.rate), now) if key.rate else 0.0
 
     def wait_wrong(self, address: str, now: float | None = None) -> float:
         """The same for an address that sent no known key, which may do so ``WRONG`` times, and once a second."""
-        if len(self._tokens) > _ADDRESSES:
-            self._tokens.clear()
-        return self._take(f"wrong {address}", 1.0, WRONG, now)
+        if len(self._wrong) > _ADDRESSES:
+            self._wrong.clear()
+        return _take(self._wrong, address, 1.0, WRONG, now)
 
     def refresh(self) -> bool:
         """Reads the file again if it has changed; whether it has.
@@ -81,15 +83,17 @@ class Keys:
         self._keys = read(self._path, {})._keys
         return True
 
-    def _take(self, name: str, rate: float, most: float, now: float | None) -> float:
-        now = time.monotonic() if now is None else now
-        tokens, before = self._tokens.get(name, (most, now))
-        tokens = min(most, tokens + (now - before) * rate)
-        if tokens < 1:
-            self._tokens[name] = tokens, now
-            return (1 - tokens) / rate
-        self._tokens[name] = tokens - 1, now
-        return 0.0
+
+def _take(buckets: _Tokens, name: str, rate: float, most: float, now: float | None) -> float:
+    """Takes a token from a bucket, which fills at ``rate`` a second up to ``most``: 0, or the seconds until it can."""
+    now = time.monotonic() if now is None else now
+    tokens, before = buckets.get(name, (most, now))
+    tokens = min(most, tokens + (now - before) * rate)
+    if tokens < 1:
+        buckets[name] = tokens, now
+        return (1 - tokens) / rate
+    buckets[name] = tokens - 1, now
+    return 0.0
 
 
 def _parse(lines: list[str]) -> dict[str, Key]:

@@ -72,7 +72,7 @@ class _Limited(HttpToolsProtocol):
     _address = ""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Refuses one too many."""
+        """Refuses a connection beyond the limits, and starts the timer of the others."""
         super().connection_made(transport)
         self._address = self.client[0] if self.client else ""
         self.opened[self._address] += 1
@@ -84,7 +84,7 @@ class _Limited(HttpToolsProtocol):
             self._wait()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Makes room."""
+        """Frees the connection's place."""
         self.opened[self._address] -= 1
         if self.opened[self._address] <= 0:
             del self.opened[self._address]
@@ -92,7 +92,7 @@ class _Limited(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Reads on while the head is not too large."""
+        """Parses a packet, and refuses a request that is too large."""
         if self.transport.is_closing():
             return
         if self._whole and self._timer is None:
@@ -106,19 +106,19 @@ class _Limited(HttpToolsProtocol):
             self._refuse(431 if self._head else 413)
 
     def on_message_begin(self) -> None:
-        """Of a request."""
+        """Starts counting for a new request."""
         self._requests += 1
         self._read, self._head, self._whole = 0, True, False
         super().on_message_begin()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Counts."""
+        """Limits the number and the size of headers and trailers."""
         super().on_header(name, value)
         if len(self.headers) > HEADERS or len(name) + len(value) > HEAD_BYTES:
             self._refuse(431)
 
     def on_headers_complete(self) -> None:
-        """Nothing is asked of the application for one that was refused."""
+        """Calls the application, unless the request was refused."""
         self._head = False
         if len(self.url) > HEAD_BYTES:
             self._refuse(431)
@@ -126,20 +126,20 @@ class _Limited(HttpToolsProtocol):
             super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
-        """Of a request that was not refused."""
+        """Passes a part of the body on, unless the request was refused."""
         self._bodies += len(body)
         if self.cycle is not None and not self.transport.is_closing():
             super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """It waits no longer for the client."""
+        """Stops the timer: the request has come whole."""
         self._whole = True
         self._stop_waiting()
         if self.cycle is not None and not self.transport.is_closing():
             super().on_message_complete()
 
     def shutdown(self) -> None:
-        """A request that is not whole when the server stops is none."""
+        """Closes connections whose request has not come whole."""
         if not self._whole:
             self.transport.close()
         super().shutdown()

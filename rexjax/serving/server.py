@@ -104,14 +104,14 @@ class Server:
     async def recommend(self, request: Request) -> dict[str, Any]:
         """The k best items after a history; the most popular ones where nothing of it is known."""
         asked, bundle = await messages.body(request, messages.Recommend), self.engine.bundle
-        k, store = messages.whole(asked.k, bundle.k), {}
+        k, unstored = messages.whole(asked.k, bundle.k), {}
         history = asked.history or []
         if asked.history is None and asked.user is not None:
             try:
                 history = await self.store.apart(self.store.history, asked.user, bundle.length)
             except Unavailable:
                 self.measures.unstored.inc()
-                store = {"store": "does not answer"}
+                unstored = {"store": "does not answer"}
         known, exclude = bundle.dense(history), bundle.dense(asked.exclude)
         mask = _mask(bundle, asked.only, asked.categories)
         if known:
@@ -126,7 +126,7 @@ class Server:
             "by": "history" if known else "popularity",
             "unknown": [] if len(known) == len(history) else [name for name in history if name not in bundle.by_id],
             "version": bundle.version,
-        } | store
+        } | unstored
 
     async def events(self, request: Request) -> dict[str, Any]:
         """Keeps what a user did, so that the next answer knows it."""
@@ -219,6 +219,8 @@ class Server:
         try:
             await check_apart(self.folder)
             bundle = await asyncio.to_thread(Bundle, self.folder)
+            if await asyncio.to_thread(_stamp, self.folder) != stamp:
+                return  # the folder holds another bundle by now, which was not checked
             await asyncio.to_thread(self.engine.swap, bundle)
         except Exception as error:  # whatever it is, the old one goes on, and this one is tried again later
             seconds = self._retry.failed(stamp, time.monotonic())

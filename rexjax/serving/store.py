@@ -45,7 +45,6 @@ class Store:
         self._until = 0.0  # when it is asked again after a failure
         self._threads = ThreadPoolExecutor(1, "store")
         self._waiting = 0
-        self.failures = 0
         try:
             self._file = self._open()
         except sqlite3.Error as error:
@@ -113,7 +112,7 @@ class Store:
         Raises:
             Unavailable: it cannot answer, or too many calls wait.
         """
-        if self._waiting >= WAITING or time.monotonic() < self._until:
+        if self._waiting >= WAITING or self.resting:
             raise Unavailable("the store of histories does not answer")
         self._waiting += 1
         try:
@@ -143,7 +142,6 @@ class Store:
                 with self._file:
                     return work(self._file)
             except sqlite3.Error as error:
-                self.failures += 1
                 self._until = time.monotonic() + REST_SECONDS
                 raise Unavailable(f"the store of histories does not answer: {error}") from error
 
