@@ -21,6 +21,8 @@ FAST_PATHS = {
     "rexjax.retrieval.topk": ["top_k"],
     "rexjax.retrieval.sharded": ["top_k"],
     "rexjax.retrieval.topk_tpu": ["block_maxima", "score_blocks"],
+    "rexjax.retrieval.topk_cpu": ["block_maxima"],
+    "rexjax.embedding.row_access": ["take", "put"],
     "rexjax.embedding.rows": ["take", "score", "score_by_row"],
     "rexjax.retrieval.index_updates": ["fit_map", "predict"],
     "rexjax.losses.sampled": [

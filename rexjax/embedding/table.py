@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from rexjax.embedding import exchange, order
+from rexjax.embedding import exchange, order, row_access
 from rexjax.embedding.bags import Feature, pack, unpack
 from rexjax.embedding.exchange import Routing, Wire
 from rexjax.embedding.optimizers import LazyAdam, RowOptimizer, Slots
@@ -25,8 +25,6 @@ from rexjax.runtime.arguments import check_integers
 if TYPE_CHECKING:
     from rexjax.embedding.bound import BoundTable
 
-_LINE = 64
-"""Bytes of a CPU's cache line."""
 _RAGGED = ("TPU v5", "TPU v6 lite", "TPU7x")
 """Devices with a ragged exchange worth having, by their kind in jax: v5p, v6e, tpu7x. For v4 and v5e libtpu 0.0.52
 makes it of collectives that move 3.4 x the bytes that must move, and on v5e beyond 4x4 not at all; padded buckets move
@@ -322,14 +320,14 @@ def update(
     lies = wire(table, mesh)
 
     def write(state: TableState, rows: jax.Array, sums: jax.Array) -> TableState:
-        old = split(jax.tree.map(lambda x: _take(x, rows, mesh), state), table)
+        old = split(jax.tree.map(lambda x: row_access.take(x, rows, _platform(mesh)), state), table)
         new, slots = table.optimizer.apply(old.rows.astype(jnp.float32), sums, old.slots, step)
         if table.dtype == "bfloat16":
             logical = rows * lies.shards + jax.lax.axis_index(lies.axes)
             new = stochastic_bfloat16(new, jax.random.fold_in(key, step), logical)
 
         def put(x, y):
-            return x.at[rows].set(y, mode="drop", unique_indices=True, indices_are_sorted=True)
+            return row_access.put(x, rows, y, _platform(mesh))
 
         return jax.tree.map(put, state, join(Parts(new, slots), table))
 
@@ -367,7 +365,7 @@ def _read(
 
     def local(arrays: Any, ids: jax.Array) -> tuple[Any, jax.Array]:
         def take(rows):
-            return finish(jax.tree.map(lambda x: _take(x, rows, mesh), arrays))
+            return finish(jax.tree.map(lambda x: row_access.take(x, rows, _platform(mesh)), arrays))
 
         return exchange.fetch(take, ids, wire(table, mesh))
 
@@ -381,17 +379,5 @@ def _over_mesh(fn: Callable[..., Any], mesh: Mesh, inputs: int, rounds: bool = F
     return jax.shard_map(fn, mesh=mesh, in_specs=(over,) * inputs, out_specs=out, check_vma=False)
 
 
-def _take(x: jax.Array, rows: jax.Array, mesh: Mesh) -> jax.Array:
-    """Local rows of x [R, …]; rows beyond R are padding and give zeros (never the default clamp, jax#9839).
-
-    A CPU copies number after number, and looks ahead a few rows only: short rows are taken a cache line of all of them
-    at a time, so that more misses are under way at once (at 10 million rows of 64 numbers 0.6 ms for 8,192 of them, 1.5
-    as whole rows; longer ones gain nothing).
-    """
-    on_cpu = mesh.devices.flat[0].platform == "cpu"
-    if x.ndim != 2 or x.shape[1] * x.dtype.itemsize > 4 * _LINE or not on_cpu:
-        return x.at[rows].get(mode="fill", fill_value=0)
-    inside, step = jnp.minimum(rows, len(x) - 1), _LINE // x.dtype.itemsize
-    columns = [x[:, place : place + step] for place in range(0, x.shape[1], step)]
-    found = jnp.concatenate([part.at[inside].get(mode="promise_in_bounds") for part in columns], 1)
-    return jnp.where((rows < len(x))[:, None], found, 0)
+def _platform(mesh: Mesh) -> str:
+    return mesh.devices.flat[0].platform

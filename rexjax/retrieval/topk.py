@@ -15,7 +15,7 @@ import jax.numpy as jnp
 
 from rexjax.embedding import rows as reading
 from rexjax.models.layers import normalize
-from rexjax.retrieval import topk_tpu
+from rexjax.retrieval import topk_cpu, topk_tpu
 from rexjax.runtime.arguments import check_id_range, check_integers, check_rank, check_shape
 
 FEW, SOME, MANY = 128, 32, 16
@@ -48,6 +48,8 @@ class Passes(NamedTuple):
     """(queries [B, D], items, starts int32 [B, J], cosine) → float32 [B, J, S], scores of S items from each start."""
     block: int
     """S."""
+    all: Callable[..., jax.Array] | None = None
+    """(queries [B, D], items, mask) → float32 [B, N], for small catalogues; None: XLA's product."""
 
 
 class Allowed(NamedTuple):
@@ -110,17 +112,20 @@ def top_k(
 
     def on(passes: Passes) -> Callable[..., tuple[jax.Array, jax.Array]]:
         if 4 * blocks * passes.block >= total:  # reading them again would cost as much
-            return lambda *args: tuple(_sorted(*args, k, cosine))
+            return lambda *args: tuple(_sorted(*args, k, cosine, passes.all))
         return lambda *args: _by_blocks(*args, k, cosine, passes)
 
     arguments = queries, items, exclude, Allowed(mask, real)
     known = isinstance(queries.shape[0], int)  # else B is symbolic, in an export for any batch
     alone = known and queries.shape[0] <= _ALONE and not reading.quantized(items)
-    xla = plain(FEW if alone else SOME if blocks <= _AFEW else MANY)
-    if not (known and topk_tpu.reads(items, mask, cosine)):  # the kernels need to know B
-        return on(xla)(*arguments)
-    tpu = Passes(topk_tpu.block_maxima, topk_tpu.score_blocks, topk_tpu.BLOCK)
-    return jax.lax.platform_dependent(*arguments, tpu=on(tpu), default=on(xla))
+    special: dict[str, Callable[..., tuple[jax.Array, jax.Array]]] = {}  # by platform
+    if known and topk_tpu.reads(items, mask, cosine):  # the kernels need to know B
+        special["tpu"] = on(Passes(topk_tpu.block_maxima, topk_tpu.score_blocks, topk_tpu.BLOCK))
+    if topk_cpu.reads(queries, items, cosine):
+        again = plain(topk_cpu.BLOCK).again
+        special["cpu"] = on(Passes(topk_cpu.block_maxima, again, topk_cpu.BLOCK, topk_cpu.scores))
+    default = on(plain(FEW if alone else SOME if blocks <= _AFEW else MANY))
+    return jax.lax.platform_dependent(*arguments, **special, default=default) if special else default(*arguments)
 
 
 def _check(queries: jax.Array, items: Any, exclude: jax.Array | None, mask: jax.Array | None) -> None:
@@ -141,10 +146,10 @@ def _check(queries: jax.Array, items: Any, exclude: jax.Array | None, mask: jax.
 
 
 def _sorted(
-    queries: jax.Array, items: Any, exclude: jax.Array, allowed: Allowed, k: int, cosine: bool
+    queries: jax.Array, items: Any, exclude: jax.Array, allowed: Allowed, k: int, cosine: bool, score: Any
 ) -> tuple[jax.Array, jax.Array]:
     """All scores at once: for small catalogues."""
-    scores = reading.score(queries, items, cosine)
+    scores = score(queries, items, None) if score else reading.score(queries, items, cosine)
     if allowed.real is not None:
         scores = jnp.where(jnp.arange(scores.shape[1]) < allowed.real, scores, -jnp.inf)
     if allowed.mask is not None:

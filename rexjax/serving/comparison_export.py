@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import safetensors.numpy
 from jax import export as exports
 
+from rexjax import native
 from rexjax.artifacts import store
 from rexjax.artifacts.classes import from_dict
 from rexjax.distillation.settings import Student
@@ -85,4 +86,5 @@ def _export(scorer: Scorer, weights: dict[str, Any], length: int, platforms: Seq
 
     abstract = {name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for name, leaf in weights.items()}
     one = jax.ShapeDtypeStruct((1, length), jnp.int32)
-    return exports.export(jax.jit(run), platforms=platforms)(abstract, one, one)
+    with native.without():  # other machines may not have its loops
+        return exports.export(jax.jit(run), platforms=platforms)(abstract, one, one)

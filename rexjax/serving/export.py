@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from jax import export as exports
 
+from rexjax import native
 from rexjax.artifacts import hashing, lock, paths, store
 from rexjax.artifacts.store import Artifact
 from rexjax.embedding.row_format import arrays_by_row
@@ -156,7 +157,8 @@ def programs(
     abstract = {name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for name, leaf in weights.items()}
 
     def export(run, *asked):
-        return exports.export(jax.jit(run), platforms=platforms)(abstract, *asked)
+        with native.without():  # other machines may not have its loops
+            return exports.export(jax.jit(run), platforms=platforms)(abstract, *asked)
 
     def ids(*shape):
         return jax.ShapeDtypeStruct(shape, jnp.int32)

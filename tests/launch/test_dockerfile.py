@@ -48,7 +48,7 @@ def test_the_wheel_is_made_of_what_is_copied_and_nothing_else_is_sent():
     assert all((REPOSITORY / name).exists() for name in copied)
     ignored = (REPOSITORY / "launch/Dockerfile.dockerignore").read_text().splitlines()
     assert {line[1:] for line in ignored if line.startswith("!")} == copied
-    assert {PROJECT["readme"], *PROJECT["license-files"], "pyproject.toml", "rexjax"} == copied
+    assert {PROJECT["readme"], *PROJECT["license-files"], "pyproject.toml", "setup.py", "rexjax"} == copied
 
 
 def test_it_is_not_root_and_starts_the_command():

@@ -22,6 +22,15 @@ def rows_of(table: np.ndarray, ids: np.ndarray) -> np.ndarray:
     return np.asarray(found).reshape(*np.shape(ids), table.shape[1])
 
 
+def with_rows(array: np.ndarray, rows: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """The array with some rows replaced, one after another; rows beyond it are dropped."""
+    changed = np.array(array)
+    for row, value in zip(rows, values, strict=True):
+        if row < len(changed):
+            changed[row] = value
+    return changed
+
+
 def combine(rows: np.ndarray, ids: np.ndarray, combiner: str, weights: np.ndarray | None = None) -> np.ndarray:
     """Bags [B, D] of rows [B, K, D], where ids [B, K] are not -1; bag by bag."""
     weights = np.ones(ids.shape) if weights is None else weights

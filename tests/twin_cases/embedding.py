@@ -38,6 +38,18 @@ def compare_gather(fast, twin, rng):
     close(tables.expand(distinct, routing, mesh), twin(rows, ids))
 
 
+@case("embedding.row_access:take")
+def compare_take_rows(fast, twin, rng):
+    array, rows = normal(rng, 50, 6), np.array([1, 7, 49, 50], np.int32)  # the last one lies beyond
+    close(fast(jnp.asarray(array), jnp.asarray(rows), "cpu"), twin(array, np.where(rows < 50, rows, -1)))
+
+
+@case("embedding.row_access:put")
+def compare_put_rows(fast, twin, rng):
+    array, rows, values = normal(rng, 50, 6), np.array([1, 7, 49, 50], np.int32), normal(rng, 4, 6)
+    close(fast(jnp.asarray(array), jnp.asarray(rows), jnp.asarray(values), "cpu"), twin(array, rows, values))
+
+
 @case("embedding.table:look_up")
 def compare_look_up(fast, twin, rng):
     rows, state, ids, table, mesh = whole_and_sharded(rng)

@@ -4,8 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from rexjax import native
 from rexjax.embedding.quantized import quantize_rows
-from rexjax.retrieval import index_updates, sharded, topk_tpu
+from rexjax.retrieval import index_updates, sharded, topk_cpu, topk_tpu
 from rexjax.runtime.mesh import make_mesh
 from tests.twin_cases import case, close, normal
 
@@ -35,6 +36,14 @@ def compare_score_blocks(fast, twin, rng):
     starts = (rng.integers(0, 512 // topk_tpu.BLOCK, (4, 3)) * topk_tpu.BLOCK).astype(np.int32)
     found = fast(jnp.asarray(queries), jnp.asarray(items), jnp.asarray(starts), interpret=True)
     close(found, twin(queries, items, starts, topk_tpu.BLOCK), 1e-4)
+
+
+@case("retrieval.topk_cpu:block_maxima")
+def compare_block_maxima_on_cpus(fast, twin, rng):
+    queries, items, mask = normal(rng, 2, 16), normal(rng, 300, 16), rng.random((1, 300)) < 0.3
+    if native.available():  # without a compiler there is no such loop
+        found = fast(jnp.asarray(queries), jnp.asarray(items), jnp.asarray(mask))
+        close(found, twin(queries, items, mask, topk_cpu.BLOCK), 1e-4)
 
 
 @case("embedding.rows:take")
