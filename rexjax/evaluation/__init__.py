@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     from rexjax.evaluation.comparison import compare as compare
     from rexjax.evaluation.comparison import holm as holm
     from rexjax.evaluation.cost import compiled_cost as compiled_cost
-    from rexjax.evaluation.cost import latency as latency
-    from rexjax.evaluation.cost import throughput as throughput
+    from rexjax.evaluation.cost import interleaved as interleaved
+    from rexjax.evaluation.cost import quantile as quantile
     from rexjax.evaluation.cost import tree_bytes as tree_bytes
     from rexjax.evaluation.cost import tree_parameters as tree_parameters
     from rexjax.evaluation.metrics import coverage as coverage
@@ -42,11 +42,11 @@ else:
             "coverage": "rexjax.evaluation.metrics",
             "evaluate": "rexjax.evaluation.ranking",
             "holm": "rexjax.evaluation.comparison",
-            "latency": "rexjax.evaluation.cost",
+            "interleaved": "rexjax.evaluation.cost",
             "paired_bootstrap": "rexjax.evaluation.significance",
             "per_user": "rexjax.evaluation.metrics",
+            "quantile": "rexjax.evaluation.cost",
             "ragged": "rexjax.evaluation.ranking",
-            "throughput": "rexjax.evaluation.cost",
             "tree_bytes": "rexjax.evaluation.cost",
             "tree_parameters": "rexjax.evaluation.cost",
         },

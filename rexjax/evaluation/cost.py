@@ -1,12 +1,15 @@
 """What an answer costs: work counted by the compiler, time measured, memory held."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy.stats
+
+from rexjax import native
 
 
 def compiled_cost(fn: Callable[..., Any], *shapes: Any) -> dict[str, float]:
@@ -26,7 +29,8 @@ def compiled_cost(fn: Callable[..., Any], *shapes: Any) -> dict[str, float]:
     >>> compiled_cost(lambda x: x + x, vector)["flops"]
     100.0
     """
-    lowered = (fn if hasattr(fn, "lower") else jax.jit(fn)).lower(*shapes)
+    with native.without():  # the compiler does not count what is not its own
+        lowered = (fn if hasattr(fn, "lower") else jax.jit(fn)).lower(*shapes)
     analysis = lowered.compile().cost_analysis() or {}
     if isinstance(analysis, (list, tuple)):  # one entry per program before jax 0.4.36
         analysis = analysis[0] if analysis else {}
@@ -34,49 +38,58 @@ def compiled_cost(fn: Callable[..., Any], *shapes: Any) -> dict[str, float]:
     return {name: max(float(analysis.get(key, 0.0)), 0.0) for name, key in found.items()}
 
 
-def latency(fn: Callable[..., Any], make_args: Callable[[int], tuple], repeats: int = 200) -> dict[str, float]:
-    """Time until one user's answer is there, one request after another.
+def interleaved(
+    requests: Mapping[str, tuple[Callable[..., Any], Callable[[int], tuple]]], repeats: int = 200
+) -> dict[str, np.ndarray]:
+    """Times of several functions that take turns, so that what else the machine does meets all of them alike.
 
     Args:
-      fn: a request, usually jitted.
-      make_args: number of the request to the arguments of ``fn``; not timed. All of one shape: only the first call, not
-        counted, compiles.
-      repeats: requests timed.
+      requests: by name, a function, usually jitted, and what makes its arguments of a call's number; that is not timed.
+        All arguments of a function have one shape: its first call, not counted, compiles.
+      repeats: calls timed of each. The order changes from round to round.
 
     Returns:
-      ``{"p50_ms", "p99_ms"}``, milliseconds.
+      float64 [repeats] by name, seconds from a call until its answer is there.
 
     >>> import jax, jax.numpy as jnp
-    >>> sorted(latency(jax.jit(jnp.sum), lambda request: (jnp.full(4, request),), repeats=3))
-    ['p50_ms', 'p99_ms']
+    >>> add = jax.jit(jnp.add)
+    >>> interleaved({"add": (add, lambda number: (jnp.ones(4), number))}, repeats=3)["add"].shape
+    (3,)
     """
-    jax.block_until_ready(fn(*make_args(0)))
-    seconds = [_timed(fn, jax.block_until_ready(make_args(request))) for request in range(repeats)]
-    p50, p99 = np.percentile(seconds, [50, 99]) * 1e3
-    return {"p50_ms": float(p50), "p99_ms": float(p99)}
+    for fn, make_args in requests.values():
+        jax.block_until_ready(fn(*make_args(0)))
+    names, seconds = list(requests), {name: np.zeros(repeats) for name in requests}
+    for number in range(repeats):
+        for name in names[number % len(names) :] + names[: number % len(names)]:
+            fn, make_args = requests[name]
+            seconds[name][number] = _timed(fn, jax.block_until_ready(make_args(number)))
+    return seconds
 
 
-def throughput(fn: Callable[..., Any], args: tuple, batch: int, seconds: float = 1.0) -> float:
-    """Users answered per second by calls of ``batch`` users each, from the median call within ``seconds``.
+def quantile(seconds: np.ndarray, share: float) -> tuple[float, float, float]:
+    """A quantile of times and its 95 % interval, in milliseconds.
+
+    The interval lies between two order statistics (the binomial distribution of how many times fall below the
+    quantile), and needs no shape of the distribution.
 
     Args:
-      fn: answers a batch, usually jitted; called once before the clock starts.
-      args: its arguments, for ``batch`` users.
-      batch: users per call.
-      seconds: about how long to measure; at least three calls.
+      seconds: float [n].
+      share: 0.5 for the median.
 
     Returns:
-      Users per second.
+      Quantile, low, high.
 
-    >>> import jax, jax.numpy as jnp
-    >>> throughput(jax.jit(jnp.sum), (jnp.ones(4),), batch=4, seconds=0.001) > 0
-    True
+    >>> quantile(np.arange(1, 100) / 1000, 0.5)
+    (50.0, 40.0, 60.0)
     """
-    jax.block_until_ready(fn(*args))
-    times: list[float] = []
-    while len(times) < 3 or sum(times) < seconds:
-        times.append(_timed(fn, args))
-    return batch / float(np.median(times))
+    ordered = np.sort(seconds) * 1e3
+    low, high = scipy.stats.binom.interval(0.95, len(ordered), share)
+    last = len(ordered) - 1
+    return (
+        float(np.quantile(ordered, share)),
+        float(ordered[max(int(low) - 1, 0)]),
+        float(ordered[min(int(high), last)]),
+    )
 
 
 def tree_bytes(tree: Any) -> int:

@@ -94,26 +94,52 @@ def quality_of(
     return results
 
 
-def cost_of(scorer: Scorer, length: int, repeats: int, seed: int = 0) -> dict[str, float]:
-    """Cost of a request for ten items: by the compiler's count, by memory and by the clock.
+TIMES = ("p50_ms", "p50_low_ms", "p50_high_ms", "p99_ms", "encode_p50_ms", "p50_ms_64", "p99_ms_64", "users_per_second")
+"""What the clock says of a request: another thing each time."""
+
+
+def costs_of(scorers: Mapping[str, Scorer], length: int, repeats: int, seed: int = 0) -> dict[str, dict[str, float]]:
+    """Cost of a request for ten items by each model: the compiler's count, memory, and the clock.
+
+    A request is encoded, scored, filtered and cut to ten. The models take turns on the clock.
 
     Args:
-        scorer: the model.
+        scorers: the models by name.
         length: the longest history, L.
-        repeats: requests timed.
+        repeats: requests timed; batches of 64 are timed a tenth as often.
         seed: of the histories.
+
+    Returns:
+        By model, ``parameters``, ``bytes_resident``, ``bytes_per_item``, ``flops_per_request``,
+        ``flops_user_encoding``, ``bytes_accessed``, and ``TIMES``: median with its 95 % interval and 99th percentile of
+        one request, median of its encoding, median and 99th percentile of 64 requests at once, users a second of these.
     """
-    state, request = scorer.state, jax.jit(answer(scorer, 10))
+    alone, encoding, together = {}, {}, {}
+    histories = np.random.default_rng(seed)
+    for name, scorer in scorers.items():
+        request, encode = jax.jit(answer(scorer, 10)), jax.jit(partial(_encode, scorer))
+        one = [jnp.asarray(histories.integers(0, scorer.items, (1, length)), jnp.int32) for _ in range(64)]
+        alone[name] = request, partial(_asked, scorer.state, one)
+        encoding[name] = encode, partial(_asked, scorer.state, one)
+        together[name] = request, partial(_asked, scorer.state, [jnp.concatenate(one)])
+    single, parts = cost.interleaved(alone, repeats), cost.interleaved(encoding, repeats)
+    batches = cost.interleaved(together, max(repeats // 10, 3))
+    return {
+        name: _counts(scorer, length) | _times(single[name], parts[name], batches[name])
+        for name, scorer in scorers.items()
+    }
+
+
+def cost_of(scorer: Scorer, length: int, repeats: int, seed: int = 0) -> dict[str, float]:
+    """As ``costs_of``, of one model."""
+    return costs_of({"": scorer}, length, repeats, seed)[""]
+
+
+def _counts(scorer: Scorer, length: int) -> dict[str, float]:
+    state, request = scorer.state, answer(scorer, 10)
     one = jnp.full((1, length), -1, jnp.int32).at[0, -5:].set(jnp.arange(5))
-    many = jnp.broadcast_to(one, (_BATCH, length))
     whole = cost.compiled_cost(request, state, one, one, _now(1, length))
-    encoding = cost.compiled_cost(jax.jit(scorer.encode), state, ask(scorer, one, _now(1, length)))
-    histories = np.random.default_rng(seed).integers(0, scorer.items, (64, 1, length)).astype(np.int32)
-    requests = [jnp.asarray(history) for history in histories]
-
-    def make_args(number: int) -> tuple[Any, ...]:
-        return state, requests[number % 64], requests[number % 64], _now(1, length)
-
+    encoding = cost.compiled_cost(scorer.encode, state, ask(scorer, one, _now(1, length)))
     return {
         "parameters": cost.tree_parameters(state),
         "bytes_resident": cost.tree_bytes(state),
@@ -121,9 +147,31 @@ def cost_of(scorer: Scorer, length: int, repeats: int, seed: int = 0) -> dict[st
         "flops_per_request": whole["flops"],
         "flops_user_encoding": encoding["flops"],
         "bytes_accessed": whole["bytes_accessed"],
-        **cost.latency(request, make_args, repeats),
-        "users_per_second": cost.throughput(request, (state, many, many, _now(_BATCH, length)), _BATCH, seconds=0.3),
     }
+
+
+def _times(single: np.ndarray, encoding: np.ndarray, batches: np.ndarray) -> dict[str, float]:
+    p50, low, high = cost.quantile(single, 0.5)
+    return {
+        "p50_ms": p50,
+        "p50_low_ms": low,
+        "p50_high_ms": high,
+        "p99_ms": cost.quantile(single, 0.99)[0],
+        "encode_p50_ms": cost.quantile(encoding, 0.5)[0],
+        "p50_ms_64": cost.quantile(batches, 0.5)[0],
+        "p99_ms_64": cost.quantile(batches, 0.99)[0],
+        "users_per_second": _BATCH / float(np.median(batches)),
+    }
+
+
+def _encode(scorer: Scorer, state: Any, histories: jax.Array, seen: jax.Array, times: jax.Array) -> Any:
+    return scorer.encode(state, ask(scorer, histories, times))
+
+
+def _asked(state: Any, histories: list[jax.Array], number: int) -> tuple[Any, ...]:
+    """The arguments of a request by its number."""
+    one = histories[number % len(histories)]
+    return state, one, one, _now(*one.shape)
 
 
 def _by_item(scorer: Scorer) -> Any:

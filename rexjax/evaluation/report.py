@@ -21,15 +21,20 @@ _COST = {
     "flops_per_request": "FLOPs per request",
     "flops_user_encoding": "FLOPs of user encoding",
     "p50_ms": "p50, ms",
+    "p50_low_ms": "p50 from",
+    "p50_high_ms": "p50 to",
     "p99_ms": "p99, ms",
+    "encode_p50_ms": "encoding p50, ms",
+    "p50_ms_64": "64 users p50, ms",
+    "p99_ms_64": "64 users p99, ms",
     "users_per_second": "users/s",
 }
 _HOW_TO_READ = (
     "Every model answered the same requests: all items the user has not seen are ranked and the items held out are "
     "looked for; where scores tie, the figure is the average over all orders of the tied items. Models are chosen on "
     "validation (valid) and reported on test. Cost is what one answer takes: FLOPs as the compiler counts them, bytes "
-    "held in memory, milliseconds for one user. In the pictures up is better and left is cheaper; the grey line joins "
-    "the models that no cheaper one equals."
+    "held in memory, milliseconds for one user, the models by turns, with the 95 % interval of the median. In the "
+    "pictures up is better and left is cheaper; the grey line joins the models that no cheaper one equals."
 )
 _COMPARED = (
     "Paired differences over users, with 95 % intervals. Better or worse: significant at 5 % after Holm's correction "

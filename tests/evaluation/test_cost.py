@@ -1,4 +1,5 @@
 import time
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -38,25 +39,29 @@ def test_reads_what_every_version_returns(analysis):
     assert cost.compiled_cost(Stage()) == {"flops": 6.0 if analysis else 0.0, "bytes_accessed": 0.0}
 
 
-def test_latency_leaves_compilation_and_arguments_out():
+def test_functions_take_turns_and_making_arguments_is_not_timed():
     asked = []
 
-    def make_args(request: int) -> tuple[jax.Array]:
-        asked.append(request)
-        time.sleep(0.05)
-        return (jnp.full(8, request),)
+    def make_args(name, number):
+        asked.append((name, number))
+        time.sleep(0.02)
+        return (jnp.full(8, number),)
 
     @jax.jit
     def fn(x):
         return x * 2
 
-    found = cost.latency(fn, make_args, 5)
-    assert 0 < found["p50_ms"] <= found["p99_ms"] < 50
-    assert asked == [0, 0, 1, 2, 3, 4]
+    found = cost.interleaved({name: (fn, partial(make_args, name)) for name in "ab"}, 3)
+    assert asked == [("a", 0), ("b", 0), ("a", 0), ("b", 0), ("b", 1), ("a", 1), ("a", 2), ("b", 2)]
+    assert all(times.shape == (3,) and 0 < np.median(times) < 0.02 for times in found.values())
 
 
-def test_throughput_counts_users_not_calls():
-    assert 500 < cost.throughput(lambda: time.sleep(0.01), (), 10, seconds=0.05) <= 1000
+def test_intervals_of_quantiles_hold_the_quantile():
+    rng, inside = np.random.default_rng(0), 0
+    for _ in range(400):
+        _, low, high = cost.quantile(rng.exponential(size=101), 0.5)
+        inside += low <= 1e3 * np.log(2) <= high
+    assert 0.93 < inside / 400 < 0.99
 
 
 @pytest.mark.parametrize(

@@ -113,4 +113,6 @@ def test_cost_counts_the_state_the_rows_and_the_products(vectors):
     assert found["parameters"] == N * D and found["bytes_resident"] == 4 * N * D
     assert found["bytes_per_item"] == 4 * D
     assert found["flops_per_request"] - found["flops_user_encoding"] >= 2 * N * D
-    assert 0 < found["p50_ms"] <= found["p99_ms"] and found["users_per_second"] > 0
+    assert 0 < found["p50_low_ms"] <= found["p50_ms"] <= found["p50_high_ms"] and found["p50_ms"] <= found["p99_ms"]
+    assert found["encode_p50_ms"] > 0 and found["p50_ms_64"] > 0 and found["users_per_second"] > 0
+    assert set(models.TIMES) < set(found)

@@ -14,7 +14,7 @@ from rexjax.config.schema import Config
 from rexjax.config.stage import Stage
 from rexjax.evaluation import comparison, examples, requests, segments, significance, truth, verdict
 from rexjax.evaluation.metrics import check_cutoffs
-from rexjax.evaluation.models import cost_of, quality_of, top_lists
+from rexjax.evaluation.models import TIMES, costs_of, quality_of, top_lists
 from rexjax.evaluation.ranking import Requests
 from rexjax.evaluation.report import write_report
 from rexjax.families.base import TrainingData, named
@@ -36,10 +36,10 @@ def run(config: Config, folder: Path, artifacts: dict[str, Artifact]) -> dict[st
     context = inputs.list_context(data, artifacts)
     settings, models, per_user = config.evaluate, dict[str, Any](), dict[str, dict[str, np.ndarray]]()
     scorers = models_of(config, artifacts)
+    costs = costs_of(scorers, config.data.length, settings.latency_repeats, config.seed)
     for name, scorer in scorers.items():
         results = quality_of(name, scorer, asked, ks, settings.known, context)
-        cost = cost_of(scorer, config.data.length, settings.latency_repeats, config.seed)
-        models[name] = {"quality": {part: result.means for part, result in results.items()}, "cost": cost}
+        models[name] = {"quality": {part: result.means for part, result in results.items()}, "cost": costs[name]}
         if results["test"].spread:
             models[name]["tie_spread"] = results["test"].spread
         per_user[name] = results["test"].per_user
@@ -139,7 +139,7 @@ def _timeless(found: dict[str, Any]) -> dict[str, Any]:
 
 
 def _without_times(of_request: dict[str, float]) -> dict[str, float]:
-    return {name: value for name, value in of_request.items() if name not in ("p50_ms", "p99_ms", "users_per_second")}
+    return {name: value for name, value in of_request.items() if name not in TIMES}
 
 
 def models_of(config: Config, artifacts: dict[str, Artifact]) -> dict[str, Scorer]:
