@@ -1,13 +1,13 @@
 """Requests a second that a server sustains, beside a hand-written FastAPI + PyTorch + FAISS server under the same load.
 
-    pip install '.[serve]' fastapi faiss-cpu 'torch==2.13.0'
+    pip install '.[serve]' fastapi orjson uvloop faiss-cpu 'torch==2.13.0'
     python -m benchmarks.serving --json benchmarks/results/serving.json
 
 100,000 items, a pooled student 64 wide in int8 rows (untrained: speed does not depend on what was learnt), histories of
 20 items, ten answers. The load comes from a second process over loopback: a number of connections, each of which sends
 its next request when the answer has come. The numbers grow until the 99th percentile of the latency is above 25 ms;
-the best rate with it below counts. The peer keeps the same student in PyTorch, one request at a time, and searches an
-IndexScalarQuantizer of 8 bits for as many more items as the history has.
+the best rate with it below counts. The peer keeps the same student in PyTorch, answers waiting requests as one batch,
+and searches an IndexScalarQuantizer of 8 bits for as many more items as the history has.
 """
 
 import argparse
