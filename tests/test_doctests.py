@@ -7,7 +7,7 @@ from types import ModuleType
 
 import pytest
 
-PACKAGES = ("compression", "embedding", "encoders", "evaluation", "losses", "retrieval")
+PACKAGES = ("compression", "embedding", "encoders", "evaluation", "losses", "rerank", "retrieval")
 METHODS = {"rexjax.embedding.table": {"Table.on"}}
 """Methods that have an example as well."""
 

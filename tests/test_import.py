@@ -21,6 +21,7 @@ PACKAGES = (
     "families",
     "losses",
     "models",
+    "rerank",
     "retrieval",
     "training",
 )

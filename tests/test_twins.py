@@ -25,6 +25,9 @@ FAST_PATHS = {
     "rexjax.embedding.row_access": ["take", "put"],
     "rexjax.embedding.rows": ["take", "score", "score_by_row"],
     "rexjax.retrieval.index_updates": ["fit_map", "predict"],
+    "rexjax.rerank.similar": ["mmr", "dpp"],
+    "rexjax.rerank.shares": ["xquad", "calibrated", "divergence"],
+    "rexjax.rerank.limits": ["quota", "capped"],
     "rexjax.losses.sampled": [
         "softmax_cross_entropy",
         "soft_cross_entropy",

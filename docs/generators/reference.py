@@ -10,6 +10,7 @@ PACKAGES = (
     "losses",
     "embedding",
     "retrieval",
+    "rerank",
     "compression",
     "encoders",
     "families",

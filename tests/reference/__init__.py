@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.reference import compression, data, embedding, evaluation, losses, models, retrieval, training
+from tests.reference import compression, data, embedding, evaluation, losses, models, rerank, retrieval, training
 
 TWINS: dict[str, Callable[..., Any]] = {
     # retrieval
@@ -25,6 +25,14 @@ TWINS: dict[str, Callable[..., Any]] = {
     "rexjax.embedding.rows:score_by_row": retrieval.score_by_row,
     "rexjax.retrieval.index_updates:fit_map": retrieval.fit_map,
     "rexjax.retrieval.index_updates:predict": retrieval.predict,
+    # rerank
+    "rexjax.rerank.similar:mmr": rerank.mmr,
+    "rexjax.rerank.similar:dpp": rerank.dpp,
+    "rexjax.rerank.shares:xquad": rerank.xquad,
+    "rexjax.rerank.shares:calibrated": rerank.calibrated,
+    "rexjax.rerank.shares:divergence": rerank.divergence,
+    "rexjax.rerank.limits:quota": rerank.quota,
+    "rexjax.rerank.limits:capped": rerank.capped,
     # losses
     "rexjax.losses.sampled:softmax_cross_entropy": losses.softmax_cross_entropy,
     "rexjax.losses.sampled:soft_cross_entropy": losses.soft_cross_entropy,
