@@ -75,10 +75,10 @@ _WIDE = tuple(
         hidden=(200, 200),
         dropout=0.4,
         crosses=FRAPPE_CROSSES,
-        wide_l1=l1,
-        training=training(l2=l2, learning_rate=0.02),
+        deep=rule,
+        training=training(l2=0.05, learning_rate=rate),
     )
-    for l1, l2 in ((1e-5, 1e-5),)
+    for rule, rate in (("adagrad", 0.02), ("adam", 0.001))
 )
 _STREAMS = FinalMLP(hidden=(200,), second=(100,), gate_hidden=100, dropout=0.4, training=training(epochs=40))
 
@@ -130,18 +130,14 @@ CASES: dict[str, Case] = {
     ),
     "ml-100k, MF with biases": Case(
         partial(ratings, features=False),
-        tuple(_rating(FM, l2, width=width) for l2 in (1e-4, 3e-4, 1e-3) for width in (16, 64)),
+        tuple(_rating(FM, l2, width=width) for l2, width in ((1e-4, 16), (3e-4, 16), (3e-4, 64), (1e-3, 64))),
     ),
     "ml-100k, FM with features": Case(
-        partial(ratings, features=True), tuple(_rating(FM, l2, width=16) for l2 in (1e-4, 3e-4, 1e-3))
+        partial(ratings, features=True), tuple(_rating(FM, l2, width=16) for l2 in (1e-4, 3e-4))
     ),
     "ml-100k, DCN-v2 with features": Case(
         partial(ratings, features=True),
-        tuple(
-            _rating(DCNv2, l2, width=16, hidden=(128, 64), dropout=dropout)
-            for l2 in (1e-4, 1e-3)
-            for dropout in (0.2, 0.5)
-        ),
+        tuple(_rating(DCNv2, l2, width=16, hidden=(128, 64), dropout=0.5) for l2 in (1e-4, 1e-3)),
     ),
 }
 

@@ -76,10 +76,12 @@ class WideDeep(DeepRanker):
     """Products of fields in the wide part."""
     deep: Literal["adagrad", "adam"] = "adagrad"
     """The rule of the deep part."""
-    wide_rate: float = 0.05
+    wide_rate: float = 0.1
     """Step size of FTRL."""
-    wide_l1: float = 1e-5
-    """L1 of FTRL, relative to a mean loss of the batch."""
+    wide_l1: float = 5e-4
+    """L1 of FTRL: with batches of 4096 and their mean loss, three one-sided examples outweigh it."""
+    wide_beta: float = 2e-4
+    """Beta of FTRL: one over the batch is as 1 with a sum of losses."""
 
     def network(self) -> nn.Module:
         """A sum and a network."""
@@ -98,7 +100,7 @@ class WideDeep(DeepRanker):
     def tables(self, fields: Fields) -> dict[str, Table]:
         """The vectors, and the wide weights, which start at zero."""
         rows, sparse = fields.rows + sum(self.crosses.sizes(fields)), self.training.sparse
-        rule = Ftrl(self.wide_rate, l1=self.wide_l1)
+        rule = Ftrl(self.wide_rate, beta=self.wide_beta, l1=self.wide_l1)
         return {
             "fields": Table(
                 "fields", fields.rows, self.width, stddev=self.stddev, optimizer=self.row_optimizer(), sparse=sparse
