@@ -101,9 +101,9 @@ CASES: dict[str, Case] = {
     "frappe, DCN-v2": Case(partial(frappe, redrawn=True), (DCNv2(**_DEEP),), 0.9845),
     "frappe, DCN-v2, rank 16": Case(partial(frappe, redrawn=True), (DCNv2(rank=16, **_DEEP),), 0.9845),
     "frappe, FinalMLP": Case(partial(frappe, redrawn=True), (_STREAMS,), 0.9861),
-    "frappe, FM, negatives drawn once": Case(partial(frappe, redrawn=False), _PAIRS, 0.9671),
-    "frappe, DLRM, negatives drawn once": Case(partial(frappe, redrawn=False), (DLRM(**_DEEP),), 0.9840),
-    "frappe, DCN-v2, negatives drawn once": Case(partial(frappe, redrawn=False), (DCNv2(**_DEEP),), 0.9845),
+    "frappe, negatives drawn once, FM": Case(partial(frappe, redrawn=False), _PAIRS, 0.9671),
+    "frappe, negatives drawn once, DLRM": Case(partial(frappe, redrawn=False), (DLRM(**_DEEP),), 0.9840),
+    "frappe, negatives drawn once, DCN-v2": Case(partial(frappe, redrawn=False), (DCNv2(**_DEEP),), 0.9845),
     "adult, logistic regression": Case(adult, (LogisticRegression(training=_adult(learning_rate=0.01, l2=1e-6)),)),
     "adult, Wide & Deep": Case(
         adult,
@@ -145,13 +145,13 @@ CASES: dict[str, Case] = {
 def main() -> None:
     """Tries, fits, answers, writes and prints."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("cases", nargs="*", help="words of the cases that are wanted; all by default")
+    parser.add_argument("cases", nargs="*", help="how the names of the wanted cases begin; all by default")
     parser.add_argument("--data", required=True, help="folder with frappe, adult and ml-100k")
     parser.add_argument("--json", default="", help="where to write the rows")
     flags = parser.parse_args()
-    wanted = [name for name in CASES if not flags.cases or any(word in name for word in flags.cases)]
+    wanted = [name for name in CASES if not flags.cases or any(name.startswith(word) for word in flags.cases)]
     if not wanted:
-        parser.error(f"no case has {' or '.join(flags.cases)} in its name: there are {'; '.join(CASES)}")
+        parser.error(f"no case begins with {' or '.join(flags.cases)}: there are {'; '.join(CASES)}")
     for name in wanted:
         rows = record.rows(flags.json)
         if not any(row["case"] == name for row in rows):
