@@ -99,7 +99,7 @@ CASES: dict[str, Case] = {
     "frappe, DeepFM": Case(partial(frappe, redrawn=True), (DeepFM(**_DEEP),), 0.9842),
     "frappe, DLRM": Case(partial(frappe, redrawn=True), (DLRM(**_DEEP),), 0.9840),
     "frappe, DCN-v2": Case(partial(frappe, redrawn=True), (DCNv2(**_DEEP),), 0.9845),
-    "frappe, DCN-v2, rank 16": Case(partial(frappe, redrawn=True), (DCNv2(rank=16, **_DEEP),), 0.9845),
+    "frappe, low-rank DCN-v2, 16": Case(partial(frappe, redrawn=True), (DCNv2(rank=16, **_DEEP),), 0.9845),
     "frappe, FinalMLP": Case(partial(frappe, redrawn=True), (_STREAMS,), 0.9861),
     "frappe, negatives drawn once, FM": Case(partial(frappe, redrawn=False), _PAIRS, 0.9671),
     "frappe, negatives drawn once, DLRM": Case(partial(frappe, redrawn=False), (DLRM(**_DEEP),), 0.9840),

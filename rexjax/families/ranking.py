@@ -106,7 +106,7 @@ class Ranker(Open, abc.ABC):
         given = examples if callable(examples) else (lambda epoch: examples)
         first = given(0)
         _check(fields, first, valid)
-        task = self._task(fields, first, valid, run, measure)
+        task = self.task(fields, first, valid, run, measure)
         found = train_labelled(task, given, self.training, seed=run.seed, mesh=run.mesh)
         run.summaries[run.name] = found.summary
         return found.fitted._asdict()
@@ -140,7 +140,7 @@ class Ranker(Open, abc.ABC):
             name: jnp.zeros((*ids.shape, declared[name].width), jnp.float32)
             for name, ids in self.ids(fields, few).items()
         }
-        made = self.network().init({"params": jax.random.key(seed)}, self.embed(fields, rows, few), train=False)
+        made = _first_variables(self.network(), jax.random.key(seed), self.embed(fields, rows, few))
         return dict(made), declared
 
     def apply(
@@ -156,7 +156,8 @@ class Ranker(Open, abc.ABC):
         )
         return logits, changed.get("batch_stats", {})
 
-    def _task(self, fields: Fields, first: Arrays, valid: Any, run: Run, measure: Any) -> LabelledTask:
+    def task(self, fields: Fields, first: Arrays, valid: Any, run: Run, measure: Any = auc) -> LabelledTask:
+        """What ``train_labelled`` trains, and ``make_step`` makes a step of. See ``fit``; ``first`` are examples."""
         few = {name: jnp.asarray(first[name][:2]) for name in fields.names()}
         made, declared = self.start(fields, few, run.seed)
 
@@ -175,6 +176,11 @@ class Ranker(Open, abc.ABC):
             validate=validate,
             select=getattr(measure, "__name__", "metric"),
         )
+
+
+@partial(jax.jit, static_argnums=0)
+def _first_variables(network: nn.Module, key: jax.Array, embedded: Embedded) -> Any:
+    return network.init({"params": key}, embedded, train=False)
 
 
 def _check(fields: Fields, examples: Arrays, valid: Arrays | None) -> None:

@@ -1,6 +1,7 @@
 """Training on labelled examples of named arrays: rows of tables and a dense network, by one joint loss."""
 
 import math
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -110,7 +111,7 @@ class FittedLabelled(NamedTuple):
 
     fitted: Fitted
     summary: dict[str, Any]
-    """Epochs, the best one, its validation metric, the curve."""
+    """Epochs, the best one, its validation metric, the curve with each epoch's seconds."""
 
 
 def train_labelled(
@@ -146,11 +147,12 @@ def train_labelled(
         arrays = examples(epoch - 1)
         if held[0] is not arrays:
             held = arrays, place(dict(arrays), replicated(mesh))
-        losses = []
+        losses, started = [], time.perf_counter()
         for chosen in track(_orders(arrays, settings.batch, seed, epoch, mesh.size), f"{task.name}, epoch {epoch}"):
             state, loss = run(state, place(chosen, sharding(mesh, None, "batch")), held[1], key)
             losses.append(np.asarray(loss))  # waits: queued collectives can block emulated devices
-        values = {"epoch": epoch, "loss": float(np.concatenate(losses).mean())}
+        seconds = time.perf_counter() - started
+        values = {"epoch": epoch, "loss": float(np.concatenate(losses).mean()), "seconds": seconds}
         _refuse_nan(task, values)
         if settings.patience or epoch == settings.epochs:
             best = _better(task, settings, best, _on_host(task, state, mesh), values)

@@ -11,8 +11,9 @@ from rexjax.families.base import Run
 from rexjax.families.rankers import DCNv2, FinalMLP, WideDeep
 from rexjax.families.ranking import LABEL
 from rexjax.models.fields import Crosses, Field, Fields
-from rexjax.runtime.mesh import make_mesh
-from rexjax.training.labelled import LabelledTraining
+from rexjax.planning.collectives import collectives, dense_arrays, table_gathers
+from rexjax.runtime.mesh import make_mesh, place, sharding
+from rexjax.training.labelled import LabelledTraining, first_state, make_step
 
 FIELDS = Fields((Field("user", 21), Field("item", 11), Field("seen", 11, shares="item", weights="times")), ("price",))
 SHORT = LabelledTraining(epochs=2, batch=32, patience=0, learning_rate=0.05)
@@ -51,12 +52,27 @@ def close(one, other, tolerance=2e-4):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=tolerance, rtol=tolerance), one, other)
 
 
-@pytest.mark.parametrize("model", [ADAGRAD, Exact(width=4, hidden=(8,), stddev=0.1, training=SHORT)], ids=str)
+@pytest.mark.parametrize(
+    "model", [ADAGRAD, Exact(width=4, hidden=(8,), stddev=0.1, training=SHORT)], ids=["adagrad and ftrl", "adam"]
+)
 def test_sparse_tables_train_as_dense_ones_do_on_one_device_and_on_eight(model):
     sparse = replace(model, training=replace(SHORT, sparse=True))
     whole = fitted(model)[0]
     for other in (fitted(sparse)[0], fitted(model, 8)[0], fitted(sparse, 8)[0]):
         close(whole, other)
+
+
+def test_a_sparse_step_gathers_no_table_and_has_no_gradient_of_its_size(optimized):
+    mesh, fields = make_mesh(8), Fields((Field("user", 40_000), Field("item", 30_011)))
+    settings = replace(SHORT, sparse=True, batch=64)
+    model, batch = DCNv2(width=7, hidden=(8,), training=settings), examples(64)
+    task = model.task(fields, batch, None, Run(mesh, Path(".")))
+    state = first_state(task, 0, mesh)
+    placed = place({name: batch[name] for name in ("user", "item", LABEL)}, sharding(mesh, "batch"))
+    text = jax.jit(make_step(task, settings, mesh)).lower(state, placed, jax.random.key(0)).compile().as_text()
+    whole = (fields.rows // 8 + 1) * 8
+    assert not table_gathers(collectives(text, mesh), whole * 8 * 4)
+    assert not dense_arrays(text, (whole, 8))
 
 
 def test_the_same_seed_gives_the_same_ranker():
