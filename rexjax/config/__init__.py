@@ -20,13 +20,17 @@ from rexjax.families.linear import Ease, ItemKNN
 from rexjax.families.neural import GMF, MLP, NeuMF
 from rexjax.families.pooled import Pooled
 from rexjax.families.popularity import Popularity, RecentPopularity
+from rexjax.families.rankers import DLRM, FM, DCNv2, DeepFM, FinalMLP, LogisticRegression, WideDeep
 from rexjax.families.rules import SequentialRules
 from rexjax.families.slim import Slim
 from rexjax.families.text import TextCosine
 from rexjax.families.text_knn import TextKNN
 from rexjax.families.transformer import Transformer
+from rexjax.families.two_stage import TwoStage
 from rexjax.families.two_tower import TwoTower
 from rexjax.families.walks import RP3beta
+from rexjax.models.fields import Crosses
+from rexjax.training.labelled import LabelledTraining
 from rexjax.training.pairs import PairTraining
 from rexjax.training.settings import Rows, Training
 
@@ -74,5 +78,15 @@ __all__ = [
     "NeuMF",
     "DMF",
     "PairTraining",
+    "TwoStage",
+    "LogisticRegression",
+    "FM",
+    "WideDeep",
+    "DeepFM",
+    "DCNv2",
+    "DLRM",
+    "FinalMLP",
+    "Crosses",
+    "LabelledTraining",
     "load",
 ]

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from rexjax.embedding.bags import Feature as Feature
     from rexjax.embedding.bags import combine as combine
     from rexjax.embedding.bound import BoundTable as BoundTable
+    from rexjax.embedding.ftrl import Ftrl as Ftrl
     from rexjax.embedding.optimizers import OPTIMIZERS as OPTIMIZERS
     from rexjax.embedding.optimizers import Adagrad as Adagrad
     from rexjax.embedding.optimizers import ExactAdam as ExactAdam
@@ -37,5 +38,6 @@ else:
             "TableState": "rexjax.embedding.table",
             "combine": "rexjax.embedding.bags",
             "schedule": "rexjax.embedding.optimizers",
+            "Ftrl": "rexjax.embedding.ftrl",
         },
     )

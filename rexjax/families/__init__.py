@@ -31,11 +31,22 @@ if TYPE_CHECKING:
     from rexjax.families.pooled import Pooled as Pooled
     from rexjax.families.popularity import Popularity as Popularity
     from rexjax.families.popularity import RecentPopularity as RecentPopularity
+    from rexjax.families.rankers import DLRM as DLRM
+    from rexjax.families.rankers import FM as FM
+    from rexjax.families.rankers import DCNv2 as DCNv2
+    from rexjax.families.rankers import DeepFM as DeepFM
+    from rexjax.families.rankers import FinalMLP as FinalMLP
+    from rexjax.families.rankers import LogisticRegression as LogisticRegression
+    from rexjax.families.rankers import MMoE as MMoE
+    from rexjax.families.rankers import SharedBottom as SharedBottom
+    from rexjax.families.rankers import WideDeep as WideDeep
+    from rexjax.families.ranking import Ranker as Ranker
     from rexjax.families.rules import SequentialRules as SequentialRules
     from rexjax.families.slim import Slim as Slim
     from rexjax.families.text import TextCosine as TextCosine
     from rexjax.families.text_knn import TextKNN as TextKNN
     from rexjax.families.transformer import Transformer as Transformer
+    from rexjax.families.two_stage import TwoStage as TwoStage
     from rexjax.families.two_tower import TwoTower as TwoTower
     from rexjax.families.walks import RP3beta as RP3beta
 else:
@@ -75,5 +86,16 @@ else:
             "TwoTower": "rexjax.families.two_tower",
             "Unsuitable": "rexjax.families.base",
             "fit": "rexjax.families.base",
+            "LogisticRegression": "rexjax.families.rankers",
+            "FM": "rexjax.families.rankers",
+            "WideDeep": "rexjax.families.rankers",
+            "DeepFM": "rexjax.families.rankers",
+            "DCNv2": "rexjax.families.rankers",
+            "DLRM": "rexjax.families.rankers",
+            "FinalMLP": "rexjax.families.rankers",
+            "SharedBottom": "rexjax.families.rankers",
+            "MMoE": "rexjax.families.rankers",
+            "Ranker": "rexjax.families.ranking",
+            "TwoStage": "rexjax.families.two_stage",
         },
     )

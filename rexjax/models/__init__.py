@@ -5,6 +5,12 @@ from typing import TYPE_CHECKING
 from rexjax._lazy import attach
 
 if TYPE_CHECKING:
+    from rexjax.models.calibration import Isotonic as Isotonic
+    from rexjax.models.calibration import fit_isotonic as fit_isotonic
+    from rexjax.models.calibration import fit_temperature as fit_temperature
+    from rexjax.models.fields import Crosses as Crosses
+    from rexjax.models.fields import Field as Field
+    from rexjax.models.fields import Fields as Fields
     from rexjax.models.items import ItemEncoder as ItemEncoder
     from rexjax.models.pooled import PooledEncoder as PooledEncoder
     from rexjax.models.recommender import Recommender as Recommender
@@ -31,5 +37,11 @@ else:
             "dot_product": "rexjax.models.scorer",
             "positions_of": "rexjax.models.scorer",
             "score_matrix": "rexjax.models.scorer",
+            "Field": "rexjax.models.fields",
+            "Fields": "rexjax.models.fields",
+            "Crosses": "rexjax.models.fields",
+            "Isotonic": "rexjax.models.calibration",
+            "fit_isotonic": "rexjax.models.calibration",
+            "fit_temperature": "rexjax.models.calibration",
         },
     )

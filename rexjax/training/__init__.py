@@ -7,6 +7,8 @@ from rexjax._lazy import attach
 if TYPE_CHECKING:
     from rexjax.training.checkpoint import restore_tree as restore_tree
     from rexjax.training.checkpoint import save_tree as save_tree
+    from rexjax.training.ftrl import ftrl as ftrl
+    from rexjax.training.labelled import LabelledTraining as LabelledTraining
     from rexjax.training.loop import train as train
     from rexjax.training.state import TrainState as TrainState
     from rexjax.training.step import make_step as make_step
@@ -19,5 +21,7 @@ else:
             "make_step": "rexjax.training.step",
             "restore_tree": "rexjax.training.checkpoint",
             "save_tree": "rexjax.training.checkpoint",
+            "LabelledTraining": "rexjax.training.labelled",
+            "ftrl": "rexjax.training.ftrl",
         },
     )

@@ -22,15 +22,18 @@ from rexjax.families.linear import Ease, ItemKNN
 from rexjax.families.neural import GMF, MLP, NeuMF
 from rexjax.families.pooled import Pooled
 from rexjax.families.popularity import Popularity, RecentPopularity
+from rexjax.families.rankers import DLRM
 from rexjax.families.rules import SequentialRules
 from rexjax.families.slim import Slim
 from rexjax.families.text import TextCosine
 from rexjax.families.text_knn import TextKNN
 from rexjax.families.transformer import Transformer
+from rexjax.families.two_stage import TwoStage
 from rexjax.families.two_tower import TwoTower
 from rexjax.families.walks import RP3beta
 from rexjax.models.scorer import USER, Query, owners, positions_of, prefixes, scores_of_positions
 from rexjax.models.served import flatten, unflatten
+from rexjax.training.labelled import LabelledTraining
 from rexjax.training.pairs import PairTraining
 from rexjax.training.settings import Training
 from tests.families.small_log import ITEMS, LENGTH, make_run
@@ -73,6 +76,13 @@ FAMILIES: dict[str, Model] = (
         "blend": Blend((Ease(l2=5.0, decay=0.8), Popularity())),
         "cross-fitted": CrossFitted(ItemKNN(neighbours=7)),
         "sum": Blend((ItemKNN(neighbours=7), Popularity()), weights=(1.0, 0.1), standardized=False),
+        "two stages": TwoStage(
+            Ease(l2=5.0),
+            signals=(Popularity(),),
+            ranker=DLRM(width=4, hidden=(6,), training=LabelledTraining(epochs=2, batch=16)),
+            k1=12,
+            negatives=5,
+        ),
         "transformer": Transformer(width=8, layers=1, training=TRAINING),
         "recurrent": Transformer(width=9, layers=1, block="gru", training=TRAINING),
         "pooled": Pooled(width=8, hidden=8, training=TRAINING),

@@ -9,7 +9,18 @@ from typing import Any
 
 import numpy as np
 
-from tests.reference import compression, data, embedding, evaluation, losses, models, rerank, retrieval, training
+from tests.reference import (
+    compression,
+    data,
+    embedding,
+    evaluation,
+    losses,
+    models,
+    ranking,
+    rerank,
+    retrieval,
+    training,
+)
 
 TWINS: dict[str, Callable[..., Any]] = {
     # retrieval
@@ -53,6 +64,8 @@ TWINS: dict[str, Callable[..., Any]] = {
     "rexjax.embedding.optimizers:RowWiseAdagrad": partial(embedding.dense_step, "row_wise_adagrad"),
     "rexjax.embedding.optimizers:LazyAdam": partial(embedding.dense_step, "lazy_adam"),
     "rexjax.embedding.optimizers:ExactAdam": partial(embedding.dense_step, "exact_adam"),
+    "rexjax.embedding.ftrl:ftrl_step": ranking.ftrl,
+    "rexjax.embedding.ftrl:Ftrl": ranking.ftrl,
     "rexjax.embedding.order:to_physical": embedding.to_physical,
     "rexjax.embedding.order:to_logical": embedding.to_logical,
     "rexjax.embedding.rounding:stochastic_bfloat16": embedding.bfloat16_neighbours,
@@ -78,6 +91,9 @@ TWINS: dict[str, Callable[..., Any]] = {
     "rexjax.training.multi_step:make_run": training.one_by_one,
     "rexjax.training.catalogue:draw_popular": training.share_of_each,
     "rexjax.training.negatives:draw_unowned": training.items_without,
+    "rexjax.training.ftrl:ftrl": ranking.ftrl,
+    "rexjax.training.label_metrics:auc": ranking.auc,
+    "rexjax.training.label_metrics:calibration_error": ranking.calibration_error,
     # data
     "rexjax.data.batches:pack": data.prefix_label_pairs,
     "rexjax.data.batches:latest": data.latest,
@@ -100,5 +116,12 @@ TWINS: dict[str, Callable[..., Any]] = {
     "rexjax.models.towers:UserTower": models.user_tower,
     "rexjax.models.pooled:contributions": models.contributions,
     "rexjax.models.rating_towers:tower": models.rating_tower,
+    "rexjax.models.interactions:pairwise_sum": ranking.pairwise_sum,
+    "rexjax.models.interactions:dot_products": ranking.dot_products,
+    "rexjax.models.interactions:CrossLayers": ranking.cross_layers,
+    "rexjax.models.fields:combine_slots": ranking.bags,
+    "rexjax.models.calibration:fit_temperature": ranking.best_temperature,
+    "rexjax.models.calibration:fit_isotonic": ranking.isotonic,
+    "rexjax.models.candidates:place_ranked": ranking.order_of_two_stages,
 }
 """Fast path, as module:name, to its twin."""
