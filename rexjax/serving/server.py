@@ -51,7 +51,6 @@ class Server:
             UserError: it cannot answer.
         """
         self.folder, self.keys, self.measures = folder, keys, Measures()
-        self._seen = _stamp(folder)  # before it is read: what comes later is new
         self.engine = Engine(Bundle(folder), waiting=waiting, observe=self.measures.observe)
         self.measures.loaded(self.engine.bundle)
         self.store = Store(store)  # none is made for a folder that cannot answer
@@ -211,24 +210,22 @@ class Server:
                 await asyncio.wait_for(self._look.wait(), WATCH_SECONDS)
             self._look.clear()
             await self._refresh_keys()
-            now = await asyncio.to_thread(_stamp, self.folder)
-            if now not in (None, self._seen) and self._retry.due(now, time.monotonic()):
+            now = await asyncio.to_thread(parts.read_manifest, self.folder)
+            if now not in (b"", self.engine.bundle.manifest) and self._retry.due(now, time.monotonic()):
                 await self._swap(now)
 
-    async def _swap(self, stamp: bytes) -> None:
+    async def _swap(self, manifest: bytes) -> None:
         try:
-            await check_apart(self.folder)
-            bundle = await asyncio.to_thread(Bundle, self.folder)
-            if await asyncio.to_thread(_stamp, self.folder) != stamp:
-                return  # the folder holds another bundle by now, which was not checked
+            await check_apart(self.folder, manifest)
+            # the hashes in the same manifest make sure that these are the bytes which were checked
+            bundle = await asyncio.to_thread(Bundle, self.folder, manifest)
             await asyncio.to_thread(self.engine.swap, bundle)
         except Exception as error:  # whatever it is, the old one goes on, and this one is tried again later
-            seconds = self._retry.failed(stamp, time.monotonic())
+            seconds = self._retry.failed(manifest, time.monotonic())
             self.measures.swaps.labels("refused").inc()
             self.told["swap"] = f"refused: {error}"
             _LOG.error(json.dumps({"swap": "refused", "why": str(error), "again in": seconds}))
             return
-        self._seen = stamp
         self.told.pop("swap", None)
         self.measures.swaps.labels("done").inc()
         self.measures.loaded(bundle)
@@ -245,15 +242,6 @@ class Server:
         if changed:
             self.told.pop("keys", None)
             _LOG.info(json.dumps({"keys": len(self.keys)}))
-
-
-def _stamp(folder: Path) -> bytes | None:
-    """Differs when another bundle lies there; None while there is none."""
-    path = folder / parts.BUNDLE
-    try:
-        return path.read_bytes() if path.is_file() else None  # a pipe of that name would never end
-    except OSError:
-        return None
 
 
 def _most_popular(bundle: Bundle, k: int, exclude: list[int], mask: np.ndarray | None) -> np.ndarray:

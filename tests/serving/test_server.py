@@ -315,7 +315,7 @@ def test_a_bundle_that_goes_while_it_is_read_does_not_end_the_watch_and_the_old_
         raise AssertionError(line)
 
     async def ask(client, server):
-        monkeypatch.setattr(servers, "Bundle", lambda folder: (folder / "gone").read_bytes())
+        monkeypatch.setattr(servers, "Bundle", lambda folder, manifest: (folder / "gone").read_bytes())
         shutil.copytree(another, folder, dirs_exist_ok=True)
         await until(client, 'rexjax_swaps_total{outcome="refused"} 1.0')
         monkeypatch.setattr(servers, "Bundle", read)
