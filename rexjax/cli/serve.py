@@ -23,6 +23,8 @@ class Export:
     """Also exports the teacher and the float32 student, for the comparison on the server's page."""
     model: str = ""
     """A model of the run with item vectors, such as teacher or student. '': the model of the index."""
+    sign: File = None
+    """A PEM file with the private Ed25519 key that signs the export. Make one with `openssl genpkey`."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,10 @@ class Serve:
     """The SQLite file of users' histories. It is created if it does not exist."""
     waiting: int = 1024
     """Length of the queue. Further requests are answered 429 with Retry-After."""
+    trust: File = None
+    """A PEM file with the public Ed25519 key that must have signed the export. An export is code."""
+    trust_unsigned: bool = False
+    """Serve an export that nobody has signed at an address that others can reach."""
 
 
 def export(request: Export) -> None:
@@ -48,7 +54,7 @@ def export(request: Export) -> None:
     _need_packages()
     from rexjax.serving import export as exporting
 
-    about = exporting.write(request.workdir, request.folder, request.compare, request.model)
+    about = exporting.write(request.workdir, request.folder, request.compare, request.model, request.sign)
     size = sum(path.stat().st_size for path in request.folder.rglob("*") if path.is_file())
     terminal.say_whole(
         f"{request.folder}: {about['items']:,} items, {size:,} bytes, for {', '.join(about['platforms'])}; "
@@ -64,7 +70,8 @@ def serve(request: Serve) -> None:
 
     keep_compiled_programs(0.0)  # all of them, so that a restart is short
     about = request.host, request.port, request.keys, request.store, request.waiting
-    run.serve(request.folder, *about, terminal.say)
+    trust = {"trust": request.trust, "trust_unsigned": request.trust_unsigned}
+    run.serve(request.folder, *about, terminal.say, **trust)
 
 
 def _need_packages() -> None:

@@ -44,14 +44,14 @@ class Answer(NamedTuple):
     """int32 [B, K], dense ids."""
 
 
-def _accept(place: Path, manifest: bytes) -> None:
+def accept(place: Path, manifest: bytes) -> None:
     """Trusts every export."""
 
 
 class Bundle:
     """An exported folder in memory."""
 
-    def __init__(self, folder: Path, manifest: bytes | None = None, verify: Verify = _accept) -> None:
+    def __init__(self, folder: Path, manifest: bytes | None = None, verify: Verify = accept) -> None:
         """Checks and reads ``folder``, each file once.
 
         Args:

@@ -170,11 +170,20 @@ def read_manifest(folder: Path) -> bytes:
 
 
 def _sealed(folder: Path, manifest: bytes, verify: Callable[[Path, bytes], None]) -> Export:
+    about = trusted(folder, manifest, verify)
+    return Export(folder, manifest, about, sealed.read_all(folder / about["place"], about["files"]))
+
+
+def trusted(folder: Path, manifest: bytes, verify: Callable[[Path, bytes], None]) -> dict[str, Any]:
+    """``bundle.json``, parsed, of which ``verify`` has found the signature; nothing else was read of the export.
+
+    Raises:
+        UserError: it is no manifest of an export, or not trusted.
+    """
     about = parse_json(manifest)
     if not _is_bundle(about):
         raise UserError(f"{folder} is no finished export: make one with `rexjax export WORKDIR {folder}`")
     if not sealed.is_plain(about["place"]):
         raise UserError(f"{folder / BUNDLE} names the folder {about['place']!r}, which is no plain name")
-    place = folder / about["place"]
-    verify(place, manifest)
-    return Export(folder, manifest, about, sealed.read_all(place, about["files"]))
+    verify(folder / about["place"], manifest)
+    return about

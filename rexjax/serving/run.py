@@ -20,9 +20,11 @@ except ImportError:  # Windows has no such limit
 
 from rexjax.errors import UserError
 from rexjax.serving import keys as api_keys
+from rexjax.serving.bundle import Verify, accept
 from rexjax.serving.gate import Gate
 from rexjax.serving.limits import limited, room
 from rexjax.serving.server import Server
+from rexjax.serving.signature import verifier
 
 _LOCAL = ("127.0.0.1", "::1", "localhost")
 GRACE_SECONDS = 30
@@ -38,21 +40,26 @@ def serve(
     store: Path,
     waiting: int,
     say: Callable[[str], None],
+    *,
+    trust: Path | None = None,
+    trust_unsigned: bool = False,
 ) -> None:
     """Answers until it is interrupted or terminated; ``say`` is told the address once requests are taken.
 
     Raises:
-        UserError: the address is taken, others could reach it without a key, or the folder cannot answer.
+        UserError: the address is taken, others could reach it without a key, or the folder cannot answer or is not
+            trusted.
     """
     if waiting < 1:
         raise UserError(f"--waiting {waiting}: at least one request must be able to wait")
     known = api_keys.read(keys, os.environ)
     if host not in _LOCAL and not len(known):
         raise UserError(f"--host {host} can be reached by others: give API keys (--keys), or listen on 127.0.0.1")
+    verify = _verifier(host, trust, trust_unsigned)
     with _bound(host, port) as bound:
         files = _open_files()
         _log_lines()
-        server = Server(folder, keys=known, store=store, waiting=waiting)
+        server = Server(folder, keys=known, store=store, waiting=waiting, verify=verify)
         about, address = server.engine.bundle, f"http://{host}:{bound.getsockname()[1]}"
         settings = uvicorn.Config(
             Gate(server.app, frozenset() if len(known) else frozenset(_LOCAL)),
@@ -66,6 +73,19 @@ def serve(
         _Telling(
             settings, server.refresh, lambda: say(f"{address}: {about.items:,} items, version {about.version}")
         ).run([bound])
+
+
+def _verifier(host: str, trust: Path | None, trust_unsigned: bool) -> Verify:
+    if trust and trust_unsigned:
+        raise UserError("--trust and --trust-unsigned contradict each other: leave one out")
+    if trust:
+        return verifier(trust)
+    if host not in _LOCAL and not trust_unsigned:
+        raise UserError(
+            f"--host {host} can be reached by others, and an export is code: name the public key of its signature with "
+            "--trust, or say --trust-unsigned"
+        )
+    return accept
 
 
 class _Telling(uvicorn.Server):

@@ -20,7 +20,7 @@ from starlette.routing import Route
 
 from rexjax.errors import UserError
 from rexjax.serving import messages, parts
-from rexjax.serving.bundle import Bundle
+from rexjax.serving.bundle import Bundle, Verify, accept
 from rexjax.serving.endpoint import FAILED, Application, Endpoint
 from rexjax.serving.engine import Engine, Question, padded
 from rexjax.serving.keys import Keys
@@ -43,15 +43,17 @@ _EXPIRE = 1800  # looks between two removals of old events
 class Server:
     """Everything that a request needs; ``app`` is the ASGI application."""
 
-    def __init__(self, folder: Path, *, keys: Keys, store: Path | str, waiting: int = 1024) -> None:
+    def __init__(
+        self, folder: Path, *, keys: Keys, store: Path | str, waiting: int = 1024, verify: Verify = accept
+    ) -> None:
         """Reads, compiles and checks the bundle in ``folder``, which is looked at again every two seconds; ``store`` is
-        the file of histories.
+        the file of histories. ``verify`` raises where a bundle's signature is not trusted.
 
         Raises:
             UserError: it cannot answer.
         """
-        self.folder, self.keys, self.measures = folder, keys, Measures()
-        self.engine = Engine(Bundle(folder), waiting=waiting, observe=self.measures.observe)
+        self.folder, self.keys, self.measures, self._verify = folder, keys, Measures(), verify
+        self.engine = Engine(Bundle(folder, verify=verify), waiting=waiting, observe=self.measures.observe)
         self.measures.loaded(self.engine.bundle)
         self.store = Store(store)  # none is made for a folder that cannot answer
         self.ready = False
@@ -216,6 +218,7 @@ class Server:
 
     async def _swap(self, manifest: bytes) -> None:
         try:
+            await asyncio.to_thread(parts.trusted, self.folder, manifest, self._verify)
             await check_apart(self.folder, manifest)
             # the hashes in the same manifest make sure that these are the bytes which were checked
             bundle = await asyncio.to_thread(Bundle, self.folder, manifest)
