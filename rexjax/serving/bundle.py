@@ -4,7 +4,6 @@ Every file is copied into private memory and checked there against its SHA-256. 
 """
 
 from collections.abc import Callable
-from functools import lru_cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,12 +16,11 @@ from rexjax.errors import UserError
 from rexjax.retrieval import files
 from rexjax.serving import parts
 from rexjax.serving.comparison import Compared
+from rexjax.serving.popular import Popular
 from rexjax.serving.programs import read
 from rexjax.serving.search import Search
 
 FORMAT = 5
-_MASKS = 64
-"""Sets of categories whose masks are kept, of N bytes each."""
 Verify = Callable[[Path, bytes], None]
 _TOLERANCE = 1e-3  # of a score, between platforms
 
@@ -88,12 +86,10 @@ class Bundle:
         self.item_ids: list[str] = table["item_id"].to_pylist()
         self.titles: list[str] = table["title"].to_pylist()
         self.share = table["share"].to_numpy()
-        self.popular = np.argsort(-self.share, kind="stable").astype(np.int32)
         self.by_id = {name: number for number, name in enumerate(self.item_ids)}
-        self.search = Search(self.titles, self.item_ids, self.popular)
-        self.categories, of = _categories(table)
-        # nothing of it may refer to the bundle, which would live on in that circle after a swap
-        self.of_categories = lru_cache(_MASKS)(partial(_mask, self.categories, of))
+        self.categories, category_of = _categories(table)
+        self.popular = Popular(self.share, category_of, 1 + int(category_of.max(initial=0)))
+        self.search = Search(self.titles, self.item_ids, self.popular.order)
 
     def dense(self, names: list[str]) -> list[int]:
         """Dense ids of those items that are known."""
@@ -181,10 +177,3 @@ def _categories(table: pa.Table) -> tuple[dict[str, int], np.ndarray]:
         return {}, np.zeros(len(table), np.int32)
     names, numbers = np.unique(table["category"].to_numpy(), return_inverse=True)
     return {name: number for number, name in enumerate(names.tolist()) if name}, numbers.astype(np.int32)
-
-
-def _mask(categories: dict[str, int], of: np.ndarray, names: frozenset[str]) -> np.ndarray:
-    """The items of some of the categories: bool [N], not to be written to."""
-    mask = np.isin(of, [categories[name] for name in names])
-    mask.flags.writeable = False
-    return mask

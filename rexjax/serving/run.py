@@ -20,11 +20,13 @@ except ImportError:  # Windows has no such limit
 
 from rexjax.errors import UserError
 from rexjax.serving import keys as api_keys
+from rexjax.serving import user_ids
 from rexjax.serving.bundle import Verify, accept
 from rexjax.serving.gate import Gate
 from rexjax.serving.limits import limited, room
 from rexjax.serving.server import Server
 from rexjax.serving.signature import verifier
+from rexjax.serving.tracing import ABOUT, Traced
 
 _LOCAL = ("127.0.0.1", "::1", "localhost")
 GRACE_SECONDS = 30
@@ -37,12 +39,13 @@ def serve(
     host: str,
     port: int,
     keys: Path | None,
-    store: Path,
+    store: Path | str,
     waiting: int,
     say: Callable[[str], None],
     *,
     trust: Path | None = None,
     trust_unsigned: bool = False,
+    users_key: Path | None = None,
 ) -> None:
     """Answers until it is interrupted or terminated; ``say`` is told the address once requests are taken.
 
@@ -55,14 +58,15 @@ def serve(
     known = api_keys.read(keys, os.environ)
     if host not in _LOCAL and not len(known):
         raise UserError(f"--host {host} can be reached by others: give API keys (--keys), or listen on 127.0.0.1")
-    verify = _verifier(host, trust, trust_unsigned)
+    verify, ids = _verifier(host, trust, trust_unsigned), user_ids.read(users_key, os.environ)
     with _bound(host, port) as bound:
         files = _open_files()
         _log_lines()
-        server = Server(folder, keys=known, store=store, waiting=waiting, verify=verify)
+        server = Server(folder, keys=known, store=store, waiting=waiting, verify=verify, ids=ids)
         about, address = server.engine.bundle, f"http://{host}:{bound.getsockname()[1]}"
+        hosts = frozenset() if len(known) else frozenset(_LOCAL)
         settings = uvicorn.Config(
-            Gate(server.app, frozenset() if len(known) else frozenset(_LOCAL)),
+            Traced(Gate(server.app, hosts), lambda: server.engine.bundle.version),
             http=limited(room(files), server.measures),
             log_config=None,
             access_log=False,
@@ -71,7 +75,7 @@ def serve(
             timeout_graceful_shutdown=GRACE_SECONDS,
         )
         _Telling(
-            settings, server.refresh, lambda: say(f"{address}: {about.items:,} items, version {about.version}")
+            settings, server.watch.refresh, lambda: say(f"{address}: {about.items:,} items, version {about.version}")
         ).run([bound])
 
 
@@ -138,13 +142,16 @@ def _open_files() -> int:
     return min(files, 1 << 20) if files > 0 else 1 << 20
 
 
-class _Line(logging.Formatter):
+class Line(logging.Formatter):
     """One JSON object; what is said is JSON already, or text of a library."""
 
     def format(self, record: logging.LogRecord) -> str:
+        """The line of ``record``."""
         said = record.getMessage()
         known = record.name.startswith("rexjax")
-        about = {"time": self.formatTime(record), "level": record.levelname}
+        about = {"time": self.formatTime(record), "level": record.levelname} | ABOUT.get()
+        if record.exc_info:
+            about["error"] = self.formatException(record.exc_info)
         text = json.dumps(about)[:-1]
         return f'{text}, "said": {said if known else json.dumps(said)}}}'
 
@@ -155,7 +162,7 @@ def _log_lines() -> None:
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging._srcfile = None  # type: ignore[attr-defined]
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Line())
+    handler.setFormatter(Line())
     for name, level in (("rexjax.serving", logging.INFO), ("uvicorn.error", logging.WARNING)):
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = [handler], False

@@ -81,7 +81,7 @@ def test_what_is_read_is_mounted_read_only_and_what_is_written_is_the_replicas_o
     assert asked.trust.parent == asked.keys.parent
     assert "secret" in volumes[mounts[asked.keys.parent]["name"]]
     caches = [Path(one["value"]) for one in CONTAINER["env"] if one["name"] == "XDG_CACHE_HOME"]
-    for written in (asked.store, *caches):
+    for written in (Path(asked.store), *caches):
         mount = mounts[written.parent]
         assert not mount.get("readOnly") and "emptyDir" in volumes[mount["name"]]
     assert CONTAINER["securityContext"]["readOnlyRootFilesystem"]
