@@ -1,8 +1,9 @@
 """An open-loop load: requests start on schedule, whether or not those before have been answered.
 
 So a server that stands still for a second is seen by all who came in that second, not by one connection each. A request
-takes a connection that is idle, or a new one. ``python -m benchmarks.open_load PORT RATE SECONDS FILE`` writes arrays,
-one entry a request: when it was due (``time.monotonic``), seconds from then to the answer, its outcome and version.
+takes a connection that is idle, or a new one. ``python -m benchmarks.open_load PORT RATE SECONDS FILE [HEADER …]``
+writes arrays, one entry a request: when it was due (``time.monotonic``), seconds from then to the answer, its outcome
+and version.
 """
 
 import asyncio
@@ -28,8 +29,8 @@ ANSWERS = 10
 class Load:
     """What was sent, and what came of it."""
 
-    def __init__(self, port: int) -> None:
-        self.port = port
+    def __init__(self, port: int, *headers: str) -> None:
+        self.port, self.headers = port, headers
         self.idle: list[_Connection] = []
         self.waiting: set[_Connection] = set()
         self.due, self.seconds = array("d"), array("d")
@@ -38,7 +39,7 @@ class Load:
 
     async def run(self, rate: float, seconds: float) -> None:
         """Sends for ``seconds``, and waits for the last answers."""
-        bodies = [request(np.random.default_rng(seed)) for seed in range(500)]
+        bodies = [request(np.random.default_rng(seed), *self.headers) for seed in range(500)]
         begin, opening = time.monotonic() + 0.5, set()
         for number in range(int(rate * seconds)):
             due = begin + number / rate
@@ -180,9 +181,9 @@ def read(path: Path) -> Answers:
     return Answers(load["due"], load["due"] + load["seconds"], outcome, version)
 
 
-def main(port: str, rate: str, seconds: str, path: str) -> None:
+def main(port: str, rate: str, seconds: str, path: str, *headers: str) -> None:
     """As the module says."""
-    load = Load(int(port))
+    load = Load(int(port), *headers)
     uvloop.run(load.run(float(rate), float(seconds)))
     load.write(Path(path))
 

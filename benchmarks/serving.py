@@ -176,12 +176,17 @@ async def _load(port: int, connections: int, seconds: float) -> dict[str, Any]:
     return {"connections": connections, "rate": len(latencies) / seconds, **found}
 
 
-def request(rng: np.random.Generator) -> bytes:
-    """Ten answers after a drawn history, as it goes over the wire."""
+def request(rng: np.random.Generator, *headers: str) -> bytes:
+    """Ten answers after a drawn history, as it goes over the wire, with further ``headers``."""
     history = [f"item-{item}" for item in rng.integers(0, ITEMS, HISTORY)]
     body = json.dumps({"history": history, "k": 10}).encode()
-    lines = "POST /v1/recommend HTTP/1.1", "host: x", "content-type: application/json", f"content-length: {len(body)}"
-    return "\r\n".join([*lines, "", ""]).encode() + body
+    lines = (
+        "POST /v1/recommend HTTP/1.1",
+        "host: localhost",
+        "content-type: application/json",
+        f"content-length: {len(body)}",
+    )
+    return "\r\n".join([*lines, *headers, "", ""]).encode() + body
 
 
 if __name__ == "__main__":

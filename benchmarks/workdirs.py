@@ -116,13 +116,9 @@ def _numbers(artifact: store.Artifact) -> list[str]:
 def read(disk: Disk) -> None:
     """Reads the newest version, and the export."""
     found = store.reading(disk.index, _numbers)
-    exported = parts.reading(disk.bundle, lambda place, about: [path.read_text() for path in _files(place, about)])
+    exported = parts.reading(disk.bundle, lambda export: [content.tobytes() for content in export.files.values()])
     mixed = len(set(found)) > 1 or len(set(exported)) > 1
     disk.note("mixed versions" if mixed else "read")
-
-
-def _files(place: Path, about: dict[str, Any]) -> list[Path]:
-    return [place / name for name in about["files"]]
 
 
 def again_and_again(act: Callable[[Disk], None], disk: Disk, seed: int) -> None:

@@ -64,6 +64,7 @@ def provenance(found: dict[str, Any], rows: list[Row]) -> str:
         ("Recorded at commit", ", ".join(commits)),
         ("Seeds", "; ".join(seeds)),
         ("Machine", found.get("machine", "")),
+        ("Remark", found.get("remark", "")),
         ("Versions", versions),
     ]
     return "\n".join(f"- {name}: {escape(text)}" for name, text in facts if text)

@@ -23,14 +23,31 @@ def write_json(path: Path, value: Any) -> None:
     """Writes ``value`` whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + TEMPORARY)
-    temporary.write_text(json.dumps(value, indent=1) + "\n")
+    temporary.write_bytes(json_bytes(value))
     os.replace(temporary, path)
 
 
 def read_json(path: Path) -> dict[str, Any]:
     """The JSON object in ``path``; {} where there is none that can be read."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return parse_json(path.read_bytes())
+    except OSError:
+        return {}
+
+
+def json_bytes(value: Any) -> bytes:
+    """What ``write_json`` writes."""
+    return (json.dumps(value, indent=1) + "\n").encode()
+
+
+def parse_json(content: bytes) -> dict[str, Any]:
+    """The JSON object that ``content`` holds in UTF-8; {} where it holds none.
+
+    >>> parse_json(b'{"a": 1}'), parse_json(b"[1]"), parse_json(b"\\xff")
+    ({'a': 1}, {}, {})
+    """
+    try:
+        value = json.loads(content.decode("utf-8"))
+    except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}

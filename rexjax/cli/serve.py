@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+from rexjax.artifacts.paths import local_path
 from rexjax.cli import terminal
 from rexjax.cli.places import File, Folder, Workdir
 from rexjax.errors import UserError
@@ -23,6 +24,8 @@ class Export:
     """Also exports the teacher and the float32 student, for the comparison on the server's page."""
     model: str = ""
     """A model of the run with item vectors, such as teacher or student. '': the model of the index."""
+    sign: File = None
+    """A PEM file with the private Ed25519 key that signs the export. Make one with `openssl genpkey`."""
 
 
 @dataclass(frozen=True)
@@ -37,10 +40,16 @@ class Serve:
     """Port to listen on; 0: a free one."""
     keys: File = None
     """A file with one API key a line: NAME:SHA256 or NAME:SHA256:REQUESTS_A_SECOND. Default: $REXJAX_API_KEYS."""
-    store: Path = Path("histories.db")
-    """The SQLite file of users' histories. It is created if it does not exist."""
+    store: str = "histories.db"
+    """Users' histories: a SQLite file, created if it does not exist, or redis://HOST:PORT/DATABASE."""
+    users_key: File = None
+    """A file with the key of the users' ids in the store. Default: $REXJAX_USERS_KEY, else the file STORE.key."""
     waiting: int = 1024
     """Length of the queue. Further requests are answered 429 with Retry-After."""
+    trust: File = None
+    """A PEM file with the public Ed25519 key that must have signed the export. An export is code."""
+    trust_unsigned: bool = False
+    """Serve an export that nobody has signed at an address that others can reach."""
 
 
 def export(request: Export) -> None:
@@ -48,7 +57,7 @@ def export(request: Export) -> None:
     _need_packages()
     from rexjax.serving import export as exporting
 
-    about = exporting.write(request.workdir, request.folder, request.compare, request.model)
+    about = exporting.write(request.workdir, request.folder, request.compare, request.model, request.sign)
     size = sum(path.stat().st_size for path in request.folder.rglob("*") if path.is_file())
     terminal.say_whole(
         f"{request.folder}: {about['items']:,} items, {size:,} bytes, for {', '.join(about['platforms'])}; "
@@ -61,10 +70,13 @@ def serve(request: Serve) -> None:
     _need_packages()
     from rexjax.runtime.compile_cache import keep_compiled_programs
     from rexjax.serving import run
+    from rexjax.serving.redis_store import is_url
 
     keep_compiled_programs(0.0)  # all of them, so that a restart is short
-    about = request.host, request.port, request.keys, request.store, request.waiting
-    run.serve(request.folder, *about, terminal.say)
+    store = request.store if is_url(request.store) else local_path(Path(request.store), "--store")
+    about = request.host, request.port, request.keys, store, request.waiting
+    more = {"trust": request.trust, "trust_unsigned": request.trust_unsigned, "users_key": request.users_key}
+    run.serve(request.folder, *about, terminal.say, **more)
 
 
 def _need_packages() -> None:

@@ -1,11 +1,11 @@
 """Reads an exported folder and answers from it. Needs JAX, NumPy and file formats: no Flax, no model code.
 
-Every file is checked against its SHA-256 before it is used, and nothing is unpickled.
+Every file is copied into private memory and checked there against its SHA-256. Nothing is unpickled.
 """
 
-from functools import lru_cache, partial
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -16,12 +16,12 @@ from rexjax.errors import UserError
 from rexjax.retrieval import files
 from rexjax.serving import parts
 from rexjax.serving.comparison import Compared
+from rexjax.serving.popular import Popular
 from rexjax.serving.programs import read
 from rexjax.serving.search import Search
 
 FORMAT = 5
-_MASKS = 64
-"""Sets of categories whose masks are kept, of N bytes each."""
+Verify = Callable[[Path, bytes], None]
 _TOLERANCE = 1e-3  # of a score, between platforms
 
 
@@ -42,42 +42,54 @@ class Answer(NamedTuple):
     """int32 [B, K], dense ids."""
 
 
+def accept(place: Path, manifest: bytes) -> None:
+    """Trusts every export."""
+
+
 class Bundle:
     """An exported folder in memory."""
 
-    def __init__(self, folder: Path) -> None:
-        """Checks and reads ``folder``.
+    def __init__(self, folder: Path, manifest: bytes | None = None, verify: Verify = accept) -> None:
+        """Checks and reads ``folder``, each file once.
+
+        Args:
+            folder: of the export.
+            manifest: ``bundle.json`` of the export that is meant; None: the newest.
+            verify: called with the parts' folder and ``bundle.json``; raises where the signature is not trusted.
 
         Raises:
-            UserError: it is no export, of another format, or a file is missing or altered.
+            UserError: it is no export, of another format, not trusted, or a file is missing, altered or one too many.
         """
-        parts.reading(folder, partial(self._read, folder))
+        parts.reading(folder, self._read, manifest, verify)
 
-    def _read(self, folder: Path, place: Path, about: dict[str, Any]) -> None:
+    def _read(self, export: parts.Export) -> None:
+        about, read_files = export.about, export.files
         if about["format"] != FORMAT:
-            raise UserError(f"{folder / parts.BUNDLE} is of another format than {FORMAT}: export the workdir again")
-        self.folder, self.version, self.name = folder, about["index"][:12], about.get("name", "served")
+            raise UserError(f"{export.folder / parts.BUNDLE} is of another format than {FORMAT}: export again")
+        self.folder, self.manifest = export.folder, export.manifest
+        self.version, self.name = about["index"][:12], about.get("name", "served")
         self.items, self.rows = about["items"], about["rows"]  # the rest is padding
         self.length, self.excluded = about["length"], about["excluded"]
         self.k, self.few, self.room = (about[name] for name in ("k", "few", "room"))
         self.probe = Probe(**about["probe"])
-        self.weights, self._real = files.read(place, private=True), jax.device_put(np.int32(self.items))
+        self.weights, self._real = files.from_memory(read_files), jax.device_put(np.int32(self.items))
         self.bytes_resident = sum(leaf.nbytes for leaf in self.weights.values())
-        table = pq.read_table(place / "items.parquet")
+        self._read_items(pq.read_table(pa.BufferReader(read_files["items.parquet"])))
+        names = ("recommend", "few", "one", "filtered", "similar", "explain")
+        self._programs = {name: read(read_files, name) for name in names if f"{name}.program" in read_files}
+        self.compared = [
+            Compared(name, size, read_files[f"{name}.safetensors"].tobytes(), read(read_files, name))
+            for name, size in about.get("compared", {}).items()
+        ]
+
+    def _read_items(self, table: pa.Table) -> None:
         self.item_ids: list[str] = table["item_id"].to_pylist()
         self.titles: list[str] = table["title"].to_pylist()
         self.share = table["share"].to_numpy()
-        self.popular = np.argsort(-self.share, kind="stable").astype(np.int32)
         self.by_id = {name: number for number, name in enumerate(self.item_ids)}
-        self.search = Search(self.titles, self.item_ids, self.popular)
-        self.categories, of = _categories(table)
-        # nothing of it may refer to the bundle, which would live on in that circle after a swap
-        self.of_categories = lru_cache(_MASKS)(partial(_mask, self.categories, of))
-        names = ("recommend", "few", "one", "filtered", "similar", "explain")
-        self._programs = {name: read(place, name) for name in names if f"{name}.program" in about["files"]}
-        self.compared = [
-            Compared(name, size, place, read(place, name)) for name, size in about.get("compared", {}).items()
-        ]
+        self.categories, category_of = _categories(table)
+        self.popular = Popular(self.share, category_of, 1 + int(category_of.max(initial=0)))
+        self.search = Search(self.titles, self.item_ids, self.popular.order)
 
     def dense(self, names: list[str]) -> list[int]:
         """Dense ids of those items that are known."""
@@ -165,10 +177,3 @@ def _categories(table: pa.Table) -> tuple[dict[str, int], np.ndarray]:
         return {}, np.zeros(len(table), np.int32)
     names, numbers = np.unique(table["category"].to_numpy(), return_inverse=True)
     return {name: number for number, name in enumerate(names.tolist()) if name}, numbers.astype(np.int32)
-
-
-def _mask(categories: dict[str, int], of: np.ndarray, names: frozenset[str]) -> np.ndarray:
-    """The items of some of the categories: bool [N], not to be written to."""
-    mask = np.isin(of, [categories[name] for name in names])
-    mask.flags.writeable = False
-    return mask

@@ -1,7 +1,6 @@
 """A model in an exported folder that is only there to be compared with the one that answers: teacher, student."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -15,17 +14,17 @@ MOST = 20
 class Compared:
     """Answers one history at a time."""
 
-    def __init__(self, name: str, size: int, place: Path, program: Callable[..., Any]) -> None:
-        """Reads ``NAME.safetensors`` in ``place``.
+    def __init__(self, name: str, size: int, weights: bytes, program: Callable[..., Any]) -> None:
+        """Reads ``weights``.
 
         Args:
             name: of the model.
             size: bytes that must be resident for it to answer.
-            place: where its files lie.
+            weights: the content of ``NAME.safetensors``.
             program: (weights, histories int32 [1, L], exclude int32 [1, L]) → scores and ids [1, K], K ≤ ``MOST``.
         """
         self.name, self.bytes_resident, self._program = name, size, program
-        self._weights = jax.device_put(safetensors.numpy.load_file(place / f"{name}.safetensors"))
+        self._weights = jax.device_put(safetensors.numpy.load(weights))
 
     def answer(self, history: np.ndarray, k: int) -> tuple[list[int], list[float]]:
         """Dense ids and scores of the k best items after a history int32 [1, L], which is not answered itself."""

@@ -5,9 +5,10 @@ with its own ``send``) cost a quarter of the server's own time for a request (50
 asked most do not pass through them.
 """
 
+import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any
 
 import msgspec
@@ -20,9 +21,9 @@ from rexjax.serving import messages
 from rexjax.serving.engine import Busy
 from rexjax.serving.keys import Key, Keys
 from rexjax.serving.metrics import Measures
+from rexjax.serving.recommending import FAILED
 
 _LOG = logging.getLogger("rexjax.serving")
-FAILED = "this should not have happened; the log says more"
 
 
 class Endpoint:
@@ -44,15 +45,21 @@ class Endpoint:
         status, value = 500, {"error": FAILED}
         try:
             request = Request(scope, receive)
-            key = self._admit(request)
+            key = scope["key"] = self._admit(request)
             status, value = 200, await self._handle(request)
         except HTTPException as error:
             status, value, headers = error.status_code, {"error": error.detail}, error.headers
         except Busy as busy:
             status, value, headers = 429, {"error": str(busy)}, {"Retry-After": _seconds(busy.seconds)}
         finally:  # also when it fails, which the server that runs this writes about
-            await messages.send_json(send, value, status, headers)
+            if status == 200:
+                await self._answer(send, value)
+            else:
+                await messages.send_json(send, value, status, headers)
             self._tell(status, time.perf_counter() - started, key)
+
+    async def _answer(self, send: Send, value: Any) -> None:
+        await messages.send_json(send, value, 200, None)
 
     def _admit(self, request: Request) -> Key:
         key = self._keys.find(request.headers.get("authorization", "") if len(self._keys) else "")
@@ -71,6 +78,18 @@ class Endpoint:
         self._measures.request(self.path, status, seconds)
         line = {"path": self.path, "status": status, "ms": round(1e3 * seconds, 2), "key": key.name if key else None}
         _LOG.info(msgspec.json.encode(line).decode())
+
+
+class Streamed(Endpoint):
+    """Answers with the lines that ``handle`` returns, each as soon as it is there."""
+
+    async def _answer(self, send: Send, value: AsyncGenerator[bytes, None]) -> None:
+        headers = [(b"content-type", b"application/x-ndjson")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        async with contextlib.aclosing(value):  # also where the client has gone
+            async for line in value:
+                await send({"type": "http.response.body", "body": line, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
 
 
 def _seconds(wait: float) -> str:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from rexjax.serving.bundle import Bundle
+from rexjax.serving.popular import Allowed
 
 SIZES = {"few": (1, 2, 4, 8, 12, 16, 24, 32, 40, 48, 64), "recommend": (1, 8, 64), "filtered": (1, 8)}
 """Batches that are compiled, of each program."""
@@ -39,8 +40,8 @@ class Question(NamedTuple):
     k: int
     exclude: list[int]
     """Dense ids that may not be answered."""
-    mask: np.ndarray | None
-    """bool [N], the items that may be answered; None: all."""
+    allowed: Allowed | None
+    """The items that may be answered; None: all."""
 
 
 class Found(NamedTuple):
@@ -153,9 +154,9 @@ class Engine:
 def warm(bundle: Bundle) -> None:
     """Compiles all sizes, and checks the answers."""
     for program, sizes in SIZES.items():
-        mask = np.ones(bundle.items, bool) if program == "filtered" else None
+        allowed = Allowed() if program == "filtered" else None
         for size in sizes:
-            batch(bundle, program, [Question(bundle, [0], 1, [], mask)] * size)
+            batch(bundle, program, [Question(bundle, [0], 1, [], allowed)] * size)
     bundle.similar(np.zeros(1, np.int32))
     if bundle.explains:
         bundle.explain(padded([[0]], bundle.length), np.zeros(1, np.int32))
@@ -180,7 +181,7 @@ def answer_all(questions: list[Question]) -> list[Found]:
 
 def program_for(question: Question) -> str:
     """The quickest one that can answer it."""
-    if question.mask is not None:
+    if question.allowed is not None or _excludes_many(question):
         return "filtered"
     excluded = len(question.exclude) + len(question.history)
     return "few" if question.k <= question.bundle.few and excluded <= question.bundle.room else "recommend"
@@ -192,22 +193,31 @@ def batch(bundle: Bundle, program: str, questions: list[Question]) -> list[Found
     room = bundle.room_of(few=program == "few")
     histories = padded([question.history for question in questions], bundle.length, size)
     exclude = padded([_excluded(question) for question in questions], room, size)
-    found = bundle.recommend(histories, exclude, _masks(bundle, questions, size), few=program == "few")
+    masks = _masks(bundle, questions, size) if program == "filtered" else None
+    found = bundle.recommend(histories, exclude, masks, few=program == "few")
     rows = zip(found.ids, found.scores, questions, strict=False)
     return [_of(ids[: question.k], scores[: question.k]) for ids, scores, question in rows]
 
 
+def _excludes_many(question: Question) -> bool:
+    """Whether it excludes more than the programs have room for, so that a mask must do it."""
+    return len(question.exclude) > question.bundle.excluded
+
+
 def _excluded(question: Question) -> list[int]:
     """Each item once, the most important last: where there is no room for all, a history's oldest ones are left out."""
-    return [*dict.fromkeys([*question.exclude, *reversed(question.history)])][::-1]
+    exclude = [] if _excludes_many(question) else question.exclude
+    return [*dict.fromkeys([*exclude, *reversed(question.history)])][::-1]
 
 
-def _masks(bundle: Bundle, questions: list[Question], size: int) -> np.ndarray | None:
-    if questions[0].mask is None:
-        return None
+def _masks(bundle: Bundle, questions: list[Question], size: int) -> np.ndarray:
+    """What each may be answered with: bool [size, N]."""
     masks = np.ones((size, bundle.items), bool)
     for row, question in zip(masks, questions, strict=False):
-        row[:] = question.mask
+        if question.allowed is not None:
+            row[:] = bundle.popular.mask(question.allowed)
+        if _excludes_many(question):
+            row[question.exclude] = False
     return masks
 
 

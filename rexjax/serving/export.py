@@ -33,6 +33,7 @@ from rexjax.retrieval.index import Index
 from rexjax.retrieval.topk import top_k
 from rexjax.serving import comparison_export, parts
 from rexjax.serving.bundle import FORMAT, Probe
+from rexjax.serving.signature import signer
 from rexjax.serving.workdir_models import model_index
 
 PLATFORMS = ("cpu", "cuda")
@@ -46,7 +47,9 @@ EXCLUDED, ROOM = 64, 32
 _PROBES = 8
 
 
-def write(workdir: Path, folder: Path, compare: bool = False, model: str = "") -> dict[str, Any]:
+def write(
+    workdir: Path, folder: Path, compare: bool = False, model: str = "", sign: Path | None = None
+) -> dict[str, Any]:
     """Exports the index of a finished ``workdir``.
 
     Args:
@@ -54,6 +57,7 @@ def write(workdir: Path, folder: Path, compare: bool = False, model: str = "") -
         folder: where to.
         compare: also the teacher and the student that the index came from.
         model: a model of the workdir that is exported in place of the index's; "": none.
+        sign: a PEM file with the private Ed25519 key that signs the export; None: it is not signed.
 
     Returns:
         The folder's ``bundle.json``.
@@ -65,11 +69,12 @@ def write(workdir: Path, folder: Path, compare: bool = False, model: str = "") -
     paths.check_folder(folder, "FOLDER")
     if parts.is_foreign(folder):
         raise UserError(f"{folder} holds something else: export into a new folder")
+    sign_with = signer(sign) if sign else None
     source = _read(workdir, compare, model)
     with lock.of(folder) as owner:
         if store.find(workdir / "index").folder != source.artifact.folder:  # what was exported meanwhile may be newer
             source = _read(workdir, compare, model)
-        return parts.publish(folder, source.artifact.hash[:12], partial(_write, source), owner)
+        return parts.publish(folder, source.artifact.hash[:12], partial(_write, source), owner, sign_with)
 
 
 class _Source(NamedTuple):

@@ -5,7 +5,7 @@ of somebody who works here. Such a request names its page (``Origin``, ``Sec-Fet
 has changed meanwhile (DNS rebinding), another host than this one.
 """
 
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -28,11 +28,19 @@ class Gate:
 
     def _refusal(self, headers: dict[bytes, bytes]) -> str:
         host = headers.get(b"host", b"").decode("latin-1").lower()
-        if self._hosts and host and urlsplit(f"//{host}").hostname not in self._hosts:
+        if self._hosts and host and _split(f"//{host}").hostname not in self._hosts:
             return "this server has another name: ask it by the address that it printed"
         origin = headers.get(b"origin", b"").decode("latin-1").lower()
-        if origin and urlsplit(origin).netloc != host:
+        if origin and _split(origin).netloc != (host or None):
             return "a page of another site may not ask this server"
         if headers.get(b"sec-fetch-site") == b"cross-site" and headers.get(b"sec-fetch-mode") != b"navigate":
             return "a page of another site may not ask this server"
         return ""
+
+
+def _split(address: str) -> SplitResult:
+    """The parts of an address; of one that is none, empty parts."""
+    try:
+        return urlsplit(address)
+    except ValueError:  # an odd bracket
+        return urlsplit("")

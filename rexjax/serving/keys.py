@@ -21,7 +21,7 @@ SCOPES = ("recommend", "events", "users")
 """What a key may be for: answers; telling events; reading and erasing what is kept of a user."""
 _USUAL = frozenset(SCOPES[:2])
 _LINE = re.compile(
-    r"(?P<name>[\w.-]+):(?P<hash>[0-9a-f]{64})(?::(?P<rate>\d+(?:\.\d+)?))?(?::(?P<scopes>[a-z]+(?:\+[a-z]+)*))?"
+    r"(?P<name>[\w.-]+(?:/[\w.-]+)?):(?P<hash>[0-9a-f]{64})(?::(?P<rate>\d+(?:\.\d+)?))?(?::(?P<scopes>[a-z]+(?:\+[a-z]+)*))?"
 )
 
 
@@ -34,6 +34,8 @@ class Key(NamedTuple):
     """Requests a second, on average; 0: any."""
     scopes: frozenset[str] = frozenset(SCOPES)
     """What it may ask for."""
+    tenant: str = ""
+    """Whose users it means: the part of the name before a slash, or the name. Another tenant's are others."""
 
 
 class Keys:
@@ -64,6 +66,12 @@ class Keys:
     def wait(self, key: Key, now: float | None = None) -> float:
         """Takes a token: 0, or the seconds until there is one again. A bucket holds two seconds' worth."""
         return _take(self._tokens, key.name, key.rate, max(1.0, 2 * key.rate), now) if key.rate else 0.0
+
+    def charge(self, key: Key, requests: int) -> None:
+        """Takes so many tokens more, for the requests of a batch: what is missing has to come before the next one."""
+        if key.rate and key.name in self._tokens:
+            tokens, now = self._tokens[key.name]
+            self._tokens[key.name] = tokens - requests, now
 
     def wait_wrong(self, address: str, now: float | None = None) -> float:
         """The same for an address that sent no known key, which may do so ``WRONG`` times, and once a second."""
@@ -109,7 +117,7 @@ def _parse(lines: list[str]) -> dict[str, Key]:
             raise UserError(
                 f"line {number} of the API keys is not NAME:SHA256[:REQUESTS_A_SECOND][:SCOPES], with scopes of {known}"
             )
-        found[parts["hash"]] = Key(parts["name"], float(parts["rate"] or 0), scopes)
+        found[parts["hash"]] = Key(parts["name"], float(parts["rate"] or 0), scopes, parts["name"].partition("/")[0])
     return found
 
 

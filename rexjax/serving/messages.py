@@ -13,7 +13,14 @@ from starlette.types import Send
 from rexjax.serving.bundle import Bundle
 
 LARGEST = 64 * 1024
-"""Bytes of a request's body."""
+"""Bytes of a request's body, where no more is said."""
+LARGEST_WITH_IDS, LARGEST_BATCH = 1 << 19, 1 << 20
+"""Bytes of a request that may name ``MOST_IDS`` items, and of a batch."""
+MOST_IDS, MOST_REQUESTS = 10_000, 1000
+"""Items that ``only`` or ``exclude`` may name; requests of a batch."""
+
+BATCH = "/v1/recommend/batch"
+"""Its path."""
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
 Number = Annotated[int, msgspec.Meta(ge=1)] | Annotated[float, msgspec.Meta(ge=1)]  # 1e1 is an integer in JSON
@@ -26,9 +33,15 @@ class Recommend(msgspec.Struct, forbid_unknown_fields=True):
     history: Annotated[list[Name], msgspec.Meta(max_length=200)] | None = None
     user: Name | None = None
     k: Number = 10
-    exclude: Annotated[list[Name], msgspec.Meta(max_length=64)] = []
-    only: Annotated[list[Name], msgspec.Meta(max_length=200)] | None = None
+    exclude: Annotated[list[Name], msgspec.Meta(max_length=MOST_IDS)] = []
+    only: Annotated[list[Name], msgspec.Meta(max_length=MOST_IDS)] | None = None
     categories: Annotated[list[Name], msgspec.Meta(min_length=1, max_length=64)] | None = None
+
+
+class Batch(msgspec.Struct, forbid_unknown_fields=True):
+    """What is asked of ``/v1/recommend/batch``: many requests, each answered by a line."""
+
+    requests: Annotated[list[Recommend], msgspec.Meta(min_length=1, max_length=MOST_REQUESTS)]
 
 
 class Events(msgspec.Struct, forbid_unknown_fields=True):
@@ -52,8 +65,8 @@ class Compare(msgspec.Struct, forbid_unknown_fields=True):
     k: Number = 10
 
 
-async def body(request: Request, kind: type[Any]) -> Any:
-    """The body, of at most ``LARGEST`` bytes, as ``kind``."""
+async def body(request: Request, kind: type[Any], most: int = LARGEST) -> Any:
+    """The body, of at most ``most`` bytes, as ``kind``."""
     found, more = bytearray(), True
     while more:
         part = await request.receive()
@@ -61,8 +74,8 @@ async def body(request: Request, kind: type[Any]) -> Any:
             raise HTTPException(400, "the body has not come whole")
         found += part.get("body", b"")
         more = part.get("more_body", False)
-        if len(found) > LARGEST:
-            raise HTTPException(413, f"a body may have {LARGEST} bytes")
+        if len(found) > most:
+            raise HTTPException(413, f"a body may have {most} bytes")
     try:
         return _decoder(kind).decode(found)
     except msgspec.ValidationError as error:

@@ -1,7 +1,10 @@
 """What Prometheus is told: latency by stage, batch sizes, scores beside those that were exported, age of the index."""
 
+import platform
 import time
+from importlib import metadata
 
+import jax
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from rexjax.serving import parts
@@ -34,6 +37,18 @@ class Measures:
             "rexjax_refused_connections", "Closed before their request was read.", ("status",), registry=registry
         )
         self.unstored = Counter("rexjax_store_failures", "Calls that the store did not answer.", registry=registry)
+        self.fallbacks = Counter(
+            "rexjax_fallbacks", "Answered from popularity, by what was missing.", ("reason",), registry=registry
+        )
+        self.unknown = Counter("rexjax_unknown_items", "Items of histories that the index lacks.", registry=registry)
+        self._built = Gauge("rexjax_build_info", "1.", ("version", "jax", "python", "platform"), registry=registry)
+        versions = metadata.version("rexjax"), jax.__version__, platform.python_version(), jax.default_backend()
+        self._built.labels(*versions).set(1)
+        self._bundle = Gauge(
+            "rexjax_bundle_info", "1 for the bundle that answers.", ("version", "model"), registry=registry
+        )
+        self._swapped = Gauge("rexjax_swapped_timestamp_seconds", "When it began to answer.", registry=registry)
+        self.refused_now = Gauge("rexjax_swap_refused", "1 while a new bundle is refused.", registry=registry)
         self._items = Gauge("rexjax_items", "Items in the index.", registry=registry)
         self._bytes = Gauge("rexjax_resident_bytes", "Of rows and weights.", registry=registry)
         self._age = Gauge("rexjax_index_age_seconds", "Since the bundle was written.", registry=registry)
@@ -57,6 +72,10 @@ class Measures:
     def loaded(self, bundle: Bundle) -> None:
         """``bundle`` answers from now on."""
         made = (bundle.folder / parts.BUNDLE).stat().st_mtime
+        self._bundle.clear()
+        self._bundle.labels(bundle.version, bundle.name).set(1)
+        self._swapped.set_to_current_time()
+        self.refused_now.set(0)
         self._items.set(bundle.items)
         self._bytes.set(bundle.bytes_resident)
         self._age.set_function(lambda: time.time() - made)

@@ -5,16 +5,26 @@ from typing import Any
 
 import msgspec
 
+from rexjax.serving import answers
 from rexjax.serving.comparison import MOST
-from rexjax.serving.messages import Compare, Events, Explain, Recommend
+from rexjax.serving.messages import BATCH, Batch, Compare, Events, Explain, Recommend
+
+_TEMPLATE = "#/components/schemas/{name}"
+_JSON, _LINES = "application/json", "application/x-ndjson"
+_HEADERS = {
+    "X-Request-Id": {"description": "that of the request, or a random one", "schema": {"type": "string"}},
+    "X-Model-Version": {"description": "of the export that answered", "schema": {"type": "string"}},
+}
 
 
 @functools.cache
 def describe(most: int, keys: bool, categories: tuple[str, ...] = ()) -> dict[str, Any]:
     """For a server that answers at most ``most`` items, of ``categories``, to those who have one of its ``keys``."""
-    (recommend, events, explain, compare), schemas = msgspec.json.schema_components(
-        (Recommend, Events, Explain, Compare), ref_template="#/components/schemas/{name}"
-    )
+    kinds = (Recommend, Batch, Events, Explain, Compare)
+    asked_kinds, schemas = msgspec.json.schema_components(kinds, ref_template=_TEMPLATE)
+    recommend, batch, events, explain, compare = asked_kinds
+    answer, answer_schemas = answers.schemas(_TEMPLATE.replace("{name}", "{name}Answer"))
+    schemas |= {f"{name}Answer": schema for name, schema in answer_schemas.items()}
     number = {"type": "integer", "minimum": 1, "maximum": most, "default": 10}
     asked = schemas["Recommend"]["properties"]
     asked["k"] = number
@@ -31,11 +41,10 @@ def describe(most: int, keys: bool, categories: tuple[str, ...] = ()) -> dict[st
         "429": "too many requests wait, or of this key",
         "503": "the store of histories does not answer",
     } | ({"401": "no known key", "403": "not with this key"} if keys else {})
-    error = {"type": "object", "required": ["error"], "properties": {"error": {"type": "string"}}}
-    refused = {s: {"description": text, "content": _content(error)} for s, text in refusals.items()}
+    refused = {s: {"description": text, "content": _content(answer[answers.Error])} for s, text in refusals.items()}
 
-    def operation(what: str, answer: str, **more: Any) -> dict[str, Any]:
-        found = {"200": {"description": what, "content": _content({"type": "object", "required": [answer]})}}
+    def operation(what: str, kind: type, content: str = _JSON, **more: Any) -> dict[str, Any]:
+        found = {"200": {"description": what, "headers": _HEADERS, "content": _content(answer[kind], content)}}
         return {"summary": what, "responses": found | refused} | more
 
     def body(schema):
@@ -49,15 +58,16 @@ def describe(most: int, keys: bool, categories: tuple[str, ...] = ()) -> dict[st
         "openapi": "3.1.0",
         "info": {"title": "rexjax", "version": "1"},
         "paths": {
-            "/v1/recommend": {"post": operation("the best items", "items", requestBody=body(recommend))},
-            "/v1/events": {"post": operation("keeps what a user did", "kept", requestBody=body(events))},
-            "/v1/explain": {"post": operation("what each event gave", "items", requestBody=body(explain))},
-            "/v1/compare": {"post": operation("what each model answers", "models", requestBody=body(compare))},
-            "/v1/items": {"get": operation("the items that hold a text", "items", parameters=[q, k])},
-            "/v1/items/{item}/similar": {"get": operation("the nearest items", "items", parameters=[item, k])},
+            "/v1/recommend": {"post": operation("the best items", answers.Recommended, requestBody=body(recommend))},
+            BATCH: {"post": operation("an answer a line", answers.Line, _LINES, requestBody=body(batch))},
+            "/v1/events": {"post": operation("keeps what a user did", answers.Kept, requestBody=body(events))},
+            "/v1/explain": {"post": operation("what each event gave", answers.Explained, requestBody=body(explain))},
+            "/v1/compare": {"post": operation("what each model answers", answers.Compared, requestBody=body(compare))},
+            "/v1/items": {"get": operation("the items that hold a text", answers.Found, parameters=[q, k])},
+            "/v1/items/{item}/similar": {"get": operation("the nearest items", answers.Found, parameters=[item, k])},
             "/v1/users/{user}": {
-                "get": operation("all that is kept of a user", "events", parameters=[user]),
-                "delete": operation("erases a user", "erased", parameters=[user]),
+                "get": operation("all that is kept of a user", answers.Events, parameters=[user]),
+                "delete": operation("erases a user", answers.Erased, parameters=[user]),
             },
         },
         "components": {"schemas": schemas},
@@ -68,5 +78,5 @@ def describe(most: int, keys: bool, categories: tuple[str, ...] = ()) -> dict[st
     return found
 
 
-def _content(schema: dict[str, Any]) -> dict[str, Any]:
-    return {"application/json": {"schema": schema}}
+def _content(schema: dict[str, Any], kind: str = _JSON) -> dict[str, Any]:
+    return {kind: {"schema": schema}}

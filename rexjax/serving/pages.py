@@ -14,6 +14,7 @@ from rexjax.serving import messages
 from rexjax.serving.bundle import Bundle
 from rexjax.serving.comparison import MOST
 from rexjax.serving.engine import Busy, Engine, Question, answer_all, padded
+from rexjax.serving.tracing import answered_by
 
 _FILES = {
     "/": ("index.html", "text/html"),
@@ -41,7 +42,9 @@ class Front:
 
     async def items(self, request: Request) -> dict[str, Any]:
         """Items whose title or id holds a text, the most popular first."""
-        bundle, k = self._engine.bundle, messages.number(request, self._engine.bundle.k)
+        bundle = self._engine.bundle
+        answered_by(request.scope, bundle.version)
+        k = messages.number(request, bundle.k)
         found = await asyncio.to_thread(bundle.search.find, request.query_params.get("q", ""), k)
         return {
             "items": [messages.item(bundle, item, float(bundle.share[item])) for item in found],
@@ -54,6 +57,7 @@ class Front:
         Comparisons are made one after the other, so that none measures another.
         """
         asked, bundle = await messages.body(request, messages.Compare), self._engine.bundle
+        answered_by(request.scope, bundle.version)
         k = messages.whole(asked.k, MOST)
         history = bundle.dense(asked.history)[-bundle.length :]
         if not history:

@@ -7,21 +7,32 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
 
 from rexjax.artifacts import lock, owned
-from rexjax.artifacts.files import file_hash, read_json, write_json
+from rexjax.artifacts.files import file_hash, json_bytes, parse_json, read_json, write_json
 from rexjax.artifacts.versions import Owner
 from rexjax.errors import UserError
+from rexjax.serving import sealed
 
 BUNDLE = "bundle.json"
+SIGNATURE = "signature"
+"""The file in a folder of parts that signs ``bundle.json``."""
 PARTS = "parts-"
 """What the names of the folders with parts begin with."""
 
 T = TypeVar("T")
 
 
-def publish(folder: Path, name: str, write: Callable[[Path], dict[str, Any]], owner: Owner) -> dict[str, Any]:
+def publish(
+    folder: Path,
+    name: str,
+    write: Callable[[Path], dict[str, Any]],
+    owner: Owner,
+    sign: Callable[[bytes], bytes] | None = None,
+) -> dict[str, Any]:
     """Writes parts, and then the file that names them.
 
     Args:
@@ -29,6 +40,7 @@ def publish(folder: Path, name: str, write: Callable[[Path], dict[str, Any]], ow
         name: of what is exported, in the name of the parts.
         write: writes files into the folder it is given, and returns what ``bundle.json`` is to say of them.
         owner: the export.
+        sign: makes the content of the file ``signature`` of ``bundle.json``; None: the export is not signed.
 
     Returns:
         ``bundle.json``.
@@ -42,8 +54,11 @@ def publish(folder: Path, name: str, write: Callable[[Path], dict[str, Any]], ow
     owned.make(place, token=owner.token)
     about = write(place)
     hashes = {path.name: file_hash(path) for path in sorted(place.iterdir()) if path.name not in owned.NOTES}
-    files = {name: [(place / name).stat().st_size, sha256] for name, sha256 in hashes.items()}
     found = owned.MARK | about | {"place": place.name, "files": hashes}
+    if sign:
+        (place / SIGNATURE).write_bytes(sign(json_bytes(found)))
+        hashes = hashes | {SIGNATURE: file_hash(place / SIGNATURE)}
+    files = {name: [(place / name).stat().st_size, sha256] for name, sha256 in hashes.items()}
     owner.confirm()
     write_json(place / owned.MANIFEST, owned.MARK | {"files": files, "token": owner.token, "bundle": found})
     (place / owned.STARTED).unlink()
@@ -104,35 +119,71 @@ def is_foreign(folder: Path) -> bool:
 
 
 def _is_bundle(about: dict[str, Any]) -> bool:
-    return {"format", "place", "files"} <= about.keys()
+    return {"format", "place", "files"} <= about.keys() and isinstance(about["files"], dict)
 
 
-def reading(folder: Path, use: Callable[[Path, dict[str, Any]], T]) -> T:
-    """``use(parts, about)`` of the newest export, each file checked; again where a newer one was published meanwhile.
+class Export(NamedTuple):
+    """One export, as it was read."""
+
+    folder: Path
+    manifest: bytes
+    """``bundle.json``."""
+    about: dict[str, Any]
+    """The same, parsed."""
+    files: dict[str, np.ndarray]
+    """Private copies of the files that it names, uint8, checked against their hashes."""
+
+
+def reading(
+    folder: Path,
+    use: Callable[[Export], T],
+    manifest: bytes | None = None,
+    verify: Callable[[Path, bytes], None] = lambda place, manifest: None,
+) -> T:
+    """``use(export)`` of the newest export, each file checked; again where a newer one was published meanwhile.
+
+    Args:
+        folder: of the export.
+        use: may fail.
+        manifest: ``bundle.json`` of the export that is meant; None: the newest.
+        verify: raises where the parts' folder holds no signature of ``bundle.json`` that is trusted.
 
     Raises:
-        UserError: there is none, or a file is missing or altered.
+        UserError: there is none, it is not trusted, or a file is missing or altered.
     """
-    about = _about(folder)
+    held = read_manifest(folder) if manifest is None else manifest
     while True:
         try:
-            return use(_checked(folder / about["place"], about["files"]), about)
+            return use(_sealed(folder, held, verify))
         except Exception:  # its files are gone, or damaged
-            before, about = about, _about(folder)
-            if about == before:
+            before, held = held, read_manifest(folder) if manifest is None else held
+            if held == before:
                 raise
 
 
-def _about(folder: Path) -> dict[str, Any]:
-    about = read_json(folder / BUNDLE)
+def read_manifest(folder: Path) -> bytes:
+    """``bundle.json``, read once; b"" while there is none that can be read."""
+    try:
+        return sealed.read_file((folder / BUNDLE).resolve())[0].tobytes()
+    except (OSError, RuntimeError):  # RuntimeError: links in a circle
+        return b""
+
+
+def _sealed(folder: Path, manifest: bytes, verify: Callable[[Path, bytes], None]) -> Export:
+    about = trusted(folder, manifest, verify)
+    return Export(folder, manifest, about, sealed.read_all(folder / about["place"], about["files"]))
+
+
+def trusted(folder: Path, manifest: bytes, verify: Callable[[Path, bytes], None]) -> dict[str, Any]:
+    """``bundle.json``, parsed, of which ``verify`` has found the signature; nothing else was read of the export.
+
+    Raises:
+        UserError: it is no manifest of an export, or not trusted.
+    """
+    about = parse_json(manifest)
     if not _is_bundle(about):
         raise UserError(f"{folder} is no finished export: make one with `rexjax export WORKDIR {folder}`")
+    if not sealed.is_plain(about["place"]):
+        raise UserError(f"{folder / BUNDLE} names the folder {about['place']!r}, which is no plain name")
+    verify(folder / about["place"], manifest)
     return about
-
-
-def _checked(place: Path, files: dict[str, str]) -> Path:
-    for name, expected in files.items():
-        path = place / name
-        if not path.is_file() or file_hash(path) != expected:
-            raise UserError(f"{path} is missing or damaged: export the workdir again")
-    return place

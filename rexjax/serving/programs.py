@@ -1,8 +1,7 @@
 """The programs of an export: one for batches of any size, or, on TPU, one for each of a few sizes."""
 
 import re
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -12,23 +11,21 @@ from jax import export as exports
 from rexjax.errors import UserError
 
 Program = Callable[..., Any]
-_SIZE = re.compile(r".*\.tpu(\d+)\.program")
+_SIZE = re.compile(r"(.*)\.tpu(\d+)\.program")
 _SAME = {"one": "few"}  # a program that TPUs have no other of
 
 
-def read(folder: Path, name: str) -> Program:
-    """The program ``name`` of an export for this process's devices: (weights, arrays …) → arrays.
+def read(files: Mapping[str, np.ndarray], name: str) -> Program:
+    """The program ``name`` among the files of an export, for this process's devices: (weights, arrays …) → arrays.
 
     Raises:
         UserError: it was made by a jax that this one does not understand.
     """
     if jax.default_backend() != "tpu":
-        return jax.jit(_load(folder / f"{name}.program").call)
-    sizes = {}
-    for path in folder.glob(f"{_SAME.get(name, name)}.tpu*.program"):
-        if found := _SIZE.fullmatch(path.name):
-            sizes[int(found[1])] = jax.jit(_load(path).call)
-    return of_sizes(sizes)
+        return jax.jit(_load(files, f"{name}.program").call)
+    found = [(file, _SIZE.fullmatch(file)) for file in files]
+    sizes = {int(match[2]): file for file, match in found if match and match[1] == _SAME.get(name, name)}
+    return of_sizes({size: jax.jit(_load(files, file).call) for size, file in sizes.items()})
 
 
 def of_sizes(programs: dict[int, Program]) -> Program:
@@ -53,8 +50,8 @@ def of_sizes(programs: dict[int, Program]) -> Program:
     return call
 
 
-def _load(path: Path) -> exports.Exported:
+def _load(files: Mapping[str, np.ndarray], file: str) -> exports.Exported:
     try:
-        return exports.deserialize(bytearray(path.read_bytes()))
+        return exports.deserialize(bytearray(files[file]))
     except Exception as error:  # of a file whose hash is right: made by a newer jax
-        raise UserError(f"{path} cannot be read by this jax {jax.__version__}: {error}") from error
+        raise UserError(f"{file} cannot be read by this jax {jax.__version__}: {error}") from error

@@ -20,9 +20,13 @@ except ImportError:  # Windows has no such limit
 
 from rexjax.errors import UserError
 from rexjax.serving import keys as api_keys
+from rexjax.serving import user_ids
+from rexjax.serving.bundle import Verify, accept
 from rexjax.serving.gate import Gate
 from rexjax.serving.limits import limited, room
 from rexjax.serving.server import Server
+from rexjax.serving.signature import verifier
+from rexjax.serving.tracing import ABOUT, Traced
 
 _LOCAL = ("127.0.0.1", "::1", "localhost")
 GRACE_SECONDS = 30
@@ -35,27 +39,34 @@ def serve(
     host: str,
     port: int,
     keys: Path | None,
-    store: Path,
+    store: Path | str,
     waiting: int,
     say: Callable[[str], None],
+    *,
+    trust: Path | None = None,
+    trust_unsigned: bool = False,
+    users_key: Path | None = None,
 ) -> None:
     """Answers until it is interrupted or terminated; ``say`` is told the address once requests are taken.
 
     Raises:
-        UserError: the address is taken, others could reach it without a key, or the folder cannot answer.
+        UserError: the address is taken, others could reach it without a key, or the folder cannot answer or is not
+            trusted.
     """
     if waiting < 1:
         raise UserError(f"--waiting {waiting}: at least one request must be able to wait")
     known = api_keys.read(keys, os.environ)
     if host not in _LOCAL and not len(known):
         raise UserError(f"--host {host} can be reached by others: give API keys (--keys), or listen on 127.0.0.1")
+    verify, ids = _verifier(host, trust, trust_unsigned), user_ids.read(users_key, os.environ)
     with _bound(host, port) as bound:
         files = _open_files()
         _log_lines()
-        server = Server(folder, keys=known, store=store, waiting=waiting)
+        server = Server(folder, keys=known, store=store, waiting=waiting, verify=verify, ids=ids)
         about, address = server.engine.bundle, f"http://{host}:{bound.getsockname()[1]}"
+        hosts = frozenset() if len(known) else frozenset(_LOCAL)
         settings = uvicorn.Config(
-            Gate(server.app, frozenset() if len(known) else frozenset(_LOCAL)),
+            Traced(Gate(server.app, hosts), lambda: server.engine.bundle.version),
             http=limited(room(files), server.measures),
             log_config=None,
             access_log=False,
@@ -64,8 +75,21 @@ def serve(
             timeout_graceful_shutdown=GRACE_SECONDS,
         )
         _Telling(
-            settings, server.refresh, lambda: say(f"{address}: {about.items:,} items, version {about.version}")
+            settings, server.watch.refresh, lambda: say(f"{address}: {about.items:,} items, version {about.version}")
         ).run([bound])
+
+
+def _verifier(host: str, trust: Path | None, trust_unsigned: bool) -> Verify:
+    if trust and trust_unsigned:
+        raise UserError("--trust and --trust-unsigned contradict each other: leave one out")
+    if trust:
+        return verifier(trust)
+    if host not in _LOCAL and not trust_unsigned:
+        raise UserError(
+            f"--host {host} can be reached by others, and an export is code: name the public key of its signature with "
+            "--trust, or say --trust-unsigned"
+        )
+    return accept
 
 
 class _Telling(uvicorn.Server):
@@ -118,13 +142,16 @@ def _open_files() -> int:
     return min(files, 1 << 20) if files > 0 else 1 << 20
 
 
-class _Line(logging.Formatter):
+class Line(logging.Formatter):
     """One JSON object; what is said is JSON already, or text of a library."""
 
     def format(self, record: logging.LogRecord) -> str:
+        """The line of ``record``."""
         said = record.getMessage()
         known = record.name.startswith("rexjax")
-        about = {"time": self.formatTime(record), "level": record.levelname}
+        about = {"time": self.formatTime(record), "level": record.levelname} | ABOUT.get()
+        if record.exc_info:
+            about["error"] = self.formatException(record.exc_info)
         text = json.dumps(about)[:-1]
         return f'{text}, "said": {said if known else json.dumps(said)}}}'
 
@@ -135,7 +162,7 @@ def _log_lines() -> None:
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging._srcfile = None  # type: ignore[attr-defined]
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Line())
+    handler.setFormatter(Line())
     for name, level in (("rexjax.serving", logging.INFO), ("uvicorn.error", logging.WARNING)):
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = [handler], False

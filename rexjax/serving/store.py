@@ -1,21 +1,18 @@
-"""Users' histories in one SQLite file, kept by events. What it knows of a user's name is a keyed hash.
+"""Users' histories, kept by events. Where they lie, a backend knows: one SQLite file, or Redis.
 
-A file that is locked, full, damaged or gone costs a call ``BUSY_SECONDS`` at most; for ``REST_SECONDS`` after a failure
-nothing is asked of it, and then it is opened again. Nothing of it runs on the event loop.
+A backend that is locked, full, damaged or gone costs a call a moment; for ``REST_SECONDS`` after a failure nothing is
+asked of it, and then it is opened again. Nothing of it runs on the event loop.
 """
 
 import asyncio
-import hashlib
-import os
-import sqlite3
+import contextlib
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
-from rexjax.errors import UserError
+from rexjax.serving.user_ids import UserIds
 
 BUSY_SECONDS, REST_SECONDS = 0.25, 2.0
 KEPT = 1000
@@ -24,6 +21,7 @@ WAITING = 256
 """Calls that may wait; more are refused at once."""
 DAYS = 365.0
 """Age in days at which an event is dropped."""
+_SILENT = "the store of histories does not answer"
 _T = TypeVar("_T")
 
 
@@ -31,71 +29,93 @@ class Unavailable(Exception):
     """The store cannot answer now."""
 
 
-class Store:
-    """Appends events and reads the latest ones; safe to share between threads, and between processes by its file."""
+class Failed(Exception):
+    """What a backend raises where it cannot answer."""
 
-    def __init__(self, path: Path | str = ":memory:", days: float = DAYS) -> None:
-        """Opens or makes the file; events older than ``days`` are dropped.
+    @classmethod
+    @contextlib.contextmanager
+    def instead_of(cls, *errors: type[Exception]) -> Iterator[None]:
+        """Within it these errors become this one."""
+        try:
+            yield
+        except errors as error:
+            raise cls(str(error) or type(error).__name__) from error
+
+
+class Backend(Protocol):
+    """Where events lie. Every method raises ``Failed`` where it cannot answer; one thread calls at a time.
+
+    A user has several ids, one for each key (``UserIds``): events are added under the first one, and those of all of
+    them are the user's.
+    """
+
+    def marks(self, add: str | None = None) -> set[str]:
+        """Names of the keys that its ids were made with; ``add`` becomes one of them."""
+
+    def append(self, ids: list[bytes], items: list[str], now: float, since: float) -> None:
+        """Adds events, oldest first, and drops those beyond ``KEPT``; those before ``since`` may go."""
+
+    def latest(self, ids: list[bytes], count: int, since: float) -> list[tuple[str, float]]:
+        """The last ``count`` events from ``since`` on: item and time in seconds since 1970, oldest first."""
+
+    def erase(self, ids: list[bytes]) -> int:
+        """Removes all events of a user; how many there were."""
+
+    def expire(self, before: float) -> int:
+        """Removes all events that are older; how many."""
+
+    def close(self) -> None:
+        """Lets go of files and connections."""
+
+
+class Store:
+    """Appends events and reads the latest ones; safe to share between threads."""
+
+    def __init__(self, connect: Callable[[], Backend], ids: UserIds, days: float = DAYS) -> None:
+        """Events older than ``days`` are dropped. ``connect`` is called again after a failure.
 
         Raises:
-            UserError: it is no store, or cannot be written.
+            Failed: it does not answer.
         """
-        self._path, self._days = path, days
+        self._connect, self.ids, self._days = connect, ids, days
         self._lock = threading.Lock()
         self._until = 0.0  # when it is asked again after a failure
         self._threads = ThreadPoolExecutor(1, "store")
         self._waiting = 0
-        try:
-            self._file = self._open()
-        except sqlite3.Error as error:
-            raise UserError(f"{path} cannot be used as a store of histories: {error}") from error
+        self._backend = connect()
 
-    def append(self, user: str, items: list[str]) -> None:
-        """Adds events, oldest first; they are on disk when this returns.
+    def append(self, user: str, items: list[str], tenant: str = "") -> None:
+        """Adds events, oldest first; they are stored when this returns.
 
         Raises:
             Unavailable: they are not kept.
         """
+        now = time.time()
+        self._do(lambda backend: backend.append(self.ids.of(user, tenant), items, now, self._since()))
 
-        def write(file: sqlite3.Connection) -> None:
-            key, now = self._hash(user), time.time()
-            file.executemany("INSERT INTO events VALUES (?, ?, ?)", [(key, item, now) for item in items])
-            oldest = "SELECT rowid FROM events WHERE user = ? ORDER BY rowid DESC LIMIT -1 OFFSET ?"
-            file.execute(f"DELETE FROM events WHERE rowid IN ({oldest})", (key, KEPT))
-
-        self._do(write)
-
-    def history(self, user: str, length: int) -> list[str]:
+    def history(self, user: str, length: int, tenant: str = "") -> list[str]:
         """The last ``length`` items of a user, latest last; empty for one who is not known.
 
         Raises:
             Unavailable: it cannot be read.
         """
-        since = time.time() - 86400 * self._days
-        found = self._do(
-            lambda file: file.execute(
-                "SELECT item FROM events WHERE user = ? AND time >= ? ORDER BY rowid DESC LIMIT ?",
-                (self._hash(user), since, length),
-            ).fetchall()
-        )
-        return [item for (item,) in reversed(found)]
+        return [item for item, _ in self.events(user, tenant, length)]
 
-    def events(self, user: str) -> list[tuple[str, float]]:
-        """All that is kept of a user: item and time in seconds since 1970, oldest first.
+    def events(self, user: str, tenant: str = "", count: int = KEPT) -> list[tuple[str, float]]:
+        """The latest events that are kept of a user: item and time in seconds since 1970, oldest first.
 
         Raises:
             Unavailable: it cannot be read.
         """
-        query = "SELECT item, time FROM events WHERE user = ? ORDER BY rowid"
-        return self._do(lambda file: file.execute(query, (self._hash(user),)).fetchall())
+        return self._do(lambda backend: backend.latest(self.ids.of(user, tenant), count, self._since()))
 
-    def erase(self, user: str) -> int:
+    def erase(self, user: str, tenant: str = "") -> int:
         """Removes all events of a user; how many there were.
 
         Raises:
             Unavailable: they are still there.
         """
-        return self._do(lambda file: file.execute("DELETE FROM events WHERE user = ?", (self._hash(user),)).rowcount)
+        return self._do(lambda backend: backend.erase(self.ids.of(user, tenant)))
 
     def expire(self) -> int:
         """Removes events that are too old; how many.
@@ -103,8 +123,7 @@ class Store:
         Raises:
             Unavailable: they are still there.
         """
-        before = time.time() - 86400 * self._days
-        return self._do(lambda file: file.execute("DELETE FROM events WHERE time < ?", (before,)).rowcount)
+        return self._do(lambda backend: backend.expire(self._since()))
 
     async def apart(self, call: Callable[..., _T], *arguments: Any) -> _T:
         """Awaits ``call``, a method of this store, on the store's own thread.
@@ -113,7 +132,7 @@ class Store:
             Unavailable: it cannot answer, or too many calls wait.
         """
         if self._waiting >= WAITING or self.resting:
-            raise Unavailable("the store of histories does not answer")
+            raise Unavailable(_SILENT)
         self._waiting += 1
         try:
             return await asyncio.get_running_loop().run_in_executor(self._threads, call, *arguments)
@@ -126,39 +145,23 @@ class Store:
         return time.monotonic() < self._until
 
     def close(self) -> None:
-        """Closes the file."""
+        """Lets go of the backend."""
         self._threads.shutdown(cancel_futures=True)
         with self._lock:
-            self._file.close()
+            self._backend.close()
 
-    def _do(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
+    def _since(self) -> float:
+        return time.time() - 86400 * self._days
+
+    def _do(self, work: Callable[[Backend], _T]) -> _T:
         if self.resting:
-            raise Unavailable("the store of histories does not answer")
+            raise Unavailable(_SILENT)
         with self._lock:
             try:
                 if self._until:  # it failed: another file may lie there
-                    self._file.close()
-                    self._file, self._until = self._open(), 0.0
-                with self._file:
-                    return work(self._file)
-            except sqlite3.Error as error:
+                    self._backend.close()
+                    self._backend, self._until = self._connect(), 0.0
+                return work(self._backend)
+            except Failed as error:
                 self._until = time.monotonic() + REST_SECONDS
-                raise Unavailable(f"the store of histories does not answer: {error}") from error
-
-    def _open(self) -> sqlite3.Connection:
-        file = sqlite3.connect(self._path, check_same_thread=False, timeout=BUSY_SECONDS)
-        with file:
-            file.execute("PRAGMA journal_mode=WAL")
-            file.execute("PRAGMA synchronous=FULL")
-            file.execute("CREATE TABLE IF NOT EXISTS salt (value BLOB NOT NULL)")
-            file.execute("CREATE TABLE IF NOT EXISTS events (user BLOB NOT NULL, item TEXT NOT NULL, time REAL)")
-            if "time" not in {row[1] for row in file.execute("PRAGMA table_info(events)")}:  # of an earlier version
-                file.execute("ALTER TABLE events ADD COLUMN time REAL")
-                file.execute("UPDATE events SET time = ?", (time.time(),))
-            file.execute("CREATE INDEX IF NOT EXISTS of_user ON events (user)")
-            file.execute("INSERT INTO salt SELECT ? WHERE NOT EXISTS (SELECT 1 FROM salt)", (os.urandom(16),))
-        (self._salt,) = file.execute("SELECT value FROM salt").fetchone()
-        return file
-
-    def _hash(self, user: str) -> bytes:
-        return hashlib.blake2b(user.encode(), key=self._salt, digest_size=16).digest()
+                raise Unavailable(f"{_SILENT}: {error}") from error

@@ -16,7 +16,13 @@ from pathlib import Path
 
 import jax
 
+try:
+    import resource
+except ImportError:  # Windows has no such limits
+    resource = None  # type: ignore[assignment]
+
 from rexjax.errors import UserError
+from rexjax.serving import parts
 from rexjax.serving.bundle import Bundle
 from rexjax.serving.engine import warm
 
@@ -28,6 +34,8 @@ FIRST, LONGEST = 2.0, 300.0
 _NICE = 10
 SECONDS = 600.0
 """Seconds that a bundle has to be loaded, compiled and checked."""
+OWN_BYTES, COPIES = 4 << 30, 6
+"""Memory of that process: for JAX and the compiler, and so many times the bytes of the export."""
 _UNSOUND = 2  # the exit code of a bundle whose reader says what is wrong
 
 
@@ -48,24 +56,27 @@ class Retry:
         return self._seconds
 
 
-async def check_apart(folder: Path) -> bool:
-    """Loads, compiles and checks the bundle in ``folder``; False where there is an accelerator, which a second process
-    would have to share: nothing is begun then.
+async def check_apart(folder: Path, manifest: bytes) -> None:
+    """Loads, compiles and checks the bundle in ``folder`` whose ``bundle.json`` is ``manifest``.
 
-    The process is isolated: no variable of the environment and no file beside it adds to what it imports.
+    The process is isolated: no variable of the environment and no file beside it adds to what it imports. It runs on
+    the CPU, also where this server holds an accelerator, and its memory and its time have limits.
 
     Raises:
         UserError: it is not sound.
     """
-    if jax.default_backend() != "cpu":
-        return False
     cache = jax.config.jax_compilation_cache_dir or ""
     command = [sys.executable, "-I", "-c", PROGRAM, str(_ROOT), str(folder.resolve()), cache]
     with (
         tempfile.TemporaryDirectory() as empty,
+        tempfile.TemporaryFile() as given,
         tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as said,
     ):
-        process = subprocess.Popen(command, cwd=empty, stdin=subprocess.DEVNULL, stdout=said, stderr=subprocess.DEVNULL)
+        given.write(manifest)
+        given.seek(0)
+        process = subprocess.Popen(
+            command, cwd=empty, env=_environment(), stdin=given, stdout=said, stderr=subprocess.DEVNULL
+        )
         try:
             await asyncio.to_thread(process.wait, SECONDS)
         except subprocess.TimeoutExpired:
@@ -79,7 +90,12 @@ async def check_apart(folder: Path) -> bool:
         raise UserError(why or f"{folder} is no sound export")
     if process.returncode:
         raise UserError(f"{folder} ended the process that checked it with exit code {process.returncode}")
-    return True
+
+
+def _environment() -> dict[str, str]:
+    """This process's variables without the keys of this library; no accelerator is asked for."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("REXJAX_")}
+    return kept | {"JAX_PLATFORMS": "cpu"}
 
 
 def settle() -> None:
@@ -93,17 +109,46 @@ def settle() -> None:
         trim(0)
 
 
+def limit(memory: int, seconds: float) -> None:
+    """Ends this process where it allocates more than ``memory`` bytes more than it has, or computes for longer than
+    ``seconds`` on each of the CPUs. It leaves no core file."""
+    if not resource:
+        return
+    for name, most in (
+        ("RLIMIT_CORE", 0),
+        ("RLIMIT_CPU", int(seconds * (os.cpu_count() or 1))),
+        ("RLIMIT_DATA", memory),
+    ):
+        which = getattr(resource, name)
+        hard = resource.getrlimit(which)[1]
+        most = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        resource.setrlimit(which, (most, most))
+
+
+def memory_for(folder: Path, manifest: bytes) -> int:
+    """Bytes that loading and compiling the export may allocate: ``COPIES`` of its files, and what JAX needs itself."""
+    about = parts.parse_json(manifest)
+    place = folder / str(about.get("place", ""))
+    sizes = [path.stat().st_size for path in place.iterdir()] if place.is_dir() else []
+    return OWN_BYTES + COPIES * sum(sizes)
+
+
 def main(folder: str, cache: str) -> None:
-    """The process."""
+    """The process; ``bundle.json`` is read from standard input."""
+    manifest = sys.stdin.buffer.read()
     if hasattr(os, "nice"):
         os.nice(_NICE)
     if cache:
         jax.config.update("jax_compilation_cache_dir", cache)
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     try:
-        bundle = Bundle(Path(folder))
+        limit(memory_for(Path(folder), manifest), SECONDS)
+        bundle = Bundle(Path(folder), manifest)
         warm(bundle)
         bundle.check()
     except UserError as error:
         print(error)
+        sys.exit(_UNSOUND)
+    except MemoryError:
+        print(f"{folder} needs more memory than {COPIES} copies of its files")
         sys.exit(_UNSOUND)

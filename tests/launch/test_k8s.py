@@ -45,7 +45,7 @@ def test_kustomize_puts_them_together():
 @pytest.fixture
 def app(monkeypatch, tmp_path):
     """The server's routes, with no bundle behind them."""
-    monkeypatch.setattr(server, "Bundle", lambda folder: SimpleNamespace())
+    monkeypatch.setattr(server, "Bundle", lambda folder, **rest: SimpleNamespace())
     monkeypatch.setattr(server, "Engine", lambda bundle, **rest: SimpleNamespace(bundle=bundle))
     monkeypatch.setattr(Measures, "loaded", lambda self, bundle: None)
     made = server.Server(tmp_path, keys=Keys([]), store=tmp_path / "histories.db")
@@ -78,9 +78,10 @@ def test_what_is_read_is_mounted_read_only_and_what_is_written_is_the_replicas_o
     mounts = {Path(one["mountPath"]): one for one in CONTAINER["volumeMounts"]}
     volumes = {one["name"]: one for one in POD["spec"]["volumes"]}
     assert mounts[asked.folder]["readOnly"] and mounts[asked.keys.parent]["readOnly"]
+    assert asked.trust.parent == asked.keys.parent
     assert "secret" in volumes[mounts[asked.keys.parent]["name"]]
     caches = [Path(one["value"]) for one in CONTAINER["env"] if one["name"] == "XDG_CACHE_HOME"]
-    for written in (asked.store, *caches):
+    for written in (Path(asked.store), *caches):
         mount = mounts[written.parent]
         assert not mount.get("readOnly") and "emptyDir" in volumes[mount["name"]]
     assert CONTAINER["securityContext"]["readOnlyRootFilesystem"]

@@ -25,15 +25,6 @@ def test_a_reader_needs_neither_flax_nor_the_models(exported):
     assert run.stdout.strip() == "(2, 100)"
 
 
-def test_the_masks_of_categories(exported, another):
-    bundle = Bundle(exported)
-    assert list(bundle.categories) == ["beds", "lamps", "mugs", "pots", "rugs", "vases"]
-    mask = bundle.of_categories(frozenset({"mugs", "beds"}))
-    np.testing.assert_array_equal(mask, np.isin(np.arange(bundle.items) % 7, [1, 6]))
-    assert mask is bundle.of_categories(frozenset({"beds", "mugs"})) and not mask.flags.writeable
-    assert not Bundle(another).categories
-
-
 def test_what_is_damaged_is_named(workdir, tmp_path):
     folder = tmp_path / "export"
     export.write(workdir, folder)

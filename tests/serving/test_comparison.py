@@ -4,16 +4,15 @@ import safetensors.numpy
 from rexjax.serving.comparison import Compared
 
 
-def test_it_gives_as_many_as_are_asked_for_and_none_that_may_not_be(tmp_path):
+def test_it_gives_as_many_as_are_asked_for_and_none_that_may_not_be():
     weights = {"scores": np.asarray([0.5, 0.25, -np.inf], np.float32)}
-    safetensors.numpy.save_file(weights, tmp_path / "teacher.safetensors")
     asked = []
 
     def program(weights, history, exclude):
         asked.append((history.tolist(), exclude.tolist()))
         return weights["scores"][None], np.asarray([[7, 9, 3]])
 
-    model = Compared("teacher", 12, tmp_path, program)
+    model = Compared("teacher", 12, safetensors.numpy.save(weights), program)
     history = np.asarray([[-1, 3]], np.int32)
     assert model.answer(history, 1) == ([7], [0.5])
     assert model.answer(history, 20) == ([7, 9], [0.5, 0.25])

@@ -9,6 +9,7 @@ import pytest
 from rexjax.serving import engine as engines
 from rexjax.serving.bundle import Bundle
 from rexjax.serving.engine import Busy, Engine, Question
+from rexjax.serving.popular import Allowed
 
 
 @pytest.fixture(scope="module")
@@ -16,8 +17,12 @@ def bundle(exported):
     return Bundle(exported)
 
 
+def allowed(mask):
+    return None if mask is None else Allowed(np.flatnonzero(mask).astype(np.int32))
+
+
 def question(bundle, item, k=3, exclude=(), mask=None):
-    return Question(bundle, [item], k, list(exclude), mask)
+    return Question(bundle, [item], k, list(exclude), allowed(mask))
 
 
 def ask_all(engine, questions):
@@ -51,6 +56,13 @@ def test_one_mask_in_a_batch_binds_nobody_else(bundle):
     mask[[5, 6]] = True
     free, bound = ask_all(Engine(bundle), [question(bundle, 1, k=9), question(bundle, 1, k=9, exclude=[6], mask=mask)])
     assert len(free.ids) == 9 and bound.ids == [5]
+
+
+def test_what_is_excluded_beyond_the_room_of_the_programs_is_excluded_too(bundle):
+    first = bundle.popular.order[: bundle.excluded + 40].tolist()
+    free, bound = ask_all(Engine(bundle), [question(bundle, 1, k=100), question(bundle, 1, k=100, exclude=first)])
+    expected = [item for item in free.ids if item not in first]
+    assert bound.ids[: len(expected)] == expected and not {*bound.ids} & {1, *first}
 
 
 def test_who_comes_when_the_queue_is_full_is_told_when_to_come_again(bundle):
@@ -102,7 +114,7 @@ def test_every_program_gives_the_same_answers_to_any_number_of_questions(bundle,
     mask = np.arange(bundle.items) % 2 == 0 if masked else None
     k = bundle.few + 1 if many else 3
     asked = [
-        Question(bundle, history, k, exclude, mask)
+        Question(bundle, history, k, exclude, allowed(mask))
         for history, exclude in zip(*(rng.integers(0, bundle.items, (23, 5)).tolist() for _ in range(2)), strict=True)
     ]
     expected = {False: {False: "few", True: "recommend"}, True: dict.fromkeys((False, True), "filtered")}

@@ -34,7 +34,7 @@ def test_items_are_found_by_title_or_id_the_most_popular_first(answers, exported
         return [[item["id"] for item in one.json()["items"]] for one in found], server.engine.bundle, await get(k=101)
 
     (everything, things, ids, title, nothing), bundle, wrong = answers(exported, ask)
-    popular = [bundle.item_ids[item] for item in bundle.popular]
+    popular = [bundle.item_ids[item] for item in bundle.popular.order]
     assert everything == things == popular[:3] and nothing == []
     assert ids == [name for name in popular if "i12" in name][:3]
     assert title == [name for name in popular if name.startswith("i7")][:3]
