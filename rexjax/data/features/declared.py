@@ -217,6 +217,32 @@ class Bag(Feature):
         return fit_bags(self, columns)
 
 
+@dataclass(frozen=True)
+class Weight(Feature):
+    """How much each event counts: float32 as it is, 1 where it is missing."""
+
+    column: str
+    """What the frame calls it."""
+    name: str = field(default=WEIGHT, kw_only=True)
+    """Models know it by this name."""
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The one column."""
+        return (self.column,)
+
+    @property
+    def numbers(self) -> tuple[str, ...]:
+        """The one column."""
+        return (self.column,)
+
+    def fit(self, columns: Any) -> "Fitted":
+        """Nothing is learnt."""
+        from rexjax.data.features.numbers import FittedWeight
+
+        return FittedWeight(self)
+
+
 def declared(features: Iterable[Feature | str]) -> tuple[Feature, ...]:
     """Declarations of which a plain name stands for ``Categorical`` of that column.
 

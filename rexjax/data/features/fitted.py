@@ -29,6 +29,8 @@ class FeatureArray(NamedTuple):
     """Ids are below it; 0: no ids."""
     width: int = 0
     """K of a bag and of its weights."""
+    about: str = ""
+    """What n counts, see ``FittedFeatures``."""
 
 
 class Counts(NamedTuple):
@@ -73,10 +75,13 @@ class FittedFeatures(Open):
     """The fitted features of users, of items, or of events."""
 
     features: tuple[Fitted, ...] = ()
+    about: str = ""
+    """"user" [U], "item" [N]; of each event [E]: "user_at", the user just before it, "context", known before its item
+    is chosen, or "event", known after it."""
 
     def arrays(self) -> tuple[FeatureArray, ...]:
         """What ``transform`` makes, in its order."""
-        return tuple(array for feature in self.features for array in feature.arrays())
+        return tuple(array._replace(about=self.about) for feature in self.features for array in feature.arrays())
 
     def transform(self, frame: Any) -> dict[str, np.ndarray]:
         """Arrays by name, of n rows.
@@ -141,15 +146,20 @@ def _facts(feature: Fitted, arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
     }
 
 
-def fit(features: Iterable[Feature], frame: Any) -> FittedFeatures:
+def fit(features: Iterable[Feature], frame: Any, about: str = "") -> FittedFeatures:
     """Fits declarations on the training part.
 
     Args:
         features: what ``rexjax.data.features.declared`` returned.
         frame: raw values of the training part by column.
+        about: see ``FittedFeatures``.
 
     Raises:
         UserError: columns are absent (all are named), or hold what they must not.
+
+    >>> from rexjax.data.features import Categorical
+    >>> fit([Categorical("colour")], {"colour": ["red"]}).of_request({"colour": "red"})["colour"].tolist()
+    [2]
     """
     columns, features = columns_of(frame), tuple(features)
     wanted = dict.fromkeys(name for feature in features for name in feature.sources)
@@ -158,9 +168,15 @@ def fit(features: Iterable[Feature], frame: Any) -> FittedFeatures:
             f"there is no feature column {', '.join(map(repr, lacking))} (there are {', '.join(columns) or 'none'}): "
             "mend the names of the features"
         )
-    return FittedFeatures(tuple(feature.fit(columns) for feature in features))
+    return FittedFeatures(tuple(feature.fit(columns) for feature in features), about)
 
 
 def from_json(values: dict[str, Any]) -> FittedFeatures:
-    """The inverse of ``FittedFeatures.as_dict``."""
+    """The inverse of ``FittedFeatures.as_dict``.
+
+    >>> from rexjax.data.features import Categorical
+    >>> fitted = fit([Categorical("colour")], {"colour": ["red"]})
+    >>> from_json(fitted.as_dict()) == fitted
+    True
+    """
     return from_dict(FittedFeatures, values)

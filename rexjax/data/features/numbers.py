@@ -8,7 +8,7 @@ import numpy as np
 
 from rexjax.data.features import values as raw
 from rexjax.data.features.categories import FIRST
-from rexjax.data.features.declared import Feature, Numeric
+from rexjax.data.features.declared import Feature, Numeric, Weight
 from rexjax.data.features.fitted import Counts, FeatureArray, Fitted
 from rexjax.errors import UserError
 
@@ -71,6 +71,31 @@ class FittedScale(Fitted):
         """See ``Fitted``."""
         absent = arrays[f"{self.feature.called}_missing"]
         return Counts(absent.size, 0, int(absent.sum()))
+
+
+@dataclass(frozen=True)
+class FittedWeight(Fitted):
+    """Numbers as they are."""
+
+    feature: Weight
+
+    @property
+    def declared(self) -> Feature:
+        """See ``Fitted``."""
+        return self.feature
+
+    def arrays(self) -> tuple[FeatureArray, ...]:
+        """See ``Fitted``."""
+        return (FeatureArray(self.feature.called, "numbers"),)
+
+    def transform(self, columns: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        """See ``Fitted``."""
+        values = raw.numbers(columns[self.feature.column], self.feature.column)
+        return {self.feature.called: np.where(np.isnan(values), 1.0, values).astype(np.float32)}
+
+    def count(self, arrays: Mapping[str, np.ndarray]) -> Counts:
+        """A missing weight is 1 and no longer told from others."""
+        return Counts(arrays[self.feature.called].size, 0, 0)
 
 
 def fit_numbers(feature: Numeric, columns: Any) -> FittedBuckets | FittedScale:

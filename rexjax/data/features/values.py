@@ -166,18 +166,17 @@ def numbers(values: Any, name: str) -> np.ndarray:
         name: of the column, for the message.
 
     Raises:
-        UserError: a value is text that is no number, or infinite; the first row is named.
+        UserError: a value is text that is no number, or infinite.
 
     >>> numbers(["4.5", " 12 ", None], "price").tolist()
     [4.5, 12.0, nan]
     """
     if _is_plain(values):
-        found = np.array([_number(value, name, row) for row, value in enumerate(values)], np.float64)
+        found = np.array([_number(value, name) for value in values], np.float64)
     else:
         found = _numbers_of_array(as_array(values, name), name)
     if np.isinf(found).any():
-        row = int(np.flatnonzero(np.isinf(found))[0])
-        raise UserError(f"numeric feature column {name!r} holds an infinite number in row {row + 1}: leave it empty")
+        raise UserError(f"numeric feature column {name!r} holds an infinite number: leave it empty")
     return found
 
 
@@ -191,8 +190,7 @@ def _numbers_of_array(array: pa.Array, name: str) -> np.ndarray:
         raise _no_number(name, kind)
     encoded = array.dictionary_encode()
     codes = np.asarray(pc.fill_null(encoded.indices, -1))
-    distinct = encoded.dictionary.to_pylist()
-    read = [_number(value, name, codes, place) for place, value in enumerate(distinct)]
+    read = [_number(value, name) for value in encoded.dictionary.to_pylist()]
     return np.array([math.nan, *read])[codes + 1]
 
 
@@ -200,18 +198,16 @@ def _floats(array: pa.Array) -> np.ndarray:
     return np.array(pc.fill_null(array.cast(pa.float64(), safe=False), math.nan), np.float64)
 
 
-def _number(value: Any, name: str, row: Any, place: int = 0) -> float:
-    """``row`` is the value's, or, of distinct values, the places of all rows' values."""
+def _number(value: Any, name: str) -> float:
     if isinstance(value, str):
         bare = _spell_text(value)
         if bare is None:
             return math.nan
         if _NUMBER.fullmatch(bare):
             return float(bare)
-        at = row if isinstance(row, int) else int(np.flatnonzero(row == place)[0])
         raise UserError(
-            f"numeric feature column {name!r} holds {value!r} in row {at + 1}, which is no number: write digits with a "
-            "decimal point, such as 4.5, or declare the column as Categorical"
+            f"numeric feature column {name!r} holds {value!r}, which is no number: write digits with a decimal point, "
+            "such as 4.5, or declare the column as Categorical"
         )
     if value is None:
         return math.nan
