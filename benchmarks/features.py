@@ -1,11 +1,12 @@
-"""Item features against none: the same model, seed and users, with words of the titles in both.
+"""Features against none: the same model, seed and users, with words of the titles in both.
 
     python -m benchmarks.features online_retail beauty --data FOLDER --json benchmarks/results/features.json
 
-Online Retail has the price and the quantity of an item, medians over the lines that train. Beauty has the attributes of
-its items, which are brand and category words. A model learns from labels and keeps the epoch that is best on
-validation. A row holds NDCG@10 with features, and the difference to the model without them with its interval over
-users. Whether features pay is decided on validation; the test is ranked once. A row that is in the file is kept.
+Online Retail has the price and the quantity of an item, medians over the lines that train, and the country of a user,
+which the transformer reads. Beauty has the attributes of its items, which are brand and category words. A model learns
+from labels and keeps the epoch that is best on validation. A row holds NDCG@10 with features, and the difference to the
+model without them with its interval over users. Whether features pay is decided on validation; the test is ranked once.
+A row that is in the file is kept.
 """
 
 import argparse
@@ -14,7 +15,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -22,7 +23,7 @@ import pandas as pd
 from benchmarks import record
 from rexjax.artifacts import store
 from rexjax.config import Config, Data, Evaluate, Pooled, Training, Transformer
-from rexjax.data.features import Bag, Numeric
+from rexjax.data.features import Bag, Categorical, Numeric
 from rexjax.data.frames import Dataset
 from rexjax.encoders.tfidf import encode_words
 from rexjax.evaluation import ranking, significance
@@ -46,6 +47,7 @@ def online_retail(folder: Path) -> tuple[Dataset, dict[str, Any]]:
         items,
         session="invoice",
         item_features=[Numeric("price", "log", 24), Numeric("quantity", "log", 12)],
+        user_features=[Categorical("country", min_count=5)],
     )
     return dataset, {"split": "last_session", "targets": "next_time", "catalogue": "log", "length": 100}
 
@@ -64,11 +66,21 @@ def beauty(folder: Path) -> tuple[Dataset, dict[str, Any]]:
     return dataset, {"catalogue": "log", "strict": False, "length": 50}
 
 
-SETS: dict[str, tuple[str, Callable[[Path], tuple[Dataset, dict[str, Any]]], tuple[str, ...]]] = {
-    "online_retail": ("online_retail", online_retail, ("price", "quantity")),
-    "beauty": ("amazon-beauty", beauty, ("attributes",)),
+class Log(NamedTuple):
+    """A log with features."""
+
+    folder: str
+    read: Callable[[Path], tuple[Dataset, dict[str, Any]]]
+    items: tuple[str, ...]
+    """Item features."""
+    users: tuple[str, ...] = ()
+    """User features, which the transformer reads."""
+
+
+SETS = {
+    "online_retail": Log("online_retail", online_retail, ("price", "quantity"), ("country",)),
+    "beauty": Log("amazon-beauty", beauty, ("attributes",)),
 }
-"""Folder, log and features."""
 
 
 def models(epochs: int) -> dict[str, GradientModel]:
@@ -101,13 +113,17 @@ def main() -> None:
 
 
 def _compared(name: str, models_: dict[str, GradientModel], data: Path) -> Iterator[dict[str, Any]]:
-    folder, read, features = SETS[name]
+    source = SETS[name]
     with tempfile.TemporaryDirectory() as scratch:
-        log = _prepared(*read(data / folder), Path(scratch))
+        log = _prepared(*source.read(data / source.folder), Path(scratch))
         for case, model in models_.items():
             place = Path(scratch) / case
-            with_features = _ranked(replace(model, item_features=features), log, place / "with")
-            yield from _rows(name, case, features, with_features, _ranked(model, log, place / "without"), log)
+            reading = replace(model, item_features=source.items)
+            if isinstance(reading, Transformer):
+                reading = replace(reading, user_features=source.users)
+            features = (*source.items, *reading.names_of_user_features())
+            ours, plain = (_ranked(one, log, place / which) for one, which in ((reading, "with"), (model, "without")))
+            yield from _rows(name, case, features, ours, plain, log)
 
 
 def _prepared(dataset: Dataset, settings: dict[str, Any], scratch: Path) -> TrainingData:

@@ -9,12 +9,14 @@ import flax.linen as nn
 import jax
 import numpy as np
 
+from rexjax.data.features.fitted import FeatureArray
 from rexjax.embedding import rows
 from rexjax.encoders import reduce
 from rexjax.errors import UserError, check_least, check_share
 from rexjax.families.base import FineTuning, Model, Run, SoftTargets, TrainingData
 from rexjax.families.item_features import feature_columns
 from rexjax.families.unmet import calibrated
+from rexjax.families.user_features import epochs_with_features, user_arrays
 from rexjax.models import recommender as recommenders
 from rexjax.models.items import ItemEncoder
 from rexjax.models.recommender import Params, Recommender
@@ -103,18 +105,34 @@ class GradientModel(Model):
     def longest_history(self, state: Served) -> int:
         """L, from the shape of a trained parameter."""
 
+    def names_of_user_features(self) -> tuple[str, ...]:
+        """User features that the history encoder reads."""
+        return ()
+
     def check(self, run: Run) -> None:
         """Raises ``UserError`` where the family's settings do not fit the mesh."""
 
-    def recommender(self, length: int, aligned: int = 0, features: int = 0) -> Recommender:
-        """The network and its functions."""
+    def recommender(
+        self, length: int, aligned: int = 0, features: int = 0, users: tuple[FeatureArray, ...] | None = None
+    ) -> Recommender:
+        """The network and its functions; C item ``features`` and, where training knows them, what user features are."""
         scale = 1 / self.temperature if self.temperature else 1.0
         items, history = self.item_encoder(features), self.history_encoder(length)
-        return Recommender(items, history, self.temperature > 0, scale, self.activations, aligned=aligned)
+        known = tuple(FeatureArray(name, "ids") for name in self.names_of_user_features()) if users is None else users
+        return Recommender(
+            items, history, self.temperature > 0, scale, self.activations, aligned=aligned, user_features=known
+        )
 
-    def recipe(self, length: int, aligned: int = 0, soft: bool = False, features: int = 0) -> Recipe:
+    def recipe(
+        self,
+        length: int,
+        aligned: int = 0,
+        soft: bool = False,
+        features: int = 0,
+        users: tuple[FeatureArray, ...] | None = None,
+    ) -> Recipe:
         """Network, objective and training settings; ``soft``: of learning from a teacher."""
-        model = self.recommender(length, aligned, features)
+        model = self.recommender(length, aligned, features, users)
         objective = objectives.distilled(model, 0.0) if soft else objectives.of_labels(model, self.loss, self.negatives)
         return Recipe(model, objective, self.training, self.logit_adjustment > 0)
 
@@ -125,7 +143,8 @@ class GradientModel(Model):
     def fit(self, data: TrainingData, run: Run) -> Served:
         """Trains on labels; keeps the epoch that is best on validation."""
         features = feature_columns(data, self.item_features, run.key)
-        recipe = self.recipe(data.length, features=features.shape[1])
+        users = user_arrays(data, self.names_of_user_features(), run.key)
+        recipe = self.recipe(data.length, features=features.shape[1], users=users)
         if self.loss in objectives.SAMPLED and self.negatives >= data.items:
             raise UserError(
                 f"--{run.key}.loss {self.loss} draws {self.negatives} negatives from a catalogue of {data.items} items:"
@@ -134,9 +153,18 @@ class GradientModel(Model):
         return self._train(data, run, recipe.recommender, recipe.objective, features)
 
     def distill(self, data: TrainingData, soft: SoftTargets, run: Run, tuning: FineTuning | None = None) -> Served:
-        """Trains on a teacher's top-k and on labels; with ``tuning`` goes on from a state."""
+        """Trains on a teacher's top-k and on labels; with ``tuning`` goes on from a state.
+
+        Raises:
+            UserError: the model reads user features.
+        """
         aligned = 0 if soft.vectors is None else soft.vectors.shape[1]
         features = feature_columns(data, () if tuning else self.item_features, run.key)
+        if names := self.names_of_user_features():
+            raise UserError(
+                f"--{run.key}.user-features names {', '.join(names)}, and a student is served by histories alone: "
+                "leave them out, or let such a model teach"
+            )
         model = self.recommender(data.length, aligned, features.shape[1])
         if tuning:  # from whole item vectors
             whole = ItemEncoder(self.width, "init_from_text")  # the row alone
@@ -158,6 +186,7 @@ class GradientModel(Model):
         settings = self._resolved(data, run)
         features = self._catalogue(data, columns, soft, tuning)
         labels = data.epochs(run.seed, settings.batch, run.mesh)
+        labels = epochs_with_features(labels, data, self.names_of_user_features())
         batches = soft.lists(labels, settings.epochs, features.scored) if soft else _without_lists(labels)
         template, text = self.scorer_of(model, data.items), features.text
         plain = replace(model, fake_quantize=None, prune=None)
