@@ -19,6 +19,7 @@ PACKAGES = (
     "distillation",
     "evaluation",
     "data",
+    "data.features",
     "config",
 )
 """Public parts of ``rexjax``, a page each."""

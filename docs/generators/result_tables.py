@@ -221,6 +221,29 @@ PAGES: dict[str, tuple[str, str, tuple[Table, ...]]] = {
             ),
         ),
     ),
+    "features": (
+        "Features, measured",
+        "Models with features against the same models without them.",
+        (
+            Table(
+                "NDCG@10 with and without features",
+                "features.json",
+                (
+                    Column("Data set", "dataset"),
+                    _CASE,
+                    Column("Features", "features"),
+                    Column("Metric", "metric"),
+                    Column("Users", "users"),
+                    Column("With", "ours", quality),
+                    Column("Without", "without", quality),
+                    Column("Difference", "difference", quality),
+                    Column("Low", "low", quality),
+                    Column("High", "high", quality),
+                ),
+                note="Low and high are the ends of a 95 % interval over users.",
+            ),
+        ),
+    ),
     "top-k": ("Top-k", "Exact top-k beside other libraries.", (Table("Exact top-k", "topk.json", _PEER),)),
     "tables": (
         "Embedding tables",

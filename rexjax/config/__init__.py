@@ -3,6 +3,7 @@
 from rexjax.compression.settings import Compress
 from rexjax.config.schema import Config, Mesh, load
 from rexjax.config.stage import Stage
+from rexjax.data.features.declared import Bag, Categorical, Cross, Feature, Numeric
 from rexjax.data.settings import Columns, Csv, Data
 from rexjax.data.sources import Files, Frames, Shop, Source, Tfds
 from rexjax.distillation.settings import Student
@@ -35,19 +36,24 @@ from rexjax.training.pairs import PairTraining
 from rexjax.training.settings import Rows, Training
 
 __all__ = [
+    "Bag",
     "Blend",
+    "Categorical",
     "Columns",
     "Compress",
     "Config",
+    "Cross",
     "Csv",
     "Data",
     "Encode",
     "Evaluate",
+    "Feature",
     "Files",
     "Frames",
     "ListMetric",
     "Mesh",
     "Model",
+    "Numeric",
     "Pooled",
     "Popularity",
     "RankMetric",

@@ -4,7 +4,7 @@ Most histories are far shorter than the longest (Amazon Beauty: 9 items on avera
 therefore holds several histories, kept apart by segment numbers; no operation is spent on padding.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import grain
@@ -33,6 +33,8 @@ class Batch(NamedTuple):
     """int32 [B, L, 2], when the item and when the label happened, in the log's unit since the user's first event."""
     users: np.ndarray | None = None
     """int32 [B, L], each event's user, where a model reads it; None: not looked up."""
+    features: Mapping[str, np.ndarray] | None = None
+    """[B, L, ...] by name, of each event's user, where a model reads them; None: not looked up."""
 
 
 _FILL = (-1, -1, 0, 0, 0, 0)  # what stands in the packed fields where there is nothing

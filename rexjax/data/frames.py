@@ -16,6 +16,8 @@ import pyarrow.parquet as pq
 
 from rexjax.artifacts.files import file_hash
 from rexjax.data import times
+from rexjax.data.features.declared import Feature, declared
+from rexjax.data.features.tables import columns_read
 from rexjax.data.settings import Columns, Data
 from rexjax.data.sources import Frames
 from rexjax.errors import UserError
@@ -23,7 +25,7 @@ from rexjax.errors import UserError
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
-    """A log and, perhaps, its items, as Arrow tables with the settings that describe them."""
+    """A log and, perhaps, its items and users, as Arrow tables with the settings that describe them."""
 
     log: pa.Table
     """A row per interaction: the columns that ``columns`` names and, without ``items``, the text."""
@@ -35,6 +37,8 @@ class Dataset:
     """Columns whose words describe an item."""
     frame: str = "pandas"
     """Kind of frame that the log was: "pandas", "polars" or "arrow"."""
+    users: pa.Table | None = None
+    """A row per user, or per change of a user: its id and its features."""
 
     @classmethod
     def from_frames(
@@ -52,6 +56,13 @@ class Dataset:
         time_format: str = "",
         time_unit: Literal["auto", "s", "ms", "us", "ns"] = "auto",
         explode: str = "",
+        users: Any = None,
+        user_features: Sequence[Feature | str] = (),
+        user_time: str = "",
+        item_features: Sequence[Feature | str] = (),
+        context: Sequence[Feature | str] = (),
+        event: str = "",
+        weight: str = "",
     ) -> "Dataset":
         """Takes data frames of pandas, polars, Arrow or any other library that speaks one of Arrow's protocols.
 
@@ -72,6 +83,15 @@ class Dataset:
                 such as "%d.%m.%Y %H:%M".
             time_unit: the unit of times that are numbers; "auto": see ``rexjax.config.Columns``.
             explode: what stands between the items of a row that holds a user's whole list; "list" for lists.
+            users: a row per user, with the column ``user``; None where there is none, or where the log carries the
+                users' features.
+            user_features: features of users: plain names of columns, or ``Categorical``, ``Numeric``, ``Bag`` and
+                ``Cross`` of ``rexjax.data.features``.
+            user_time: the column of ``users`` that says from when on a row holds; "": one row a user.
+            item_features: features of items, of ``items`` or else of the log.
+            context: features of a request, of the log; see ``rexjax.config.Columns``, likewise for the others.
+            event: the log's column of the events' kinds; "": there is none.
+            weight: the log's column of the events' weights; "": there is none.
 
         Returns:
             The dataset, with the named columns alone.
@@ -80,18 +100,38 @@ class Dataset:
             UserError: a frame is of no such kind, lacks columns (all of them are named), or a time is not of
                 ``time_format``.
         """
-        columns = Columns(user, item, time, rating, session, category, time_unit=time_unit, explode=explode)
+        columns = Columns(
+            user,
+            item,
+            time,
+            rating,
+            session,
+            category,
+            time_unit=time_unit,
+            explode=explode,
+            user_features=declared(user_features),
+            user_time=user_time,
+            item_features=declared(item_features),
+            context=declared(context),
+            event=event,
+            weight=weight,
+        )
         words = _names(text, ("title",) if items is not None else ())
         about_items, about_events = [*words, category], [user, item, time, rating, session]
+        read = columns_read(columns, items=items is not None, users=users is not None)
+        about_events += read.log
         wanted = {"log": about_events} if items is not None else {"log": [*about_events, *about_items]}
         tables = {"log": _to_arrow(log, "log")}
         if items is not None:
-            wanted["items"] = [item, *about_items]
+            wanted["items"] = [item, *about_items, *read.items]
             tables["items"] = _to_arrow(items, "items")
+        if users is not None:
+            wanted["users"] = [user, user_time, *read.users]
+            tables["users"] = _to_arrow(users, "users")
         named = _select(tables, wanted)
         if time_format:
             named["log"] = _parse_times(named["log"], time, time_format)
-        return cls(named["log"], named.get("items"), columns, words, kind_of(log))
+        return cls(named["log"], named.get("items"), columns, words, kind_of(log), named.get("users"))
 
     def data(self, **settings: Any) -> Data:
         """The settings of stage prepare that describe these frames, which lie nowhere yet (see ``write``).
@@ -115,7 +155,8 @@ class Dataset:
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         items = "" if self.items is None else _write(self.items, folder, "items")
-        source = Frames(str(folder), _write(self.log, folder, "log"), items)
+        users = "" if self.users is None else _write(self.users, folder, "users")
+        source = Frames(str(folder), _write(self.log, folder, "log"), items, users)
         return self.data(**({"source": source} | settings))
 
 
@@ -152,7 +193,7 @@ def _select(tables: dict[str, pa.Table], wanted: dict[str, list[str]]) -> dict[s
         else:
             kept[what] = table.select(names).replace_schema_metadata(None)
     if lacking:
-        said = "user=, item=, time=, text=, category=, rating= or session="
+        said = "user=, item=, time=, text=, category=, rating=, session= or the features"
         raise UserError(f"{'; '.join(lacking)}: say what they are called with {said}")
     return kept
 

@@ -13,6 +13,7 @@ from rexjax.data import ids, lists, quantiles, times, where
 from rexjax.data.agreement import known_items, repeated_ids
 from rexjax.data.core import k_core
 from rexjax.data.engines import count, fetch, numbered
+from rexjax.data.features.tables import ColumnsRead, columns_read
 from rexjax.data.numbers import missing, with_numbers
 from rexjax.data.settings import Columns, Data
 from rexjax.data.steps import Steps, materialise
@@ -23,6 +24,9 @@ with needs_extra("data"):
     import ibis
     from ibis import _
     from ibis.expr.types import Column, Table
+
+
+_FEATURES = "the features of data.columns"
 
 
 class Clean(NamedTuple):
@@ -47,23 +51,35 @@ class Clean(NamedTuple):
     """global_time: the two moments; else none."""
     time_form: str
     """What times of the log are written in: a unit (s, ms, us, ns), a format, or a type."""
+    event_columns: Table
+    """Columns user, item and the raw columns that features read (``ColumnsRead.short``), of the same events in the same
+    order as ``log``."""
+    item_columns: Table
+    """Columns item and the raw columns that features read, in the order of item."""
 
 
-def clean(log: Table, items: Table | None, data: Data) -> Clean:
+def clean(log: Table, items: Table | None, data: Data, *, users: bool = False) -> Clean:
     """Applies all cleaning steps in order; each is materialised once in the engine.
+
+    Args:
+        log: a row per interaction.
+        items: a row per item; None where the log carries what is known of them.
+        data: the settings of stage prepare.
+        users: whether a table of users has their features; else the log has them.
 
     Raises:
         UserError: a column is missing or holds what it must not, the two files disagree, or nothing is left.
     """
     columns, steps = data.columns, Steps()
+    read = columns_read(columns, items=items is not None, users=users)
     with reading("log"):
-        log = _named(log, columns, data, own_text=items is None)
+        log = _named(log, columns, data, read, own_text=items is None)
         log = steps.take("read", log, "check --data.path and --data.interactions")
     log = _kept_rows(steps, log, data)
     with reading("log"):
         log, time_form = times.with_seconds(log, columns)
     with reading("items file"):
-        known = _own_catalogue(log, data) if items is None else catalogue(items, data)
+        known = _own_catalogue(log, data, read) if items is None else catalogue(items, data, read)
         known = materialise("catalogue", known)
     named = known.select(id="item") if items is None else known.select(id="item").union(log.select(id="item"))
     item_ids = _known_ids("item_ids", named, [_.id.hexdigest("md5"), _.id], columns.item)
@@ -80,14 +96,20 @@ def clean(log: Table, items: Table | None, data: Data) -> Clean:
     log = steps.take("repeated interactions", _without_repeats(log, data.repeats), "see --data.repeats")
     cuts = _cuts(log, data)
     log = k_core(steps, log, data, cuts[0] if cuts else None)
+    dense_log, dense_items, dense_users = _with_dense_ids(log, known, user_ids, data, read)
+    of_events, of_items = read.short(read.log), read.short(read.of_items)
     return Clean(
-        *_with_dense_ids(log, known, user_ids, data),
+        dense_log.drop(*of_events),
+        dense_items.drop(*of_items),
+        dense_users,
         steps=steps.rows(),
         times=log.select("time"),
         unused=unused,
         repeated=0 if repeated is None else count(repeated),
         cuts=cuts,
         time_form=time_form,
+        event_columns=dense_log.select("user", "item", *of_events),
+        item_columns=dense_items.select("item", *of_items),
     )
 
 
@@ -103,7 +125,7 @@ def reading(what: str) -> Iterator[None]:
         raise UserError(f"the {what} cannot be read to its end ({reason}): mend that row or column") from error
 
 
-def _named(log: Table, columns: Columns, data: Data, *, own_text: bool) -> Table:
+def _named(log: Table, columns: Columns, data: Data, read: ColumnsRead, *, own_text: bool) -> Table:
     wanted = {"user": columns.user, "item": columns.item, "raw_time": columns.time}
     if data.min_rating:
         wanted["rating"] = columns.rating
@@ -118,6 +140,7 @@ def _named(log: Table, columns: Columns, data: Data, *, own_text: bool) -> Table
             "the log needs a time: name its column with --data.columns.time, or pass --data.columns.explode"
         )
     flags = {name: f"--data.columns.{key.removeprefix('raw_')}" for key, name in wanted.items()}
+    flags = dict.fromkeys(read.log, _FEATURES) | flags
     _refuse_lacking("the log", log, flags, "--data.csv.delimiter")
     if columns.explode:
         log = lists.explode(log, columns)
@@ -135,6 +158,7 @@ def _named(log: Table, columns: Columns, data: Data, *, own_text: bool) -> Table
     if "session" not in named:
         named["session"] = ibis.literal(0)
     named |= where.columns_of(log, data.where)
+    named |= {short: log[name] for short, name in read.short(read.log).items()}
     if columns.explode:
         return log.select(**named, position=log[lists.POSITION])
     return numbered(log.select(**named), "position")
@@ -150,8 +174,9 @@ def _refuse_lacking(what: str, table: Table, wanted: dict[str, str], delimiter: 
         raise UserError(f"{what} has no {names} (it has {', '.join(table.columns)}): see {flags}{alone}")
 
 
-def catalogue(items: Table, data: Data) -> Table:
-    """One row per raw item: item, row (where it was), title, text and, if asked for, category ('' where there is none).
+def catalogue(items: Table, data: Data, read: ColumnsRead | None = None) -> Table:
+    """One row per raw item: item, row (where it was), title, text and, if asked for, category ('' where there is none)
+    and the raw columns that features read.
 
     Raises:
         UserError: a column is missing.
@@ -160,31 +185,34 @@ def catalogue(items: Table, data: Data) -> Table:
     named = {columns.item: "--data.columns.item"} | dict.fromkeys(data.text, "--data.text")
     if columns.category:
         named[columns.category] = "--data.columns.category"
+    of_features = read.short(read.items) if read else {}
+    named = dict.fromkeys(of_features.values(), _FEATURES) | named
     _refuse_lacking(data.items, items, named, "--data.items-csv.delimiter")
-    category = items[columns.category] if columns.category else None
-    return _catalogue(
-        items, None, ids.to_text(items, columns.item, "items file"), [items[name] for name in data.text], category
-    )
+    more = {short: items[name] for short, name in of_features.items()}
+    if columns.category:
+        more["category"] = _words(items[columns.category])
+    item = ids.to_text(items, columns.item, "items file")
+    return _catalogue(items, None, item, [items[name] for name in data.text], more)
 
 
-def _own_catalogue(log: Table, data: Data) -> Table:
+def _own_catalogue(log: Table, data: Data, read: ColumnsRead) -> Table:
     """The same from a log that carries the text, or none."""
-    if not data.text and not data.columns.category:
+    more = {short: log[short] for short in read.short(read.of_items)}
+    if data.columns.category:
+        more["category"] = _words(log.category)
+    if not data.text and not more:
         named = log.filter(_.item.notnull()).group_by("item").agg(row=_.position.max())
         return named.mutate(title=_.item, text=ibis.literal(""))
-    category = log.category if data.columns.category else None
-    return _catalogue(log, log.position, log.item, [log[f"text_{i}"] for i in range(len(data.text))], category)
+    return _catalogue(log, log.position, log.item, [log[f"text_{i}"] for i in range(len(data.text))], more)
 
 
-def _catalogue(table: Table, row: Column | None, item: Column, parts: list[Column], category: Column | None) -> Table:
+def _catalogue(table: Table, row: Column | None, item: Column, parts: list[Column], more: dict[str, Column]) -> Table:
     parts = [_words(part) for part in parts]
     text = ibis.literal("")
     for part in parts:
         text = ibis.cases((text == "", part), (part == "", text), else_=text + ibis.literal(". ") + part)
     title = parts[0] if parts else item
-    said = {"title": title, "text": text}
-    if category is not None:
-        said["category"] = _words(category)
+    said = {"title": title, "text": text} | more
     if row is None:
         rows = numbered(table.select(item=item, **said), "row")
         latest = [ibis.desc("row")]
@@ -271,7 +299,9 @@ def _coded(log: Table, user_ids: Table, item_ids: Table) -> Table:
     return present.drop("user", "item").rename(user="user_code", item="item_code")
 
 
-def _with_dense_ids(log: Table, catalogue: Table, users: Table, data: Data) -> tuple[Table, Table, Table]:
+def _with_dense_ids(
+    log: Table, catalogue: Table, users: Table, data: Data, read: ColumnsRead
+) -> tuple[Table, Table, Table]:
     """Log, items and users with dense ids from 0: users by raw id, items by the MD5 of theirs, which tells nothing.
 
     Shorter ids of users come first, so that whole numbers are in the order of their size.
@@ -286,11 +316,12 @@ def _with_dense_ids(log: Table, catalogue: Table, users: Table, data: Data) -> t
     users = materialise("users", users.semi_join(log, users.code == log.user).mutate(dense=dense))
     log = log.join(kept.select(item="code", dense_item="dense"), "item")
     log = log.join(users.select(user="code", dense_user="dense"), "user")
-    ordered = log.select("position", "time", "session", user="dense_user", item="dense_item")
-    category = ["category"] if "category" in kept.columns else []
+    of_events = list(read.short(read.log))
+    ordered = log.select("position", "time", "session", *of_events, user="dense_user", item="dense_item")
+    more = [*(["category"] if "category" in kept.columns else []), *read.short(read.of_items)]
     return (
-        ordered.order_by("user", "time", "position").select("user", "item", "time", "session"),
+        ordered.order_by("user", "time", "position").select("user", "item", "time", "session", *of_events),
         # Spark stores row numbers as int32
-        kept.select("row", "title", "text", *category, item=kept.dense.cast("int64"), item_id="item").order_by("item"),
+        kept.select("row", "title", "text", *more, item=kept.dense.cast("int64"), item_id="item").order_by("item"),
         users.select(user=users.dense.cast("int64"), user_id="id").order_by("user"),
     )

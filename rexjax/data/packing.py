@@ -47,6 +47,21 @@ def pack(block: dict[str, np.ndarray], packing: Packing) -> Histories:
     return Histories(items, block["time"], offsets, valid.astype(np.int64), test.astype(np.int64))
 
 
+def kept_events(block: dict[str, np.ndarray], packing: Packing) -> np.ndarray:
+    """Which events of whole users ``pack`` keeps: bool [E].
+
+    Args:
+        block: columns user and item, sorted as in ``pack``.
+        packing: all that the cuts depend on.
+    """
+    users = block["user"]
+    if packing.split == "cold_items":
+        return splits.without_cold(users, block["item"], packing.cold)[0]
+    if packing.split == "second_to_last":
+        return np.append(users[1:] == users[:-1], np.zeros(min(len(users), 1), bool))
+    return np.ones(len(users), bool)
+
+
 def _without_cold(block: dict[str, np.ndarray], cold: np.ndarray) -> Histories:
     kept, tests = splits.without_cold(block["user"], block["item"], cold)
     users = np.unique(block["user"])

@@ -4,9 +4,12 @@ import math
 import re
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Literal
+
+import tyro
 
 from rexjax.data import where as conditions
+from rexjax.data.features.declared import Feature, check_names, declared
 from rexjax.data.sources import Shop, Source
 from rexjax.errors import UserError, check_ranges
 
@@ -36,8 +39,26 @@ class Columns:
     explode: str = ""
     """What stands between the items where one row holds a user's whole list, such as ' ' or '|'; 'list' where the
     column itself is a list (Parquet, JSON lines). Without a time column, an item's place in its list is its time."""
+    user_features: Annotated[tuple[Feature, ...], tyro.conf.Suppress] = ()
+    """Features of users, in the users file, or else in the log: then a user's latest training row counts. A plain name
+    stands for Categorical of that column."""
+    user_time: str = ""
+    """The column of the users file that says from when on a row's values hold; each event then reads the row strictly
+    before it. '': one row a user."""
+    item_features: Annotated[tuple[Feature, ...], tyro.conf.Suppress] = ()
+    """Features of items, in the items file, or else in the log."""
+    context: Annotated[tuple[Feature, ...], tyro.conf.Suppress] = ()
+    """Features of a request, in the log: known before the item is chosen, such as the device. A column that follows
+    from the item, such as its price, would tell the answer."""
+    event: str = ""
+    """The kind of each event, such as view, cart and purchase, in the log; known after it alone."""
+    weight: str = ""
+    """How much each event counts, a number in the log, such as a quantity; a missing one counts 1."""
 
     def __post_init__(self) -> None:
+        for name in ("user_features", "item_features", "context"):
+            object.__setattr__(self, name, declared(getattr(self, name)))
+        check_names((*self.user_features, *self.item_features, *self.context))
         if self.time_format and (problem := _format_problem(self.time_format)):
             raise UserError(f"data.columns has time_format={self.time_format!r}, which {problem}: mend it")
 
@@ -129,6 +150,8 @@ class Data:
     items_csv: Csv = field(default_factory=Csv)
     """How the CSV file of the items is written; encoding, delimiter, quote and decimal are those of data.csv where left
     open."""
+    users: str = ""
+    """The users in the folder, likewise, with the log's column of user ids; '': there is no such file."""
     columns: Columns = field(default_factory=Columns)
     """What the columns are called."""
     text: tuple[str, ...] = ("title",)

@@ -31,6 +31,8 @@ class Opened(NamedTuple):
     """A row per item; None where the log carries the text or items have none."""
     files: "tuple[dict[str, Any], ...]" = ()
     """What the data card says of each file: its name, bytes and rows, and how it is written."""
+    users: "Table | None" = None
+    """A row per user, or per change of a user; None where the log carries the users' features or they have none."""
 
 
 @dataclass(frozen=True)
@@ -182,10 +184,15 @@ class Frames(Source):
     """The log's file in the folder."""
     items: str = ""
     """The items' file in the folder; '': there is none."""
+    users: str = ""
+    """The users' file in the folder; '': there is none."""
 
     def read(self, data: "Data", seed: int, con: Any, scratch: Path) -> "tuple[Table, Table | None]":
         """Opens the Parquet files."""
-        return _open_parquet(con, *self.external_files(data))
+        self.external_files(data)
+        opened = _open_parquet(con, self._path(self.log), self._path(self.items) if self.items else None)
+        users = _open_parquet(con, self._path(self.users)).log if self.users else None
+        return opened._replace(users=users)
 
     def external_files(self, data: "Data") -> list[Path]:
         """The Parquet files.
@@ -197,11 +204,13 @@ class Frames(Source):
             raise UserError(
                 "the data frames lie in no folder yet: take the settings that Dataset.write(FOLDER) returns"
             )
-        paths = [Path(self.folder) / name for name in (self.log, self.items) if name]
-        for path in paths:
-            if not path.is_file():
-                raise UserError(f"no file {path}: write the data frames again with Dataset.write({self.folder!r})")
-        return paths
+        return [self._path(name) for name in (self.log, self.items, self.users) if name]
+
+    def _path(self, name: str) -> Path:
+        path = Path(self.folder) / name
+        if not path.is_file():
+            raise UserError(f"no file {path}: write the data frames again with Dataset.write({self.folder!r})")
+        return path
 
 
 def _open_parquet(con: Any, log: Path, items: Path | None = None) -> Opened:

@@ -1,10 +1,12 @@
 """From scores of any model to probabilities: temperature scaling (Guo et al. 2017)."""
 
+from collections.abc import Mapping
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rexjax.models.scorer import USER, Query, Scorer, ask
+from rexjax.models.scorer import Query, Scorer, ask
 
 _SCALES = np.geomspace(2**-6, 2**10, 65)
 _USERS = 2048
@@ -12,7 +14,11 @@ _AT_ONCE = 128
 
 
 def logit_scale(
-    scorer: Scorer, histories: np.ndarray, times: np.ndarray, targets: np.ndarray, users: np.ndarray | None = None
+    scorer: Scorer,
+    histories: np.ndarray,
+    times: np.ndarray,
+    targets: np.ndarray,
+    features: Mapping[str, np.ndarray] | None = None,
 ) -> float:
     """The factor from scores to logits: the scorer's own, or that with the greatest likelihood of ``targets``.
 
@@ -21,14 +27,14 @@ def logit_scale(
         histories: int32 [U, L], requests, as in ``Query``.
         times: int32 [U, L + 1].
         targets: int32 [U], the item that each user chose next.
-        users: int32 [U], their dense ids; None: they are not known.
+        features: [U, ...] by name; None: none are known.
     """
     if scorer.scale is not None:
         return scorer.scale
     total, scales = np.zeros(len(_SCALES)), jnp.asarray(_SCALES, jnp.float32)
     for start in range(0, min(len(targets), _USERS), _AT_ONCE):
         at = np.minimum(np.arange(start, start + _AT_ONCE), len(targets) - 1)
-        query = ask(scorer, histories[at], times[at], None if users is None else {USER: users[at]})
+        query = ask(scorer, histories[at], times[at], {name: rows[at] for name, rows in (features or {}).items()})
         total += np.asarray(_log_likelihood(scorer, query, targets[at], scales))
     return float(_SCALES[int(np.argmax(total))])
 

@@ -9,14 +9,16 @@ import numpy as np
 
 from rexjax.data import batches
 from rexjax.data.batches import Batch
+from rexjax.data.features import prepared
 from rexjax.distillation import teacher_top_k
 from rexjax.distillation.calibration import logit_scale
 from rexjax.distillation.settings import Student
 from rexjax.embedding.rows import plain_rows
 from rexjax.errors import UserError
 from rexjax.families.base import Distillable, Run, SoftTargets, TrainingData, check_state, need, need_vectors
+from rexjax.families.user_features import with_features
 from rexjax.models.layers import normalize
-from rexjax.models.scorer import USER, Scorer, owners
+from rexjax.models.scorer import USER, Scorer
 from rexjax.runtime import preemption, processes
 
 CALIBRATION_USERS = 2048
@@ -76,8 +78,7 @@ def _write_rounds(teacher: Scorer, student: Student, data: TrainingData, run: Ru
             items = _corrupted(student, run, number, data)
             np.save(place / "items.npy", items)
             labels = (teacher_top_k.with_items(batch, items) for batch in labels)
-        if USER in teacher.reads:
-            labels = (batch._replace(users=owners(data.log.offsets, batch.events)) for batch in labels)
+        labels = (with_features(batch, data, teacher.reads) for batch in labels)
         teacher_top_k.write(place, teacher, labels, scale=scale, events=events, top_k=student.top_k, mesh=mesh)
         teacher_top_k.finish(place, origin)
 
@@ -91,7 +92,9 @@ def calibrated_scale(teacher: Scorer, data: TrainingData, seed: int) -> float:
     stops = log.valid_start[users]
     histories = batches.latest(log, users, stops, data.length)
     times = batches.latest_times(log, users, stops, data.length)
-    return logit_scale(teacher, histories, times, log.items[stops], users.astype(np.int32))
+    features = prepared.of_requests(data.features, data.described, log, users, stops, data.length)
+    features[USER] = users.astype(np.int32)
+    return logit_scale(teacher, histories, times, log.items[stops], features)
 
 
 def _in_order(data: TrainingData, mesh: jax.sharding.Mesh) -> Iterable[Batch]:

@@ -19,6 +19,7 @@ import numpy as np
 from rexjax.artifacts.classes import Open
 from rexjax.data import batches
 from rexjax.data.batches import Batch
+from rexjax.data.features.fitted import FeatureArray
 from rexjax.data.histories import Histories
 from rexjax.errors import UserError
 from rexjax.models.scorer import Scorer
@@ -57,7 +58,9 @@ class TrainingData:
     exclude_seen: bool = True
     """Items of the history are not recommended."""
     features: Mapping[str, np.ndarray] = field(default_factory=dict)
-    """User, item and context features by name."""
+    """User, item and event features by name, [U, ...], [N, ...] and [E, ...]."""
+    described: tuple[FeatureArray, ...] = ()
+    """What these arrays are, of those that were declared as columns."""
     packed: dict[Any, list[Batch]] = field(default_factory=dict, repr=False)
     """Epochs that have been packed, by seed, batch, mesh and number."""
 

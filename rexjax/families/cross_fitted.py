@@ -86,7 +86,9 @@ def restrict_to_users(data: TrainingData, users: np.ndarray) -> TrainingData:
     )
     trained = np.arange(len(events)) < np.repeat(kept.valid_start, counts)
     popularity = np.bincount(kept.items[trained], minlength=data.items)
-    return replace(data, log=kept, records=[kept._asdict()], popularity=popularity, packed={})
+    of_users = {array.name for array in data.described if array.about == "user"}
+    features = {name: values[users] if name in of_users else values for name, values in data.features.items()}
+    return replace(data, log=kept, records=[kept._asdict()], popularity=popularity, features=features, packed={})
 
 
 @cache  # equal models share their functions, so that nothing is compiled twice

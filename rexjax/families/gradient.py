@@ -9,11 +9,14 @@ import flax.linen as nn
 import jax
 import numpy as np
 
+from rexjax.data.features.fitted import FeatureArray
 from rexjax.embedding import rows
 from rexjax.encoders import reduce
 from rexjax.errors import UserError, check_least, check_share
 from rexjax.families.base import FineTuning, Model, Run, SoftTargets, TrainingData
+from rexjax.families.item_features import feature_columns
 from rexjax.families.unmet import calibrated
+from rexjax.families.user_features import epochs_with_features, user_arrays
 from rexjax.models import recommender as recommenders
 from rexjax.models.items import ItemEncoder
 from rexjax.models.recommender import Params, Recommender
@@ -67,6 +70,9 @@ class GradientModel(Model):
     fusion: Literal["add", "gated", "text", "init_from_text"] = "add"
     """An item's vector: its row + its projected text; a learned mixture of the two; its projected text alone; its row,
     which starts as the text's first principal components."""
+    item_features: tuple[str, ...] = ()
+    """Item features by name, of those that data.columns declares: an embedding of each is added to the item's vector.
+    Item vectors are computed before serving, so that requests need none of them."""
     temperature: float = 0.0
     """Scores are cosines divided by it; 0: dot products."""
     logit_adjustment: float = 0.0
@@ -87,9 +93,9 @@ class GradientModel(Model):
         check_least(self, name, 0, "temperature", "logit_adjustment")
         check_share(self, name, "dropout")
 
-    def item_encoder(self) -> nn.Module:
-        """The network from an item's row and text to its vector."""
-        return ItemEncoder(self.width, self.fusion)
+    def item_encoder(self, features: int = 0) -> nn.Module:
+        """The network from an item's row and text, with C = ``features`` columns behind it, to its vector."""
+        return ItemEncoder(self.width, self.fusion, features)
 
     @abc.abstractmethod
     def history_encoder(self, length: int) -> nn.Module:
@@ -99,18 +105,34 @@ class GradientModel(Model):
     def longest_history(self, state: Served) -> int:
         """L, from the shape of a trained parameter."""
 
+    def names_of_user_features(self) -> tuple[str, ...]:
+        """User features that the history encoder reads."""
+        return ()
+
     def check(self, run: Run) -> None:
         """Raises ``UserError`` where the family's settings do not fit the mesh."""
 
-    def recommender(self, length: int, aligned: int = 0) -> Recommender:
-        """The network and its functions."""
+    def recommender(
+        self, length: int, aligned: int = 0, features: int = 0, users: tuple[FeatureArray, ...] | None = None
+    ) -> Recommender:
+        """The network and its functions; C item ``features`` and, where training knows them, what user features are."""
         scale = 1 / self.temperature if self.temperature else 1.0
-        items, history = self.item_encoder(), self.history_encoder(length)
-        return Recommender(items, history, self.temperature > 0, scale, self.activations, aligned=aligned)
+        items, history = self.item_encoder(features), self.history_encoder(length)
+        known = tuple(FeatureArray(name, "ids") for name in self.names_of_user_features()) if users is None else users
+        return Recommender(
+            items, history, self.temperature > 0, scale, self.activations, aligned=aligned, user_features=known
+        )
 
-    def recipe(self, length: int, aligned: int = 0, soft: bool = False) -> Recipe:
+    def recipe(
+        self,
+        length: int,
+        aligned: int = 0,
+        soft: bool = False,
+        features: int = 0,
+        users: tuple[FeatureArray, ...] | None = None,
+    ) -> Recipe:
         """Network, objective and training settings; ``soft``: of learning from a teacher."""
-        model = self.recommender(length, aligned)
+        model = self.recommender(length, aligned, features, users)
         objective = objectives.distilled(model, 0.0) if soft else objectives.of_labels(model, self.loss, self.negatives)
         return Recipe(model, objective, self.training, self.logit_adjustment > 0)
 
@@ -120,22 +142,35 @@ class GradientModel(Model):
 
     def fit(self, data: TrainingData, run: Run) -> Served:
         """Trains on labels; keeps the epoch that is best on validation."""
-        recipe = self.recipe(data.length)
+        features = feature_columns(data, self.item_features, run.key)
+        users = user_arrays(data, self.names_of_user_features(), run.key)
+        recipe = self.recipe(data.length, features=features.shape[1], users=users)
         if self.loss in objectives.SAMPLED and self.negatives >= data.items:
             raise UserError(
                 f"--{run.key}.loss {self.loss} draws {self.negatives} negatives from a catalogue of {data.items} items:"
                 f" set --{run.key}.negatives lower, or --{run.key}.loss full_softmax"
             )
-        return self._train(data, run, recipe.recommender, recipe.objective, None, None)
+        return self._train(data, run, recipe.recommender, recipe.objective, features)
 
     def distill(self, data: TrainingData, soft: SoftTargets, run: Run, tuning: FineTuning | None = None) -> Served:
-        """Trains on a teacher's top-k and on labels; with ``tuning`` goes on from a state."""
+        """Trains on a teacher's top-k and on labels; with ``tuning`` goes on from a state.
+
+        Raises:
+            UserError: the model reads user features.
+        """
         aligned = 0 if soft.vectors is None else soft.vectors.shape[1]
-        model = self.recommender(data.length, aligned)
+        features = feature_columns(data, () if tuning else self.item_features, run.key)
+        if names := self.names_of_user_features():
+            raise UserError(
+                f"--{run.key}.user-features names {', '.join(names)}, and a student is served by histories alone: "
+                "leave them out, or let such a model teach"
+            )
+        model = self.recommender(data.length, aligned, features.shape[1])
         if tuning:  # from whole item vectors
             whole = ItemEncoder(self.width, "init_from_text")  # the row alone
             model = replace(model, items=whole, fake_quantize=tuning.fake_quantize, prune=tuning.prune)
-        return self._train(data, run, model, objectives.distilled(model, soft.alignment_weight), soft, tuning)
+        objective = objectives.distilled(model, soft.alignment_weight)
+        return self._train(data, run, model, objective, features, soft, tuning)
 
     def _train(
         self,
@@ -143,13 +178,15 @@ class GradientModel(Model):
         run: Run,
         model: Recommender,
         objective: Objective,
-        soft: SoftTargets | None,
-        tuning: FineTuning | None,
+        columns: np.ndarray,
+        soft: SoftTargets | None = None,
+        tuning: FineTuning | None = None,
     ) -> Served:
         self._check(data, run)
         settings = self._resolved(data, run)
-        features = self._catalogue(data, soft, tuning)
+        features = self._catalogue(data, columns, soft, tuning)
         labels = data.epochs(run.seed, settings.batch, run.mesh)
+        labels = epochs_with_features(labels, data, self.names_of_user_features())
         batches = soft.lists(labels, settings.epochs, features.scored) if soft else _without_lists(labels)
         template, text = self.scorer_of(model, data.items), features.text
         plain = replace(model, fake_quantize=None, prune=None)
@@ -196,10 +233,13 @@ class GradientModel(Model):
             return {"rows": _principal_components(data.vectors, self.width)}
         return None
 
-    def _catalogue(self, data: TrainingData, soft: SoftTargets | None, tuning: FineTuning | None) -> Catalogue:
+    def _catalogue(
+        self, data: TrainingData, columns: np.ndarray, soft: SoftTargets | None, tuning: FineTuning | None
+    ) -> Catalogue:
         """What training knows of the items. Items that it never meets and that have vectors are not scored by it; in
         fine-tuning rows are whole item vectors already."""
-        vectors = np.asarray(data.vectors if tuning is None else _content_of(tuning, data.items), np.float32)
+        content = data.vectors if tuning is None else _content_of(tuning, data.items)
+        vectors = np.concatenate([np.asarray(content, np.float32), columns], 1)
         unmet = (data.popularity == 0) & (vectors.any(1) if tuning is None else True)
         features = Catalogue(vectors, data.popularity, ~unmet if unmet.any() else None)
         if self.logit_adjustment:

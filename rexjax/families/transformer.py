@@ -24,6 +24,9 @@ class Transformer(GradientModel):
     block: Literal["sasrec", "gated", "hstu", "gru"] = "sasrec"
     """SASRec's; with gated residuals and SwiGLU (LiGR, eSASRec); HSTU's pointwise attention; a gated recurrent unit
     (GRU4Rec), which is not told times."""
+    user_features: tuple[str, ...] = ()
+    """User features by name, of those that data.columns declares: an embedding of each is added to every event of the
+    history. Such a model may teach; it is not served, as requests hold histories alone."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -42,6 +45,10 @@ class Transformer(GradientModel):
         """See ``SequentialEncoder``."""
         heads = self.heads if self._attends else 0
         return SequentialEncoder(self.layers, heads, self.dropout, length, self.block, self.time)
+
+    def names_of_user_features(self) -> tuple[str, ...]:
+        """The key ``user_features``."""
+        return self.user_features
 
     def longest_history(self, state: Served) -> int:
         """Positions have one row each."""

@@ -28,9 +28,9 @@ class TwoTower(Pooled):
     training: Training = field(default_factory=partial(Training, learning_rate=2e-3, patience=3))
     """How it is trained."""
 
-    def item_encoder(self) -> nn.Module:
+    def item_encoder(self, features: int = 0) -> nn.Module:
         """See ``ItemTower``."""
-        return ItemTower(self.width, self.fusion, self.hidden)
+        return ItemTower(self.width, self.fusion, self.hidden, features)
 
     def history_encoder(self, length: int) -> nn.Module:
         """See ``UserTower``."""

@@ -1,4 +1,4 @@
-"""The item side: one learned row per item, fused with the item's text vector."""
+"""The item side: one learned row per item, fused with the item's text vector and features."""
 
 import flax.linen as nn
 import jax
@@ -13,14 +13,24 @@ class ItemEncoder(nn.Module):
     fusion: str = "add"
     """``add``: row + text; ``gated``: a learned share of each, by feature; ``text``: the text alone;
     ``init_from_text``: the row alone, which began as the text (``rexjax.families.gradient``)."""
+    features: int = 0
+    """The last C columns of the text vectors are features (``rexjax.families.item_features``): their embeddings, zeros
+    at first, are added to what row and text gave."""
 
     @nn.compact
     def __call__(self, rows: jax.Array, text: jax.Array) -> jax.Array:
-        """Fuses rows [..., D] and text vectors [..., W] (zeros where there is no text) to float32 [..., D].
+        """Fuses rows [..., D] and text vectors [..., W + C] (zeros where there is no text) to float32 [..., D].
 
         W = 0 means items without text: the row alone.
         """
-        rows = rows.astype(jnp.float32)
+        rows, width = rows.astype(jnp.float32), text.shape[-1] - self.features
+        fused = self._with_text(rows, text[..., :width])
+        if self.features <= 0:
+            return fused
+        kernel = nn.with_logical_partitioning(nn.initializers.zeros, (None, "embed"))
+        return fused + nn.Dense(self.width, use_bias=False, kernel_init=kernel, name="features")(text[..., width:])
+
+    def _with_text(self, rows: jax.Array, text: jax.Array) -> jax.Array:
         if not text.shape[-1] or self.fusion == "init_from_text":
             return rows
         kernel = nn.with_logical_partitioning(nn.initializers.lecun_normal(), (None, "embed"))

@@ -1,6 +1,6 @@
 """Layers that several models share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import ClassVar, NamedTuple
 
 import flax.linen as nn
@@ -20,6 +20,8 @@ class Row(NamedTuple):
     """int32 [B, L]."""
     times: jax.Array | None = None
     """int32 [B, L, 2], for encoders that read them."""
+    features: Mapping[str, jax.Array] | None = None
+    """[B, L, ...] by name, of users (``rexjax.models.user_features``)."""
 
 
 def _kernel(*axes: str) -> nn.initializers.Initializer:

@@ -4,7 +4,7 @@ Models that are trained by gradients differ in their history encoder and in the 
 table is no Linen parameter: modules only ever see rows of it, as ``params["rows"]``.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any
@@ -13,11 +13,13 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from rexjax.data.features.fitted import FeatureArray
 from rexjax.embedding import rows
 from rexjax.embedding.quantized import dequantize_tree
 from rexjax.models.layers import Row, normalize
 from rexjax.models.scorer import Query, Scorer
 from rexjax.models.served import Served
+from rexjax.models.user_features import TABLES, embed, init_tables
 
 Params = dict[str, Any]
 
@@ -44,6 +46,8 @@ class Recommender:
     """Pruning mask of the history encoder's parameters during training."""
     aligned: int = 0
     """Width of the teacher's item vectors that a learned projection of this model's approximates; 0: no projection."""
+    user_features: tuple[FeatureArray, ...] = ()
+    """User features that the history encoder reads; ``init`` needs their cardinalities."""
 
     def init(self, key: jax.Array, text_width: int) -> Params:
         """Dense parameters boxed with their logical axes, for text vectors of W; the item rows are no part of them."""
@@ -55,6 +59,8 @@ class Recommender:
             "items": self.items.init(item_key, vectors[0, :1], jnp.zeros((1, text_width))).get("params", {}),
             "history": self.history.init(history_key, vectors, row, True)["params"],
         }
+        if self.user_features:
+            found["history"] = found["history"] | {TABLES: init_tables(self.user_features, width)}
         if self.aligned:
             projection = nn.initializers.lecun_normal()(jax.random.fold_in(key, 1), (width, self.aligned))
             found["aligned"] = {"kernel": projection}
@@ -83,20 +89,31 @@ class Recommender:
         """
         rngs = None if key is None else {"dropout": key}
         history = self.prune(history) if self.prune else history
+        vectors = vectors + embed(history.get(TABLES, {}), row.features)
+        history = {name: part for name, part in history.items() if name != TABLES}
         history, vectors = jax.tree.map(lambda x: x.astype(self.activations), (history, vectors))
         users = self.history.apply({"params": history}, vectors, row, key is None, last, rngs=rngs).astype(jnp.float32)
         return normalize(users) if self.cosine else users
 
-    def encode(self, history: Any, vectors: jax.Array, mask: jax.Array, times: jax.Array | None = None) -> jax.Array:
+    def encode(
+        self,
+        history: Any,
+        vectors: jax.Array,
+        mask: jax.Array,
+        times: jax.Array | None = None,
+        features: Mapping[str, jax.Array] | None = None,
+    ) -> jax.Array:
         """User vectors after whole histories: float32 [B, L', D], mask bool [B, L'], latest last → float32 [B, D].
 
         L' may be shorter than the longest history L: positions count from the end. ``times`` int32 [B, L' + 1] are
-        those of the events and of the question, for models that read them; without, all is one moment.
+        those of the events and of the question, for models that read them; without, all is one moment. ``features``
+        [B, ...] are those of users; a feature that is not there adds nothing.
         """
         users, width = mask.shape  # B may be symbolic: an exported program takes any
         positions = jnp.broadcast_to(self.history.length - width + jnp.arange(width), mask.shape)
         times = jnp.zeros((users, width + 1), jnp.int32) if times is None else times
-        whole = Row(mask.astype(jnp.int32), positions, jnp.stack([times[:, :-1], times[:, 1:]], -1))
+        known = {name: value[:, None] for name, value in (features or {}).items()}
+        whole = Row(mask.astype(jnp.int32), positions, jnp.stack([times[:, :-1], times[:, 1:]], -1), known)
         return self.user_vectors(history, vectors, whole, last=1)[:, 0]
 
 
@@ -133,6 +150,7 @@ def scorer_of(
         encode_positions=encode_positions,
         explain=explain,
         scale=recommender.scale,
+        reads=tuple(feature.name for feature in recommender.user_features),
     )
 
 
@@ -140,7 +158,7 @@ def scorer_of(
 def _encoders(recommender: Recommender) -> tuple[Callable[..., jax.Array], Callable[..., jax.Array]]:
     def encode(served: Served, query: Query) -> jax.Array:
         vectors, mask = rows.take(served.items, query.histories)
-        return recommender.encode(dequantize_tree(served.history), vectors, mask, query.times)
+        return recommender.encode(dequantize_tree(served.history), vectors, mask, query.times, query.features)
 
     def encode_positions(served: Served, batch: Any) -> jax.Array:
         vectors, _ = rows.take(served.items, batch.items)

@@ -124,6 +124,8 @@ def prefixes(batch: Any) -> Query:
     histories = jnp.where(same, batch.items[:, here], -1).reshape(rows * length, length)
     events = jnp.where(same, batch.times[:, here, 0], 0).reshape(rows * length, length)
     features = {} if batch.users is None else {USER: batch.users.reshape(-1)}
+    for name, values in (batch.features or {}).items():
+        features[name] = values.reshape(rows * length, *values.shape[2:])
     return Query(histories, jnp.concatenate([events, batch.times[:, :, 1].reshape(-1, 1)], 1), features)
 
 

@@ -19,11 +19,13 @@ class ItemTower(nn.Module):
     """Of row and text, see ``ItemEncoder``."""
     hidden: int
     """Width of the hidden layer."""
+    features: int = 0
+    """See ``ItemEncoder``."""
 
     @nn.compact
     def __call__(self, rows: jax.Array, text: jax.Array) -> jax.Array:
-        """Rows [..., D] and text vectors [..., W] (zeros where there is no text, W may be 0) to float32 [..., D]."""
-        fused = ItemEncoder(self.width, self.fusion, name="fused")(rows, text)
+        """Rows [..., D] and text vectors [..., W + C] (zeros where there is none, W may be 0) to float32 [..., D]."""
+        fused = ItemEncoder(self.width, self.fusion, self.features, name="fused")(rows, text)
         hidden = nn.gelu(nn.Dense(self.hidden, kernel_init=_kernel("embed", "mlp"), name="up")(fused))
         return fused + nn.Dense(self.width, kernel_init=_kernel("mlp", "embed"), name="down")(hidden)
 

@@ -14,7 +14,7 @@ def card(metrics: dict[str, Any]) -> list[Table]:
     """The data card that the stage prepare made, what its cleaning removed, and some histories."""
     table = Table(title="Data card", title_justify="left", show_header=False)
     for name, value in metrics.items():
-        if name not in ("cleaning", "histories") and value != []:
+        if name not in ("cleaning", "histories", "features") and value != []:
             table.add_row(name.replace("_", " "), _spell(value))
     steps = Table(title="Cleaning", title_justify="left")
     for name in ("step", "removed", "interactions", "users", "items"):
@@ -28,7 +28,21 @@ def card(metrics: dict[str, Any]) -> list[Table]:
         shown.add_column(name, justify="right" if name == "interactions" else "left")
     for history in metrics["histories"]:
         shown.add_row(history["user"], f"{history['interactions']:,}", "\n".join(map(escape, history["latest"])))
-    return [table, steps, shown]
+    return [table, *_features(metrics.get("features", {})), steps, shown]
+
+
+def _features(found: dict[str, dict[str, Any]]) -> list[Table]:
+    """What each feature is and how much of it is known; no table where there are none."""
+    if not found:
+        return []
+    table = Table(title="Features", title_justify="left")
+    for name in ("feature", "about", "kind", "cardinality", "out of vocabulary", "missing"):
+        table.add_column(name, justify="right" if name in ("cardinality", "out of vocabulary", "missing") else "left")
+    for name, feature in found.items():
+        shares = (f"{feature[share]:.2%}" for share in ("out_of_vocabulary", "missing"))
+        about = feature["about"].replace("_", " ")
+        table.add_row(escape(name), about, feature["kind"], f"{feature['cardinality']:,}", *shares)
+    return [table]
 
 
 def models(found: dict[str, Any], exclude_seen: bool, shown: tuple[str, ...] = SHOWN) -> list[Table]:

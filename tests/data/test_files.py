@@ -237,7 +237,7 @@ def test_settings_of_csv_that_cannot_be_are_all_named(csv, words):
 def test_the_items_file_has_a_header_of_its_own_and_shares_the_encoding(con, tmp_path):
     write(tmp_path, {"interactions.csv": BODY, "items.csv": "item_id,title\ni0,Café\n".encode("latin-1")})
     data = Data(source=Files(), path=str(tmp_path), csv=Csv(encoding="latin-1", names=NAMES))
-    _, items, _ = data.source.read(data, 0, con, tmp_path / "scratch")
+    _, items, *_ = data.source.read(data, 0, con, tmp_path / "scratch")
     assert con.to_pyarrow(items).to_pydict() == {"item_id": ["i0"], "title": ["Café"]}
 
 

@@ -28,7 +28,7 @@ def con(tmp_path):
 
 def read(con, tmp_path, **settings):
     data = Data(**settings)
-    log, items, _ = data.source.read(data, 0, con, tmp_path / "scratch")
+    log, items, *_ = data.source.read(data, 0, con, tmp_path / "scratch")
     return con.to_pyarrow(log).to_pydict(), None if items is None else con.to_pyarrow(items).to_pydict()
 
 

@@ -14,6 +14,7 @@ from rexjax.artifacts.files import write_json
 from rexjax.artifacts.store import Artifact, config_files
 from rexjax.config.schema import Config
 from rexjax.data import histories
+from rexjax.data.features import prepared
 from rexjax.data.sources import KnowsPreference
 from rexjax.embedding.rows import check_ids
 from rexjax.evaluation import ranking, requests
@@ -37,6 +38,7 @@ def training_data(config: Config, artifacts: dict[str, Artifact]) -> TrainingDat
     records = list(histories.each(folder))
     log = histories.concatenate(records)
     check_ids(log.items, items, "items")
+    features = prepared.read(folder)
     return TrainingData(
         log=log,
         records=[record._asdict() for record in records] if len(log.items) < _FEW else histories.source(folder),
@@ -46,6 +48,8 @@ def training_data(config: Config, artifacts: dict[str, Artifact]) -> TrainingDat
         content=content(artifacts["encode"]) if "encode" in artifacts else {},
         targets=config.data.targets,
         exclude_seen=config.evaluate.exclude_seen,
+        features=features.arrays,
+        described=features.described,
     )
 
 
@@ -73,9 +77,12 @@ def content(encoded: Artifact) -> dict[str, np.ndarray]:
 
 def requests_of(data: TrainingData, part: str, most: int = 0, seed: int = 0) -> Requests:
     """What all models are asked on "valid" or "test"; ``most`` users at most, drawn by ``seed``; 0: all."""
-    return requests.build(
+    asked, users = requests.build(
         data.log, part, items=data.items, length=data.length, exclude_seen=data.exclude_seen, most=most, seed=seed
-    )[0]
+    )
+    starts = data.log.valid_start if part == "valid" else data.log.test_start
+    known = prepared.of_requests(data.features, data.described, data.log, users, starts[users], data.length)
+    return asked._replace(features=known | asked.features)
 
 
 def list_context(data: TrainingData, artifacts: dict[str, Artifact]) -> ListContext:

@@ -18,6 +18,9 @@ from rexjax.config.schema import Config
 from rexjax.config.stage import Stage
 from rexjax.data import card, engines, histories, interactions, times
 from rexjax.data import packing as packings
+from rexjax.data.features import prepared, users_table
+from rexjax.data.features.prepared import RawFeatures
+from rexjax.data.features.tables import columns_read
 from rexjax.data.interactions import Clean
 from rexjax.data.packing import Packing
 from rexjax.data.settings import Data
@@ -32,7 +35,8 @@ with needs_extra("data"):
 
 
 def run(config: Config, folder: Path, inputs: dict[str, Artifact]) -> dict[str, Any]:
-    """Writes ``histories/`` (ArrayRecord), ``items.parquet`` and, with raw user ids, ``users.parquet`` into ``folder``.
+    """Writes ``histories/`` (ArrayRecord), ``items.parquet`` and, with raw user ids, ``users.parquet`` into ``folder``;
+    and ``features/`` where any are declared.
 
     Returns:
         The data card (``rexjax.data.card``), with counts of items.
@@ -43,10 +47,13 @@ def run(config: Config, folder: Path, inputs: dict[str, Artifact]) -> dict[str, 
         with engines.opened(data.engine, scratch / "engine") as con:
             opened = Opened(*data.source.read(data, config.seed, con, scratch))
             rows = None if opened.items is None else engines.count(opened.items)
-            kept = interactions.clean(opened.log, opened.items, data)
+            kept = interactions.clean(opened.log, opened.items, data, users=opened.users is not None)
             written = {"items.parquet": kept.items} | ({"users.parquet": kept.users} if data.user_ids else {})
             content = {name: _write_table(table, folder / name, scratch) for name, table in written.items()}
-            _write_histories(folder, kept, config, scratch / "sorted")
+            packing = _packing(kept, config)
+            _write_histories(folder, kept, config, packing, scratch / "sorted")
+            content["histories"] = histories.digest(histories.each(folder))
+            features = _write_features(folder, opened, kept, data, packing)
             span = engines.fetch(kept.times.agg(first=ibis._.time.min(), last=ibis._.time.max())).to_pylist()[0]
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
@@ -57,8 +64,10 @@ def run(config: Config, folder: Path, inputs: dict[str, Artifact]) -> dict[str, 
     )
     for line in found["notices"]:
         notice(line)
+    if features:
+        content["features"], found["features"] = features
     return found | {
-        "content": content | {"histories": histories.digest(histories.each(folder))},
+        "content": content,
         "items_without_interactions": kept.unused,
         "items_without_text": catalogue["text"].count(""),
         "items_with_several_rows": kept.repeated,
@@ -91,8 +100,7 @@ def _write_table(table: Table, path: Path, scratch: Path) -> str:
     return found.hexdigest()
 
 
-def _write_histories(folder: Path, kept: Clean, config: Config, scratch: Path) -> None:
-    packing = _packing(kept, config)
+def _write_histories(folder: Path, kept: Clean, config: Config, packing: Packing, scratch: Path) -> None:
     users = kept.steps[-1]["users"]
     shutil.rmtree(folder / "histories", ignore_errors=True)
     if not config.data.beam:
@@ -107,6 +115,33 @@ def _write_histories(folder: Path, kept: Clean, config: Config, scratch: Path) -
     options = beam.options(config.data.beam)
     engines.store(kept.log, scratch)
     histories.write(folder, beam.Records(scratch.resolve(), users, packing), beam_options=options)
+
+
+def _write_features(
+    folder: Path, opened: Opened, kept: Clean, data: Data, packing: Packing
+) -> tuple[str, dict[str, Any]] | None:
+    """Digest and facts of the features; None where none are declared."""
+    columns = data.columns
+    read = columns_read(columns, items=opened.items is not None, users=opened.users is not None)
+    if not read.known:
+        return None
+    events = engines.fetch(kept.event_columns)
+    owners = {name: events[name].to_numpy() for name in ("user", "item")}
+    events = events.filter(pa.array(packings.kept_events(owners, packing)))
+    items = engines.fetch(kept.item_columns)
+    raw = RawFeatures(_raw(events, read.short(read.log)), _raw(items, read.short(read.of_items)))
+    if opened.users is not None:
+        with interactions.reading("users file"):
+            users, changes = users_table.read_users(opened.users, kept.users, columns, read)
+        raw = raw._replace(users=users, changes=changes)
+    made, facts = prepared.make(columns, histories.read(folder), len(items), raw)
+    shutil.rmtree(folder / prepared.FOLDER, ignore_errors=True)
+    prepared.write(folder, made)
+    return prepared.digest(made), facts
+
+
+def _raw(table: pa.Table, short: dict[str, str]) -> dict[str, Any]:
+    return {name: table[alias] for alias, name in short.items()}
 
 
 def _packing(kept: Clean, config: Config) -> Packing:
