@@ -20,6 +20,7 @@ PACKAGES = (
     "evaluation",
     "data",
     "config",
+    "registry",
 )
 """Public parts of ``rexjax``, a page each."""
 COMMANDS = (
@@ -29,6 +30,15 @@ COMMANDS = (
     "export",
     "serve",
     "compare",
+    "models",
+    "models add",
+    "models list",
+    "models show",
+    "models compare",
+    "models promote",
+    "models rollback",
+    "models prune",
+    "models mirror",
     "sweep",
     "compress",
     "plan",
@@ -88,7 +98,7 @@ def _commands() -> str:
 
 def _help(command: str) -> str:
     done = subprocess.run(
-        [sys.executable, "-m", "rexjax.cli", command, "--help"],
+        [sys.executable, "-m", "rexjax.cli", *command.split(), "--help"],
         capture_output=True,
         text=True,
         env={"PATH": "", "COLUMNS": "100", "NO_COLOR": "1", "JAX_PLATFORMS": "cpu", "PYTHONIOENCODING": "utf-8"},

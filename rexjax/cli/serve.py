@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from rexjax.cli import terminal
+from rexjax.cli import places, terminal
 from rexjax.cli.places import File, Folder, Workdir
 from rexjax.errors import UserError
 
@@ -30,7 +30,7 @@ class Serve:
     """Answers over HTTP. There is a page at /, POST /v1/recommend, POST /v1/events, /openapi.json and /metrics."""
 
     folder: Folder
-    """The folder of `rexjax export`. The server swaps in a new export while it runs."""
+    """The folder of `rexjax export`, or REGISTRY@champion. The server swaps in a new export while it runs."""
     host: str = "127.0.0.1"
     """Address to listen on. An address that others can reach needs --keys."""
     port: int = 8000
@@ -64,7 +64,8 @@ def serve(request: Serve) -> None:
 
     keep_compiled_programs(0.0)  # all of them, so that a restart is short
     about = request.host, request.port, request.keys, request.store, request.waiting
-    run.serve(request.folder, *about, terminal.say)
+    with places.exported(request.folder) as folder:
+        run.serve(folder, *about, terminal.say)
 
 
 def _need_packages() -> None:
