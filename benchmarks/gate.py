@@ -30,7 +30,7 @@ K = 10
 GAINS = 1 / np.log2(np.arange(2, K + 2))
 EFFECT, HARM = 0.02, 0.15
 """True relative difference over all users; loss in the one segment of a challenger that is worse there."""
-TUNING = 3000
+TUNING = 8000
 """Users by whose true preference the size of a change is found."""
 BLEND = 0.2
 """Share of the known preference in the champion's scores."""
@@ -38,8 +38,8 @@ JITTER = 0.1
 """Deviation of the noise between two trainings, in deviations of a user's scores."""
 SEGMENTS = 5
 STEPS = 14
-POWER = 0.97
-"""Of the power calculation: above what must be shown, since the deviation itself is estimated."""
+POWER = 0.99
+"""Of the power calculation: above the 95 % that must be shown, since deviations and true differences vary."""
 
 
 class Users(NamedTuple):
@@ -273,7 +273,7 @@ def main() -> None:
     parser.add_argument("--json", default="", help="where to write the rows")
     flags = parser.parse_args()
     count = 8 if flags.quick else flags.challengers
-    people = 8000 if flags.quick else flags.users
+    people = 24_000 if flags.quick else flags.users
     shop = Shop(users=people, items=300, interactions=people * 12)
     everyone = build(shop, flags.seed)
     print(f"champion: {len(everyone.target):,} users", flush=True)

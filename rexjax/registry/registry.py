@@ -317,8 +317,13 @@ class Registry:
         found.write(place)
         for name, source in extra.items():
             disk.copy(source, place / name)
-        about = {"parent": parent, "created": created, "note": note, "key": key}
-        about["metrics"] = content.summary(found.metrics)
+        about = {
+            "parent": parent,
+            "created": created,
+            "note": note,
+            "key": key,
+            "metrics": content.summary(found.metrics),
+        }
         disk.replace_text(place / versions.CARD, card.write(place, place.name, about, found.metrics))
         disk.finish(place, about)
         return place
