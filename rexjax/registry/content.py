@@ -12,7 +12,7 @@ from rexjax.artifacts.owned import is_marked
 from rexjax.artifacts.store import Artifact
 from rexjax.errors import UserError
 from rexjax.registry import disk
-from rexjax.registry.versions import EXPORT, LINEAGE
+from rexjax.registry.versions import EXPORT, LINEAGE, Version
 
 DATA_CARD = "card.json"
 _NEEDED = (workdirs.CONFIG, workdirs.METRICS)
@@ -75,14 +75,21 @@ def summary(metrics: dict[str, Any]) -> dict[str, Any]:
         raise UserError(f"metrics.json lacks {error}: add a workdir that `rexjax run` has finished") from error
 
 
+def name_parent(place: Path, parent: Version | None) -> None:
+    """Writes the parent's id and key into the lineage of the version in ``place``."""
+    about = {"parent": parent.id, "parent_key": parent.key} if parent else {"parent": None}
+    write_json(place / LINEAGE, about | read_json(place / LINEAGE))
+
+
 def _of_workdir(workdir: Path) -> Content:
     config = workdirs.read_config(workdir)
     artifacts = {name: store.read(workdir / name) for name in _STAGES}
     found = _stages(workdir)
+    inputs = {name: sha256 for stage in found.values() for name, sha256 in stage["external"].items()}
     about = {
         "workdir": str(workdir.absolute()),
         "stages": found,
-        "inputs": artifacts["prepare"].manifest.get("external", {}),
+        "inputs": inputs,
         "packages": store.packages(),
         "seconds": sum(stage["seconds"] for stage in found.values()),
     }
@@ -91,10 +98,14 @@ def _of_workdir(workdir: Path) -> Content:
 
 
 def _stages(workdir: Path) -> dict[str, dict[str, Any]]:
-    """Key, hash and seconds of each finished stage."""
+    """Key, hash, seconds and outside files of each finished stage."""
     places = [place for place in disk.folders(workdir) if any(map(versions.is_finished, versions.versions(place)))]
     manifests = {place.name: store.find(place).manifest for place in places}
-    return {name: {key: about[key] for key in ("key", "hash", "seconds")} for name, about in manifests.items()}
+    kept = "key", "hash", "seconds"
+    return {
+        name: {key: about[key] for key in kept} | {"external": about.get("external", {})}
+        for name, about in manifests.items()
+    }
 
 
 def _hash(stages: dict[str, dict[str, Any]]) -> str:

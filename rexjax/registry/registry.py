@@ -11,10 +11,10 @@ A writer that is killed leaves at most files that no line names, and the next wr
 
 import contextlib
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from rexjax.artifacts import lease, lock, paths
 from rexjax.artifacts.owned import is_ours
@@ -26,6 +26,8 @@ from rexjax.registry.comparing import Comparison
 from rexjax.registry.content import Content
 from rexjax.registry.history import Event, State
 from rexjax.registry.versions import Version
+
+T = TypeVar("T")
 
 _JITTER = 60.0
 """Seconds by which clocks of machines may differ unnoticed."""
@@ -92,16 +94,16 @@ class Registry:
     @property
     def champion(self) -> Version | None:
         """What is served; None before the first promotion."""
-        return self._version(self.state.champion)
+        return self._reading(lambda state: self._version(state.champion))
 
     @property
     def challenger(self) -> Version | None:
         """The newest version that was added and not promoted; None where there is none."""
-        return self._version(self.state.challenger)
+        return self._reading(lambda state: self._version(state.challenger))
 
     def versions(self) -> tuple[Version, ...]:
         """All versions, the oldest first."""
-        return tuple(versions.read(self._folder(name)) for name in sorted(self.state.alive))
+        return self._reading(lambda state: tuple(versions.read(self._folder(name)) for name in sorted(state.alive)))
 
     def version(self, name: str) -> Version:
         """A version by its id, by the beginning of its id, or by the alias "champion" or "challenger".
@@ -109,7 +111,7 @@ class Registry:
         Raises:
             UserError: there is none, it was pruned, or several ids begin so.
         """
-        return versions.read(self._folder(checks.find(self.state, name)))
+        return self._reading(lambda state: versions.read(self._folder(checks.find(state, name))))
 
     def add(
         self,
@@ -269,6 +271,16 @@ class Registry:
     def _version(self, name: str) -> Version | None:
         return versions.read(self._folder(name)) if name else None
 
+    def _reading(self, use: Callable[[State], T]) -> T:
+        """``use(state)``; again where another process changed the registry meanwhile."""
+        while True:
+            state = self.state
+            try:
+                return use(state)
+            except UserError:
+                if self.state == state:
+                    raise
+
     @contextlib.contextmanager
     def _writing(self) -> Iterator[tuple[Owner, State]]:
         """Holds the registry; tidies up before the body and after it."""
@@ -315,6 +327,7 @@ class Registry:
         place = self._folder(versions.name_of(created, key))
         disk.begin(place, key, owner.token)
         found.write(place)
+        content.name_parent(place, self.version(parent) if parent else None)
         for name, source in extra.items():
             disk.copy(source, place / name)
         about = {

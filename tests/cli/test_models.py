@@ -30,6 +30,7 @@ def test_a_version_holds_what_the_run_found(filled, finished):
     users = len(champion.per_user())
     assert champion.per_user().mean() == pytest.approx(champion.metrics["quality"]["ndcg@10"], abs=1e-6)
     assert {len(of_user) for of_user in champion.segments().values()} == {users}
+    assert [len(sha256) for sha256 in champion.lineage["inputs"].values()] == [64]  # the item vectors
     assert set(champion.lineage["stages"]) >= {"prepare", "teacher", "index", "evaluate"}
     assert champion.metrics["calibration"]["users"] == users
     assert workdirs.read_config(finished[1])["seed"] == json.loads((champion.path / "config.json").read_text())["seed"]
