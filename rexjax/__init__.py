@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rexjax import families as families
     from rexjax import losses as losses
     from rexjax import models as models
+    from rexjax import registry as registry
     from rexjax import rerank as rerank
     from rexjax import retrieval as retrieval
     from rexjax import training as training
@@ -69,6 +70,7 @@ else:
             "make_mesh": "rexjax.runtime.mesh",
             "metrics": "rexjax.evaluation.metrics:",
             "models": "rexjax.models:",
+            "registry": "rexjax.registry:",
             "rerank": "rexjax.rerank:",
             "retrieval": "rexjax.retrieval:",
             "run": "rexjax.pipeline.runner",

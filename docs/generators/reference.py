@@ -21,6 +21,7 @@ PACKAGES = (
     "data",
     "data.features",
     "config",
+    "registry",
 )
 """Public parts of ``rexjax``, a page each."""
 COMMANDS = (
@@ -30,6 +31,15 @@ COMMANDS = (
     "export",
     "serve",
     "compare",
+    "models",
+    "models add",
+    "models list",
+    "models show",
+    "models compare",
+    "models promote",
+    "models rollback",
+    "models prune",
+    "models mirror",
     "sweep",
     "compress",
     "plan",
@@ -89,7 +99,7 @@ def _commands() -> str:
 
 def _help(command: str) -> str:
     done = subprocess.run(
-        [sys.executable, "-m", "rexjax.cli", command, "--help"],
+        [sys.executable, "-m", "rexjax.cli", *command.split(), "--help"],
         capture_output=True,
         text=True,
         env={"PATH": "", "COLUMNS": "100", "NO_COLOR": "1", "JAX_PLATFORMS": "cpu", "PYTHONIOENCODING": "utf-8"},

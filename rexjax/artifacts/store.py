@@ -66,6 +66,7 @@ def finish(
     seconds: float,
     config: Any,
     metrics: dict[str, Any],
+    external: dict[str, str] | None = None,
     owner: Owner = NOBODY,
 ) -> Artifact:
     """Writes the manifest, which makes the version finished and the newest; removes versions that are older than two.
@@ -78,6 +79,7 @@ def finish(
         seconds: how long the stage took.
         config: the part of the config it depends on.
         metrics: what it reports.
+        external: hashes of the files outside the workdir that it read.
         owner: the run.
 
     Raises:
@@ -94,6 +96,7 @@ def finish(
         "seconds": round(seconds, 2),
         "versions": packages(),
         "metrics": metrics,
+        "external": external or {},
         "files": files,
     }
     owner.confirm()

@@ -15,6 +15,8 @@ from rexjax.errors import UserError
 CONFIG = "config.json"
 METRICS, REPORT, BUDGET = "metrics.json", "report.html", "budget.json"
 """Files that a run leaves at the top of a workdir."""
+PER_USER, SEGMENTS = "per_user.npz", "segments.npz"
+"""Of stage evaluate: float32 [U] named MODEL/METRIC, and the part of each user, str [U], by segment."""
 FOLDERS = "sweep", "budget"
 """Of trials that go on where they were."""
 REPORT_MARK = '<meta name="generator" content="rexjax">'

@@ -4,12 +4,13 @@ import contextlib
 import os
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from rexjax.cli import arguments, compare, items, keys, places, plan, recommend, run, search, serve, terminal
+from rexjax.cli import arguments, compare, items, keys, models, places, plan, recommend, run, search, serve, terminal
 from rexjax.cli.fields import keys_of
 from rexjax.cli.suggest import nearest
 from rexjax.errors import UserError
@@ -27,6 +28,8 @@ class Command(NamedTuple):
     """Whether it takes keys of a config."""
     what: str = ""
     """In place of the dataclass's docstring."""
+    actions: Mapping[str, tuple[type, Callable[..., None]]] = MappingProxyType({})
+    """Commands of its own, by the word after its name."""
 
 
 COMMANDS = {
@@ -37,6 +40,7 @@ COMMANDS = {
     "items": Command(items.Items, items.items),
     "export": Command(serve.Export, serve.export),
     "serve": Command(serve.Serve, serve.serve),
+    "models": Command(models.Models, models.choose, actions=models.ACTIONS),
     "plan": Command(plan.Plan, plan.plan, keys=True),
     "keys": Command(keys.Keys, keys.keys),
 }
@@ -138,6 +142,9 @@ def parse(argv: Sequence[str]) -> tuple[Command, Any, Any]:
     """
     name, *rest = argv
     command = _find(name, *rest)
+    if rest and rest[0] in command.actions:
+        action, *rest = rest
+        command, name = Command(*command.actions[action]), f"{name} {action}"
     asked, overrides = arguments.parse(command.kind, rest, f"rexjax {name}", command.what, keys=command.keys)
     request = places.local(asked)
     return command, request, _config(request, overrides) if command.keys else None

@@ -1,6 +1,8 @@
 """Types of flags that several commands have, with the names that their help shows."""
 
+import contextlib
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -32,3 +34,23 @@ def local(request: T) -> T:
     }
     paths = {name: value for name in flags if isinstance(value := getattr(request, name), Path)}
     return dataclasses.replace(request, **{name: local_path(path, flags[name]) for name, path in paths.items()})
+
+
+@contextlib.contextmanager
+def exported(place: Path) -> Iterator[Path]:
+    """The folder of an export that is named by itself, or as REGISTRY@VERSION.
+
+    REGISTRY@champion and REGISTRY@challenger follow promotions. Any other version stays as it is, and is pinned while
+    the body runs.
+
+    Raises:
+        UserError: there is no such registry or version, or the version has no export.
+    """
+    registry, at, version = str(place).rpartition("@")
+    if not at or place.exists():
+        yield place
+        return
+    from rexjax.registry import Registry
+
+    with Registry.open(registry).serving(version) as folder:
+        yield folder

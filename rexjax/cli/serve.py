@@ -5,7 +5,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from rexjax.artifacts.paths import local_path
-from rexjax.cli import terminal
+from rexjax.cli import places, terminal
 from rexjax.cli.places import File, Folder, Workdir
 from rexjax.errors import UserError
 
@@ -33,7 +33,7 @@ class Serve:
     """Answers over HTTP. There is a page at /, POST /v1/recommend, POST /v1/events, /openapi.json and /metrics."""
 
     folder: Folder
-    """The folder of `rexjax export`. The server swaps in a new export while it runs."""
+    """The folder of `rexjax export`, or REGISTRY@champion. The server swaps in a new export while it runs."""
     host: str = "127.0.0.1"
     """Address to listen on. An address that others can reach needs --keys."""
     port: int = 8000
@@ -76,7 +76,8 @@ def serve(request: Serve) -> None:
     store = request.store if is_url(request.store) else local_path(Path(request.store), "--store")
     about = request.host, request.port, request.keys, store, request.waiting
     more = {"trust": request.trust, "trust_unsigned": request.trust_unsigned, "users_key": request.users_key}
-    run.serve(request.folder, *about, terminal.say, **more)
+    with places.exported(request.folder) as folder:
+        run.serve(folder, *about, terminal.say, **more)
 
 
 def _need_packages() -> None:

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 from rexjax._lazy import attach
 
 if TYPE_CHECKING:
+    from rexjax.evaluation.calibration import Calibration as Calibration
+    from rexjax.evaluation.calibration import expected_calibration_error as expected_calibration_error
     from rexjax.evaluation.comparison import Compared as Compared
     from rexjax.evaluation.comparison import compare as compare
     from rexjax.evaluation.comparison import holm as holm
@@ -13,6 +15,11 @@ if TYPE_CHECKING:
     from rexjax.evaluation.cost import quantile as quantile
     from rexjax.evaluation.cost import tree_bytes as tree_bytes
     from rexjax.evaluation.cost import tree_parameters as tree_parameters
+    from rexjax.evaluation.gate import Decision as Decision
+    from rexjax.evaluation.gate import Margins as Margins
+    from rexjax.evaluation.gate import Side as Side
+    from rexjax.evaluation.gate import decide as decide
+    from rexjax.evaluation.gate import users_needed as users_needed
     from rexjax.evaluation.metrics import coverage as coverage
     from rexjax.evaluation.metrics import per_user as per_user
     from rexjax.evaluation.ranking import Ranks as Ranks
@@ -33,18 +40,24 @@ else:
     __getattr__, __dir__, __all__ = attach(
         __name__,
         {
+            "Calibration": "rexjax.evaluation.calibration",
             "Compared": "rexjax.evaluation.comparison",
+            "Decision": "rexjax.evaluation.gate",
             "Estimate": "rexjax.evaluation.significance",
             "Interval": "rexjax.evaluation.significance",
+            "Margins": "rexjax.evaluation.gate",
             "Ranks": "rexjax.evaluation.ranking",
             "Requests": "rexjax.evaluation.ranking",
             "Result": "rexjax.evaluation.ranking",
+            "Side": "rexjax.evaluation.gate",
             "bootstrap_mean": "rexjax.evaluation.significance",
             "compare": "rexjax.evaluation.comparison",
             "compiled_cost": "rexjax.evaluation.cost",
             "count_ranks": "rexjax.evaluation.ranking",
             "coverage": "rexjax.evaluation.metrics",
+            "decide": "rexjax.evaluation.gate",
             "evaluate": "rexjax.evaluation.ranking",
+            "expected_calibration_error": "rexjax.evaluation.calibration",
             "holm": "rexjax.evaluation.comparison",
             "interleaved": "rexjax.evaluation.cost",
             "paired_bootstrap": "rexjax.evaluation.significance",
@@ -57,5 +70,6 @@ else:
             "calibration_error": "rexjax.training.label_metrics",
             "log_loss": "rexjax.training.label_metrics",
             "rmse": "rexjax.training.label_metrics",
+            "users_needed": "rexjax.evaluation.gate",
         },
     )

@@ -14,7 +14,7 @@ from rexjax.evaluation import comparison
 from rexjax.evaluation.comparison import Compared
 from rexjax.evaluation.settings import spell
 
-FILE = "per_user.npz"
+FILE = workdirs.PER_USER
 """Beside the figures of stage evaluate: float32 [U], named MODEL/METRIC."""
 Place = str | Path
 """A workdir, or a pattern of those of several seeds, such as "runs/shop-*"."""

@@ -123,7 +123,8 @@ def _run_stage(
 ) -> Outcome:
     part = {key: _at(config, key) for key in stage.keys}
     made_with = store.packages(("rexjax", *stage.packages))
-    key = store.stage_key(stage.name, part, inputs, stage.external(config), made_with)
+    external = stage.external(config)
+    key = store.stage_key(stage.name, part, inputs, external, made_with)
     with processes.in_turn(f"look for {stage.name}"):
         finished = _finished(place, key, say)
     if finished:
@@ -131,17 +132,18 @@ def _run_stage(
         return Outcome(stage.name, finished, True)
     say(f"{stage.name}: {stage.what} …")
     work = versions.begin(place, key, owner) if processes.first() else None
+    about = {"config": part, "external": external}
     made = None
     if stage.together:
         processes.wait(f"begin {stage.name}")
         work = work or versions.unfinished(place)
-        made = _make(stage, config, work, inputs, key, part, owner)
+        made = _make(stage, config, work, inputs, key, about, owner)
         processes.wait(f"finish {stage.name}")
     else:
         with processes.in_turn(f"run {stage.name}"), contextlib.suppress(preemption.Preempted):
             if processes.first():
                 with preemption.at_once():
-                    made = _make(stage, config, work, inputs, key, part, owner)
+                    made = _make(stage, config, work, inputs, key, about, owner)
         preemption.stop_if_asked()
     made = made or _finished(place, key, say)
     if not made:
@@ -169,7 +171,7 @@ def _make(
     work: Path,
     inputs: dict[str, Artifact],
     key: str,
-    part: dict[str, Any],
+    about: dict[str, Any],
     owner: Owner,
 ) -> Artifact | None:
     """Runs the stage; the first process publishes and returns what came of it."""
@@ -179,7 +181,7 @@ def _make(
     if not processes.first():
         return None
     content = metrics.pop("content", {})
-    return store.finish(work, key, content=content, seconds=seconds, config=part, metrics=metrics, owner=owner)
+    return store.finish(work, key, content=content, seconds=seconds, metrics=metrics, owner=owner, **about)
 
 
 def _at(config: Config, key: str) -> Any:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from rexjax.artifacts.files import file_hash
 from rexjax.config import Compress, Config, Data, Encode, Evaluate, Mesh, Pooled, Shop, Stage, Student, Transformer
 from rexjax.errors import UserError
 from rexjax.pipeline import runner
@@ -62,6 +63,13 @@ def test_stages_run_in_order_and_then_are_skipped(config, ran):
     assert all(outcome.skipped for outcome in second) and not any(outcome.skipped for outcome in first)
     assert [o.artifact.hash for o in first] == [o.artifact.hash for o in second]
     assert ["unchanged, skipped" in line for line in said] == [True] * 8
+
+
+def test_manifests_name_the_files_that_stages_read_by_their_hashes(config, ran):
+    outcomes, _ = run(config)
+    external = {outcome.stage: outcome.artifact.manifest["external"] for outcome in outcomes}
+    assert list(external["encode"].values()) == [file_hash(Path(config.encode.vectors))]
+    assert not any(external[name] for name in STAGES if name != "encode")
 
 
 @pytest.mark.parametrize(

@@ -10,13 +10,15 @@ from rexjax.artifacts.classes import as_dict
 from rexjax.artifacts.files import write_json
 from rexjax.artifacts.hashing import arrays_digest, digest
 from rexjax.artifacts.store import Artifact
+from rexjax.artifacts.workdirs import SEGMENTS
 from rexjax.config.schema import Config
 from rexjax.config.stage import Stage
-from rexjax.evaluation import comparison, examples, requests, segments, significance, truth, verdict
+from rexjax.evaluation import calibration, comparison, examples, requests, segments, significance, truth, verdict
 from rexjax.evaluation.metrics import check_cutoffs
 from rexjax.evaluation.models import TIMES, costs_of, quality_of, top_lists
 from rexjax.evaluation.ranking import Requests
 from rexjax.evaluation.report import write_report
+from rexjax.evaluation.segments import Segment
 from rexjax.families.base import TrainingData, named
 from rexjax.models.scorer import Scorer
 from rexjax.pipeline import compare, tables
@@ -49,12 +51,14 @@ def run(config: Config, folder: Path, artifacts: dict[str, Artifact]) -> dict[st
     selecting = {name: found[settings.select] for name, found in per_user.items()}
     comparisons = _comparisons(models, selecting, config)
     values, served = compare.stored(per_user, settings.shown), f"student_{config.compress.serve}"
+    parts = segments.of_users(data.log, asked["test"], data.popularity, titles.get("category"))
     found = {
         "dataset": {name: card[name] for name in ("users", "items", "interactions", "density", "split", "test_users")},
         "models": models,
         "comparisons": comparisons,
-        **_by_segment(data, asked["test"], selecting, served, titles),
+        **_by_segment(parts, data, asked["test"], selecting, served, titles),
         **_by_truth(config, artifacts, data, scorers),
+        "calibration": calibration.of_scorer(scorers[served], asked["valid"], asked["test"])._asdict(),
         "select": settings.select,
         "served": served,
         "test": requests.identity(asked["test"], titles["item_id"]),
@@ -69,7 +73,9 @@ def run(config: Config, folder: Path, artifacts: dict[str, Artifact]) -> dict[st
         ),
     }
     write_json(folder / "metrics.json", found)
+    of_user = {part.name: np.asarray(part.values)[part.of_user] for part in parts}
     np.savez_compressed(folder / compare.FILE, **values)
+    np.savez_compressed(folder / SEGMENTS, **of_user)
     write_report(
         folder / "report.html",
         found,
@@ -81,7 +87,7 @@ def run(config: Config, folder: Path, artifacts: dict[str, Artifact]) -> dict[st
         about={"date": str(date.today()), "seed": config.seed, "config": as_dict(config)},
     )
     content = dict.fromkeys(("metrics.json", "report.html"), digest(_timeless(found)))
-    return found | {"content": content | {compare.FILE: arrays_digest(values)}}
+    return found | {"content": content | {compare.FILE: arrays_digest(values), SEGMENTS: arrays_digest(of_user)}}
 
 
 def _examples(scorer: Scorer, asked: Requests, titles: dict[str, list[Any]], config: Config) -> list[dict[str, Any]]:
@@ -91,10 +97,14 @@ def _examples(scorer: Scorer, asked: Requests, titles: dict[str, list[Any]], con
 
 
 def _by_segment(
-    data: TrainingData, asked: Requests, per_user: dict[str, np.ndarray], served: str, titles: dict[str, list[Any]]
+    parts: list[Segment],
+    data: TrainingData,
+    asked: Requests,
+    per_user: dict[str, np.ndarray],
+    served: str,
+    titles: dict[str, list[Any]],
 ) -> dict[str, Any]:
     """``segments`` of all models, and the ``worst`` users and items of what is served."""
-    parts = segments.of_users(data.log, asked, data.popularity, titles.get("category"))
     spell = titles["title"].__getitem__
     values = per_user[served]
     worst = {
