@@ -49,6 +49,8 @@ class Dataset:
         category: str = "",
         rating: str = "",
         session: str = "",
+        position: str = "",
+        propensity: str = "",
         time_format: str = "",
         time_unit: Literal["auto", "s", "ms", "us", "ns"] = "auto",
         explode: str = "",
@@ -68,6 +70,8 @@ class Dataset:
             category: column of the items' kind, of ``items`` or else of the log; "": there is none.
             rating: the log's column of ratings; "": there is none.
             session: the log's column of sessions; "": there is none.
+            position: the log's column of positions in the list that was shown; "": there is none.
+            propensity: the log's column of the probabilities with which these positions are taken; "": there is none.
             time_format: what ``time`` looks like where it is text of another form, as ``datetime.strptime`` reads it,
                 such as "%d.%m.%Y %H:%M".
             time_unit: the unit of times that are numbers; "auto": see ``rexjax.config.Columns``.
@@ -80,9 +84,20 @@ class Dataset:
             UserError: a frame is of no such kind, lacks columns (all of them are named), or a time is not of
                 ``time_format``.
         """
-        columns = Columns(user, item, time, rating, session, category, time_unit=time_unit, explode=explode)
+        columns = Columns(
+            user,
+            item,
+            time,
+            rating,
+            session,
+            category,
+            time_unit=time_unit,
+            explode=explode,
+            position=position,
+            propensity=propensity,
+        )
         words = _names(text, ("title",) if items is not None else ())
-        about_items, about_events = [*words, category], [user, item, time, rating, session]
+        about_items, about_events = [*words, category], [user, item, time, rating, session, position, propensity]
         wanted = {"log": about_events} if items is not None else {"log": [*about_events, *about_items]}
         tables = {"log": _to_arrow(log, "log")}
         if items is not None:
@@ -152,7 +167,7 @@ def _select(tables: dict[str, pa.Table], wanted: dict[str, list[str]]) -> dict[s
         else:
             kept[what] = table.select(names).replace_schema_metadata(None)
     if lacking:
-        said = "user=, item=, time=, text=, category=, rating= or session="
+        said = "user=, item=, time=, text=, category=, rating=, session=, position= or propensity="
         raise UserError(f"{'; '.join(lacking)}: say what they are called with {said}")
     return kept
 

@@ -36,6 +36,11 @@ class Columns:
     explode: str = ""
     """What stands between the items where one row holds a user's whole list, such as ' ' or '|'; 'list' where the
     column itself is a list (Parquet, JSON lines). Without a time column, an item's place in its list is its time."""
+    position: str = ""
+    """Where the item stood in the list that was shown, from 0 or 1. A segment of the report."""
+    propensity: str = ""
+    """The probability with which an item at that position is taken, above 0 and at most 1. It corrects the test's
+    metrics for what was shown. Shop() has both columns, and they are kept without being named."""
 
     def __post_init__(self) -> None:
         if self.time_format and (problem := _format_problem(self.time_format)):

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from rexjax.evaluation.cost import tree_parameters as tree_parameters
     from rexjax.evaluation.metrics import coverage as coverage
     from rexjax.evaluation.metrics import per_user as per_user
+    from rexjax.evaluation.propensity import Corrected as Corrected
+    from rexjax.evaluation.propensity import effective_sample_size as effective_sample_size
+    from rexjax.evaluation.propensity import snips as snips
     from rexjax.evaluation.ranking import Ranks as Ranks
     from rexjax.evaluation.ranking import Requests as Requests
     from rexjax.evaluation.ranking import Result as Result
@@ -30,6 +33,7 @@ else:
         __name__,
         {
             "Compared": "rexjax.evaluation.comparison",
+            "Corrected": "rexjax.evaluation.propensity",
             "Estimate": "rexjax.evaluation.significance",
             "Interval": "rexjax.evaluation.significance",
             "Ranks": "rexjax.evaluation.ranking",
@@ -40,12 +44,14 @@ else:
             "compiled_cost": "rexjax.evaluation.cost",
             "count_ranks": "rexjax.evaluation.ranking",
             "coverage": "rexjax.evaluation.metrics",
+            "effective_sample_size": "rexjax.evaluation.propensity",
             "evaluate": "rexjax.evaluation.ranking",
             "holm": "rexjax.evaluation.comparison",
             "latency": "rexjax.evaluation.cost",
             "paired_bootstrap": "rexjax.evaluation.significance",
             "per_user": "rexjax.evaluation.metrics",
             "ragged": "rexjax.evaluation.ranking",
+            "snips": "rexjax.evaluation.propensity",
             "throughput": "rexjax.evaluation.cost",
             "tree_bytes": "rexjax.evaluation.cost",
             "tree_parameters": "rexjax.evaluation.cost",
