@@ -27,6 +27,7 @@ COMMANDS = (
     "items",
     "export",
     "serve",
+    "curves",
     "compare",
     "sweep",
     "compress",

@@ -15,7 +15,7 @@ from rexjax.errors import UserError
 CONFIG = "config.json"
 METRICS, REPORT, BUDGET = "metrics.json", "report.html", "budget.json"
 """Files that a run leaves at the top of a workdir."""
-FOLDERS = "sweep", "budget"
+FOLDERS = "sweep", "budget", "curves"
 """Of trials that go on where they were."""
 REPORT_MARK = '<meta name="generator" content="rexjax">'
 """In the report, so that it is known to be this project's."""
