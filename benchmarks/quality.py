@@ -14,8 +14,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from benchmarks import record
 from rexjax.artifacts import store
+from rexjax.evaluation import comparison
+from rexjax.pipeline import compare
 
 RUNS = {
     "quickstart": ["configs/quickstart.py"],
@@ -73,17 +77,26 @@ def collect(dataset: str, command: str, workdir: Path, result: dict[str, Any], c
         for name, model in result["models"].items()
         for metric in _COSTS
     ]
+    found = {row["name"]: row for row in (*result["comparisons"], *_against_teacher(workdir, result["select"]))}
     differences = [
         fixed
-        | {
-            "model": row["name"],
-            "metric": row["metric"],
-            "value": row["difference"],
-            "interval": [row["low"], row["high"]],
-        }
-        for row in result["comparisons"]
+        | {"model": name, "metric": row["metric"], "value": row["difference"], "interval": [row["low"], row["high"]]}
+        | {key: row[key] for key in ("margin", "equal", "detectable")}
+        for name, row in found.items()
     ]
     return models + costs + differences
+
+
+def _against_teacher(workdir: Path, select: str) -> list[dict[str, Any]]:
+    """The paired difference of every model to the teacher, as in ``metrics.json``."""
+    with np.load(store.find(workdir / "evaluate").folder / compare.FILE, allow_pickle=False) as stored:
+        values = {key.split("/")[0]: stored[key] for key in stored if key.endswith(f"/{select}")}
+    teacher = values.pop("teacher")
+    found = {name: comparison.compare(own, teacher) for name, own in values.items()}
+    return [
+        {"name": f"{name} - teacher", "metric": select, **row._asdict(), "equal": row.equal}
+        for name, row in found.items()
+    ]
 
 
 def markdown(dataset: str, result: dict[str, Any]) -> str:

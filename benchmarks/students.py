@@ -28,7 +28,7 @@ from rexjax.artifacts.store import Artifact
 from rexjax.compression import variants
 from rexjax.config import Config, Transformer
 from rexjax.distillation import teacher_top_k
-from rexjax.evaluation import ranking, significance
+from rexjax.evaluation import comparison, ranking, significance
 from rexjax.evaluation.models import cost_of, top_lists
 from rexjax.evaluation.ranking import Requests, Result
 from rexjax.models.scorer import Scorer
@@ -141,8 +141,10 @@ class _Set:
         cost = cost_of(one, self.data.length, self.config.evaluate.latency_repeats, self.config.seed)
         row = {"dataset": self.name, "case": self.case, "model": model, "seeds": len(results)}
         row |= {metric: float(np.mean([result.means[metric] for result in results])) for metric in _METRICS}
-        own = np.mean([result.per_user["ndcg@10"] for result in results], 0)
-        other = self.of_teacher.per_user["ndcg@10"]
+        every = np.stack([result.per_user["ndcg@10"] for result in results])
+        own, other = every.mean(0), self.of_teacher.per_user["ndcg@10"]
+        told = comparison.compare(every, other)  # over users and the students' seeds
+        row |= {"margin": told.margin, "equal": told.equal, "detectable": told.detectable}
         return row | {"kept": float(own.mean() / other.mean())} | _difference(own, other) | cost
 
     def _gain(self, name: str, ours: list[np.ndarray], others: list[np.ndarray]) -> dict[str, Any]:

@@ -30,6 +30,7 @@ COMMANDS = (
     "items",
     "export",
     "serve",
+    "curves",
     "compare",
     "models",
     "models add",

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from docs.generators.equivalence import reversed_row, verdict
 from docs.generators.markdown import escape, figure, percent, quality, table
 from docs.generators.result_tables import PAGES, Row, Table
 
@@ -73,7 +74,7 @@ def provenance(found: dict[str, Any], rows: list[Row]) -> str:
 def readme_table() -> str:
     """The small table of the README: the best simple model, the teacher and its students on two data sets."""
     found = read(FOLDER / "quality.json")["rows"]
-    heads = ("Data set", "Model", "NDCG@10", "Of the teacher's", "FLOPs of a request", "p50 of a request", "Bytes held")
+    heads = ("Data set", "Model", "NDCG@10", "Of the teacher's", "At ±2 %", "Detectable", *_COSTS)
     return table(heads, [cells for name in _SHOWN for cells in _small([r for r in found if r["dataset"] == name])])
 
 
@@ -89,15 +90,27 @@ def _small(rows: list[Row]) -> list[list[str]]:
         label = f"best simple model: {name}" if name == best else name
         costs = [_cheaper(teacher[key], own[key]) for key in ("flops_per_request", "p50_ms")]
         share = percent(own["ndcg@10"] / teacher["ndcg@10"])
-        found.append([_SHOWN[rows[0]["dataset"]], label, quality(own["ndcg@10"]), share, *costs])
+        judged = verdict(_against_teacher(rows, name), teacher["ndcg@10"])
+        unknown = "" if name == "teacher" else "not recorded"
+        told = [judged.get(key, unknown) for key in ("verdict", "detects")]
+        found.append([_SHOWN[rows[0]["dataset"]], label, quality(own["ndcg@10"]), share, *told, *costs])
         found[-1].append(figure(own["bytes_resident"]))
     return found
+
+
+def _against_teacher(rows: list[Row], model: str) -> Row:
+    """The recorded difference of a model to the teacher, whichever of the two came first; {}: none."""
+    named = {row["model"]: row | {"difference": row["value"]} for row in rows if " - " in row["model"]}
+    if f"{model} - teacher" in named:
+        return named[f"{model} - teacher"]
+    return reversed_row(named[f"teacher - {model}"]) if f"teacher - {model}" in named else {}
 
 
 def _cheaper(teacher: float, own: float) -> str:
     return "1" if teacher == own else f"1/{teacher / own:.1f}"
 
 
+_COSTS = ("FLOPs of a request", "p50 of a request", "Bytes held")
 _SHOWN = {"quickstart": "simulated shop", "online_retail": "Online Retail"}
 _INTRODUCTION = """These pages are generated from `benchmarks/results`. Each table names the command, the commit, the
 seeds and the machine. All models of a table rank the same catalogue for the same users; settings are chosen on

@@ -17,7 +17,7 @@ METRICS, REPORT, BUDGET = "metrics.json", "report.html", "budget.json"
 """Files that a run leaves at the top of a workdir."""
 PER_USER, SEGMENTS = "per_user.npz", "segments.npz"
 """Of stage evaluate: float32 [U] named MODEL/METRIC, and the part of each user, str [U], by segment."""
-FOLDERS = "sweep", "budget"
+FOLDERS = "sweep", "budget", "curves"
 """Of trials that go on where they were."""
 REPORT_MARK = '<meta name="generator" content="rexjax">'
 """In the report, so that it is known to be this project's."""

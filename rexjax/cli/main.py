@@ -10,7 +10,21 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from rexjax.cli import arguments, compare, items, keys, models, places, plan, recommend, run, search, serve, terminal
+from rexjax.cli import (
+    arguments,
+    compare,
+    curves,
+    items,
+    keys,
+    models,
+    places,
+    plan,
+    recommend,
+    run,
+    search,
+    serve,
+    terminal,
+)
 from rexjax.cli.fields import keys_of
 from rexjax.cli.suggest import nearest
 from rexjax.errors import UserError
@@ -35,6 +49,7 @@ class Command(NamedTuple):
 COMMANDS = {
     "run": Command(run.Run, run.run_all, keys=True),
     "sweep": Command(search.Sweep, search.sweep, keys=True),
+    "curves": Command(curves.Curves, curves.curves, keys=True),
     "compare": Command(compare.Compare, compare.compare),
     "recommend": Command(recommend.Recommend, recommend.recommend),
     "items": Command(items.Items, items.items),

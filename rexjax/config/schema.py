@@ -83,6 +83,11 @@ class Config:
 
     def __post_init__(self) -> None:
         check_least(self, "config", 0, "seed", "save_every")
+        if self.evaluate.largest_weight and not self.data.source.described(self.data.columns).propensity:
+            raise UserError(
+                f"evaluate.largest_weight={self.evaluate.largest_weight:g} clips weights 1 / propensity, and the log "
+                "has no propensities: name their column with --data.columns.propensity, or leave it out"
+            )
 
 
 def load(path: str | Path) -> Config:

@@ -53,6 +53,8 @@ class Dataset:
         category: str = "",
         rating: str = "",
         session: str = "",
+        position: str = "",
+        propensity: str = "",
         time_format: str = "",
         time_unit: Literal["auto", "s", "ms", "us", "ns"] = "auto",
         explode: str = "",
@@ -79,6 +81,8 @@ class Dataset:
             category: column of the items' kind, of ``items`` or else of the log; "": there is none.
             rating: the log's column of ratings; "": there is none.
             session: the log's column of sessions; "": there is none.
+            position: the log's column of positions in the list that was shown; "": there is none.
+            propensity: the log's column of the probabilities with which these positions are taken; "": there is none.
             time_format: what ``time`` looks like where it is text of another form, as ``datetime.strptime`` reads it,
                 such as "%d.%m.%Y %H:%M".
             time_unit: the unit of times that are numbers; "auto": see ``rexjax.config.Columns``.
@@ -115,9 +119,11 @@ class Dataset:
             context=declared(context),
             event=event,
             weight=weight,
+            position=position,
+            propensity=propensity,
         )
         words = _names(text, ("title",) if items is not None else ())
-        about_items, about_events = [*words, category], [user, item, time, rating, session]
+        about_items, about_events = [*words, category], [user, item, time, rating, session, position, propensity]
         read = columns_read(columns, items=items is not None, users=users is not None)
         about_events += read.log
         wanted = {"log": about_events} if items is not None else {"log": [*about_events, *about_items]}
@@ -193,7 +199,7 @@ def _select(tables: dict[str, pa.Table], wanted: dict[str, list[str]]) -> dict[s
         else:
             kept[what] = table.select(names).replace_schema_metadata(None)
     if lacking:
-        said = "user=, item=, time=, text=, category=, rating=, session= or the features"
+        said = "user=, item=, time=, text=, category=, rating=, session=, position=, propensity= or the features"
         raise UserError(f"{'; '.join(lacking)}: say what they are called with {said}")
     return kept
 

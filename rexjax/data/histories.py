@@ -19,6 +19,8 @@ import pyarrow as pa
 from rexjax.errors import needs_extra
 
 USERS_PER_RECORD = 512
+_OPTIONAL = ("positions", "propensities")
+"""Fields of [E] that a log may lack: they have the shape [0] then."""
 
 
 class Histories(NamedTuple):
@@ -36,6 +38,10 @@ class Histories(NamedTuple):
     """int64 [U], the first event of the test part."""
     first_event: int | np.ndarray = 0
     """Where the events lie in the whole log: the first one's position, or int64 [E] after ``concatenate``."""
+    positions: np.ndarray = np.zeros(0, np.float32)
+    """float32 [E], where the event's item stood in the list that was shown; [0]: the log does not say."""
+    propensities: np.ndarray = np.zeros(0, np.float32)
+    """float32 [E], the probability with which that position is taken, in (0, 1]; [0]: the log does not say."""
 
     @property
     def users(self) -> int:
@@ -85,6 +91,7 @@ def write(folder: Path, records: Any, **beam: Any) -> None:
         "valid_start": tensor(shape=(None,), dtype=np.int64, encoding="bytes"),
         "test_start": tensor(shape=(None,), dtype=np.int64, encoding="bytes"),
         "first_event": np.int64,
+        **{name: tensor(shape=(None,), dtype=np.float32, encoding="bytes") for name in _OPTIONAL},
     }
 
     class _Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
@@ -124,7 +131,7 @@ def each(folder: Path) -> Iterator[Histories]:
 
 
 def read(folder: Path) -> Histories:
-    """All histories, in memory (20 bytes an event, with its place in the log)."""
+    """All histories, in memory (20 bytes an event, with its place in the log; 28 with position and propensity)."""
     return concatenate(list(each(folder)))
 
 
@@ -139,6 +146,7 @@ def concatenate(records: list[Histories]) -> Histories:
         valid_start=np.concatenate([r.valid_start + s for r, s in zip(records, shifts, strict=False)]),
         test_start=np.concatenate([r.test_start + s for r, s in zip(records, shifts, strict=False)]),
         first_event=np.concatenate([log_positions(r) for r in records]),
+        **{name: np.concatenate([getattr(r, name) for r in records]) for name in _OPTIONAL},
     )
 
 
@@ -166,5 +174,6 @@ def digest(records: Iterable[Histories]) -> str:
         for name, values in (fields | {"first_event": log_positions(record)}).items():
             found[name].update(np.ascontiguousarray(values).tobytes())
         events += len(record.items)
-    parts = {name: part.hexdigest() for name, part in found.items()}
+    lacking = [name for name in _OPTIONAL if found[name].digest() == hashlib.sha256().digest()]
+    parts = {name: part.hexdigest() for name, part in found.items() if name not in lacking}
     return hashlib.sha256(json.dumps([events, parts]).encode()).hexdigest()

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rexjax.data import ids, lists, quantiles, times, where
+from rexjax.data import ids, lists, quantiles, shown, times, where
 from rexjax.data.agreement import known_items, repeated_ids
 from rexjax.data.core import k_core
 from rexjax.data.engines import count, fetch, numbered
@@ -33,7 +33,8 @@ class Clean(NamedTuple):
     """A clean log with dense ids, and its items."""
 
     log: Table
-    """Columns user int64, item int64, time, session, in the order (user, time, original position)."""
+    """Columns user int64, item int64, time, session and, where the log has them, shown_at and propensity (float64), in
+    the order (user, time, original position)."""
     items: Table
     """Columns item int64 (dense), item_id (raw), row (line of the items file), title, text, in the order of item; and
     category, where --data.columns.category names one. Items never sold are among them with --data.catalogue all."""
@@ -87,6 +88,7 @@ def clean(log: Table, items: Table | None, data: Data, *, users: bool = False) -
     log = steps.take("missing user, item or time", _coded(log, user_ids, item_ids), "check --data.columns and the file")
     if data.split == "last_session":
         _check_sessions(log, columns)
+    log = shown.with_shown(log, columns)
     known = materialise("known_items", known.join(item_ids.rename(item="id"), "item"))
     unused = count(known.anti_join(log, known.code == log.item))
     repeated = None if items is None else repeated_ids(items, data)
@@ -126,7 +128,7 @@ def reading(what: str) -> Iterator[None]:
 
 
 def _named(log: Table, columns: Columns, data: Data, read: ColumnsRead, *, own_text: bool) -> Table:
-    wanted = {"user": columns.user, "item": columns.item, "raw_time": columns.time}
+    wanted = {"user": columns.user, "item": columns.item, "raw_time": columns.time} | shown.names_of(columns)
     if data.min_rating:
         wanted["rating"] = columns.rating
     if data.split == "last_session":
@@ -139,7 +141,8 @@ def _named(log: Table, columns: Columns, data: Data, read: ColumnsRead, *, own_t
         raise UserError(
             "the log needs a time: name its column with --data.columns.time, or pass --data.columns.explode"
         )
-    flags = {name: f"--data.columns.{key.removeprefix('raw_')}" for key, name in wanted.items()}
+    keys = {"raw_time": "time", shown.POSITION: "position"}
+    flags = {name: f"--data.columns.{keys.get(key, key)}" for key, name in wanted.items()}
     flags = dict.fromkeys(read.log, _FEATURES) | flags
     _refuse_lacking("the log", log, flags, "--data.csv.delimiter")
     if columns.explode:
@@ -316,11 +319,11 @@ def _with_dense_ids(
     users = materialise("users", users.semi_join(log, users.code == log.user).mutate(dense=dense))
     log = log.join(kept.select(item="code", dense_item="dense"), "item")
     log = log.join(users.select(user="code", dense_user="dense"), "user")
-    of_events = list(read.short(read.log))
-    ordered = log.select("position", "time", "session", *of_events, user="dense_user", item="dense_item")
+    beside = ["time", "session", *shown.kept(log), *read.short(read.log)]
+    ordered = log.select("position", *beside, user="dense_user", item="dense_item")
     more = [*(["category"] if "category" in kept.columns else []), *read.short(read.of_items)]
     return (
-        ordered.order_by("user", "time", "position").select("user", "item", "time", "session", *of_events),
+        ordered.order_by("user", "time", "position").select("user", "item", *beside),
         # Spark stores row numbers as int32
         kept.select("row", "title", "text", *more, item=kept.dense.cast("int64"), item_id="item").order_by("item"),
         users.select(user=users.dense.cast("int64"), user_id="id").order_by("user"),

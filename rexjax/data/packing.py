@@ -1,13 +1,16 @@
 """From a log sorted by user to packed records, each user's history cut into training, validation and test."""
 
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
-from rexjax.data import histories, splits
+from rexjax.data import histories, shown, splits
 from rexjax.data.histories import Histories
+
+COLD = "cold_items.npy"
+"""Beside the histories: bool [N], the items that the split cold_items holds out."""
 
 
 class Packing(NamedTuple):
@@ -30,7 +33,8 @@ def records(batches: Iterable[pa.RecordBatch], packing: Packing, first_event: in
 
 
 def pack(block: dict[str, np.ndarray], packing: Packing) -> Histories:
-    """The record of whole users: columns user, item, time and session, sorted by user and time."""
+    """The record of whole users: columns user, item, time, session and perhaps shown_at and propensity, sorted by user
+    and time."""
     if packing.split == "cold_items":
         return _without_cold(block, packing.cold)
     if packing.split == "second_to_last":
@@ -43,8 +47,18 @@ def pack(block: dict[str, np.ndarray], packing: Packing) -> Histories:
         valid, test = splits.last_session(offsets, _runs(block["session"]))
     else:
         valid, test = splits.leave_one_out(offsets)
-    items = block["item"].astype(np.int32)
-    return Histories(items, block["time"], offsets, valid.astype(np.int64), test.astype(np.int64))
+    return _kept(block, slice(None), offsets, valid.astype(np.int64), test.astype(np.int64))
+
+
+def _kept(block: dict[str, np.ndarray], events: Any, *cuts: np.ndarray) -> Histories:
+    """The record of the ``events`` (an index of arrays [E]) that stay, with offsets and cuts."""
+    beside = {"positions": shown.POSITION, "propensities": shown.PROPENSITY}
+    return Histories(
+        block["item"][events].astype(np.int32),
+        block["time"][events],
+        *cuts,
+        **{name: block[key][events].astype(np.float32) for name, key in beside.items() if key in block},
+    )
 
 
 def kept_events(block: dict[str, np.ndarray], packing: Packing) -> np.ndarray:
@@ -68,7 +82,7 @@ def _without_cold(block: dict[str, np.ndarray], cold: np.ndarray) -> Histories:
     owner = np.searchsorted(users, block["user"])
     offsets = np.append(0, np.cumsum(np.bincount(owner, kept, len(users)))).astype(np.int64)
     valid, test = splits.last_validates(offsets, np.bincount(owner, tests, len(users)).astype(np.int64))
-    return Histories(block["item"][kept].astype(np.int32), block["time"][kept], offsets, valid, test)
+    return _kept(block, kept, offsets, valid, test)
 
 
 def _without_last(block: dict[str, np.ndarray]) -> Histories:
@@ -78,7 +92,7 @@ def _without_last(block: dict[str, np.ndarray]) -> Histories:
     kept = np.ones(len(block["user"]), bool)
     kept[ends - 1] = False
     offsets = np.append(0, ends - np.arange(1, len(ends) + 1))
-    return Histories(block["item"][kept].astype(np.int32), block["time"][kept], offsets, *splits.leave_one_out(offsets))
+    return _kept(block, kept, offsets, *splits.leave_one_out(offsets))
 
 
 def _runs(sessions: np.ndarray) -> np.ndarray:

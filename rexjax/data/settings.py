@@ -54,6 +54,11 @@ class Columns:
     """The kind of each event, such as view, cart and purchase, in the log; known after it alone."""
     weight: str = ""
     """How much each event counts, a number in the log, such as a quantity; a missing one counts 1."""
+    position: str = ""
+    """Where the item stood in the list that was shown, from 0 or 1. A segment of the report."""
+    propensity: str = ""
+    """The probability with which an item at that position is taken, above 0 and at most 1. It corrects the test's
+    metrics for what was shown. Shop() has both columns, and they are kept without being named."""
 
     def __post_init__(self) -> None:
         for name in ("user_features", "item_features", "context"):

@@ -4,7 +4,7 @@ What reads (ibis, TFDS, NumPy) is imported when a source is read, so that a conf
 """
 
 import abc
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     from ibis.expr.types import Table
 
-    from rexjax.data.settings import Data
+    from rexjax.data.settings import Columns, Data
 
     Preference = Callable[[Sequence[str], np.ndarray, np.ndarray], np.ndarray]
 
@@ -60,6 +60,10 @@ class Source(Open, abc.ABC):
     def external_files(self, data: "Data") -> list[Path]:
         """The files outside the workdir that ``read`` opens. Their hashes are part of the stage's identity."""
         return []
+
+    def described(self, columns: "Columns") -> "Columns":
+        """``columns``, with the names of those that the source is known to have where ``columns`` leaves them open."""
+        return columns
 
     def sizes(self) -> dict[str, int]:
         """``users``, ``items`` and ``interactions``, where they are known before the log is read."""
@@ -132,6 +136,11 @@ class Shop(KnowsPreference):
             return shop.true_preference(goods, self, seed, people, bought, times.astype(np.int64))[:, numbers]
 
         return of_users
+
+    def described(self, columns: "Columns") -> "Columns":
+        """With position and propensity, which the shop knows of every purchase."""
+        known = {"position": columns.position or "position", "propensity": columns.propensity or "propensity"}
+        return replace(columns, **known)
 
     def sizes(self) -> dict[str, int]:
         """All three, as its fields say."""

@@ -17,6 +17,15 @@ RELATIVE = 0.8
 """Share of users who begin within NEAR of the log's first moment, above which times count from each user's start."""
 NEAR = 1e-3
 """Of the log's time span."""
+EVEN = 0.25
+"""Share of events midway in time between their neighbours, above which times look interpolated. In the logs of
+MovieLens, Amazon, Online Retail and the simulated shop it is below 0.06; in MovieLens 1M with a third of the times
+interpolated it is 0.6."""
+_LEAST_GAP, _ROUNDING, _FEWEST = 10, 1, 100
+"""Gaps between events that are counted, what interpolated ones may differ by, and how many are needed."""
+SAME_DAY = 0.1
+"""Share of events on the day of the one before, in a log of whole days, above which it is said."""
+DAY = 86_400
 _EARLIEST, _RECENT, _LATEST = (datetime(year, 1, 1, tzinfo=UTC).timestamp() for year in (1900, 1980, 2100))
 _YEARS = (1900, 2100)
 _EXCEL_DAYS = (25_569, 73_051)
@@ -50,7 +59,8 @@ class TimeTally:
         whose unit is no question."""
         self._first, self._last, self._now, self._dated = first, last, now, dated
         self._events = self._followers = self._tied = self._future = self._early = 0
-        self._users = self._at_start = 0
+        self._users = self._at_start = self._inner = self._midway = self._same_day = 0
+        self._whole_days = True
         self._units = np.zeros(len(_UNITS) + 1, np.int64)
 
     def add(self, record: Histories) -> None:
@@ -62,6 +72,12 @@ class TimeTally:
         self._events += len(times)
         self._followers += int(follows.sum())
         self._tied += int((follows & np.append(False, np.diff(times) == 0)).sum())
+        self._same_day += int((follows & np.append(False, np.diff(times // DAY) == 0)).sum())
+        self._whole_days &= bool((times % DAY == 0).all())
+        before, after = np.diff(times)[:-1], np.diff(times)[1:]
+        counted = follows[1:-1] & follows[2:] & (np.minimum(before, after) >= _LEAST_GAP)
+        self._inner += int(counted.sum())
+        self._midway += int((counted & (np.abs(after - before) <= _ROUNDING)).sum())
         self._future += int((times > self._now).sum())
         self._early += int((times < 0).sum())
         self._users += len(begins)
@@ -71,13 +87,16 @@ class TimeTally:
         self._units += np.bincount(unit, minlength=len(self._units))
 
     def facts(self) -> dict[str, Any]:
-        """Time span and ties, for the data card."""
+        """Time span, ties and what orders them, and events on one day, for the data card."""
         spell: Callable[[float], Any] = float
-        if self._dated or are_dates(self._first, self._last):
+        if dates := self._dated or are_dates(self._first, self._last):
             spell = partial(spell_time, dated=self._dated)
+        days = {"events": self._same_day, "share": self._same_day / max(self._followers, 1)}
         return {
             "time_span": {"first": spell(self._first), "last": spell(self._last)},
             "tied_events": {"events": self._tied, "share": self._share_tied},
+            "order_of_ties": "the log's rows",
+            **({"same_day_events": days} if dates else {}),
         }
 
     @property
@@ -99,7 +118,7 @@ class TimeTally:
                 "with --data.columns.time-unit."
             )
             return found
-        return found + self._misplaced() + self._relative()
+        return found + self._misplaced() + (self._relative() or self._interpolated()) + self._of_days(split)
 
     def _misplaced(self) -> list[str]:
         if not self._dated and (notice := self._misread()):
@@ -126,6 +145,25 @@ class TimeTally:
 
     def _is_within(self, bounds: tuple[int, int]) -> bool:
         return bounds[0] <= self._first and self._last < bounds[1]
+
+    def _interpolated(self) -> list[str]:
+        share = self._midway / max(self._inner, 1)
+        if self._inner < _FEWEST or share <= EVEN or self._whole_days:
+            return []
+        return [
+            f"{share:.0%} of the events lie midway in time between their neighbours, so times look interpolated: their "
+            "order may hold, but do not use --data.split global_time or a model's time, and expect no trend over time."
+        ]
+
+    def _of_days(self, split: str) -> list[str]:
+        if not self._whole_days or not SAME_DAY < self._share_tied <= TIED or self._first == self._last:
+            return []
+        if not (self._dated or are_dates(self._first, self._last)) or split == "last_session":
+            return []
+        return [
+            f"Times are whole days, and {self._share_tied:.0%} of the events share their day with the one before: "
+            "their order is that of the log's rows."
+        ]
 
     def _relative(self) -> list[str]:
         share = self._at_start / max(self._users, 1)

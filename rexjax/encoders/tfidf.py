@@ -33,11 +33,17 @@ _LEAST_ITEMS = 2  # a word of one item alone says nothing of any other
 _NOTHING = 1e-5  # of the largest singular value: float32 cannot tell it from zero
 
 
-def encode_words(texts: list[str], width: int) -> tuple[np.ndarray, dict[str, Any]]:
+def encode_words(texts: list[str], width: int, fitted: np.ndarray | None = None) -> tuple[np.ndarray, dict[str, Any]]:
     """Word vectors of N texts: float32 [N, W], zeros where a text shares no word with any other.
 
     Inner products are those of TF-IDF vectors (logarithmic counts, L2-normalised) as far as W directions go. W is
     ``width``, or less where the shared words span fewer directions: then it is their number.
+
+    Args:
+        texts: of N items.
+        width: W, at most.
+        fitted: bool [N], texts that words, their weights and directions are taken from; None: all. The others are
+            projected on these directions.
 
     Returns:
         The vectors, largest direction first, and their provenance.
@@ -50,20 +56,22 @@ def encode_words(texts: list[str], width: int) -> tuple[np.ndarray, dict[str, An
     (4, 2)
     """
     counts = [Counter(words_of(text)) for text in texts]
-    items = Counter(word for count in counts for word in count)
+    known = np.ones(len(texts), bool) if fitted is None else fitted
+    items = Counter(word for count, own in zip(counts, known, strict=True) if own for word in count)
     vocabulary = sorted(word for word, number in items.items() if number >= _LEAST_ITEMS)
-    if all(items[word] == len(texts) for word in vocabulary):
+    if all(items[word] == known.sum() for word in vocabulary):
         raise UserError(
-            f"--encode.tfidf-width {width}: no word is in two of the {len(texts)} texts and not in all of them, so "
+            f"--encode.tfidf-width {width}: no word is in two of the {known.sum()} texts and not in all of them, so "
             "words say nothing: leave the flag out, or name more columns in --data.text"
         )
-    weighed = _tf_idf(counts, items, {word: column for column, word in enumerate(vocabulary)})
-    left, values, right = _largest_directions(weighed, width)
+    share = np.array([items[word] for word in vocabulary]) / known.sum()
+    weighed = _tf_idf(counts, share, {word: column for column, word in enumerate(vocabulary)})
+    own = weighed[np.flatnonzero(known)]
+    _, values, right = _largest_directions(own, width)
     order = np.argsort(-values, kind="stable")
     signs = np.sign(right[order, np.abs(right[order]).argmax(1)])  # an SVD leaves them open
-    vectors = (left[:, order] * (values[order] * signs)).astype(np.float32)
-    vectors[np.diff(weighed.indptr) == 0] = 0
-    explained = float((values.astype(np.float64) ** 2).sum() / weighed.multiply(weighed).sum())
+    vectors = np.asarray(weighed @ (right[order] * signs[:, None]).T, np.float32)
+    explained = float((values.astype(np.float64) ** 2).sum() / own.multiply(own).sum())
     digest = hashlib.sha256("\0".join(texts).encode()).hexdigest()
     provenance = {"method": "TF-IDF, truncated SVD", "words": len(vocabulary), "texts_sha256": digest}
     return vectors, provenance | {"explained": explained}
@@ -102,12 +110,11 @@ def _patterns() -> tuple[re.Pattern[str], re.Pattern[str]]:
     return re.compile(unspaced), re.compile(f"{unspaced}|(?:(?![{_UNSPACED}])[\\w{marks}])+")
 
 
-def _tf_idf(counts: list[Counter[str]], items: Counter[str], columns: dict[str, int]) -> sparse.csr_matrix:
-    """float32 [N, words], (1 + log count) × log(N / items with the word), rows of length 1 (or 0)."""
+def _tf_idf(counts: list[Counter[str]], share: np.ndarray, columns: dict[str, int]) -> sparse.csr_matrix:
+    """float32 [N, words], (1 + log count) × -log(share of items with the word), rows of length 1 (or 0)."""
     kept = [[(columns[word], number) for word, number in count.items() if word in columns] for count in counts]
     flat = np.array([pair for row in kept for pair in row], np.int64).reshape(-1, 2)
     offsets = np.append(0, np.cumsum([len(row) for row in kept]))
-    share = np.array([items[word] for word in columns]) / len(counts)
     values = ((1 + np.log(flat[:, 1])) * -np.log(share[flat[:, 0]])).astype(np.float32)
     matrix = sparse.csr_matrix((values, flat[:, 0], offsets), (len(counts), len(columns)))
     norms = np.sqrt(np.asarray(matrix.multiply(matrix).sum(1))).ravel()

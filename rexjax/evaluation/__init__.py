@@ -5,11 +5,10 @@ from typing import TYPE_CHECKING
 from rexjax._lazy import attach
 
 if TYPE_CHECKING:
-    from rexjax.evaluation.calibration import Calibration as Calibration
-    from rexjax.evaluation.calibration import expected_calibration_error as expected_calibration_error
     from rexjax.evaluation.comparison import Compared as Compared
     from rexjax.evaluation.comparison import compare as compare
     from rexjax.evaluation.comparison import holm as holm
+    from rexjax.evaluation.confidence import expected_calibration_error as expected_calibration_error
     from rexjax.evaluation.cost import compiled_cost as compiled_cost
     from rexjax.evaluation.cost import interleaved as interleaved
     from rexjax.evaluation.cost import quantile as quantile
@@ -22,6 +21,9 @@ if TYPE_CHECKING:
     from rexjax.evaluation.gate import users_needed as users_needed
     from rexjax.evaluation.metrics import coverage as coverage
     from rexjax.evaluation.metrics import per_user as per_user
+    from rexjax.evaluation.propensity import Corrected as Corrected
+    from rexjax.evaluation.propensity import effective_sample_size as effective_sample_size
+    from rexjax.evaluation.propensity import snips as snips
     from rexjax.evaluation.ranking import Ranks as Ranks
     from rexjax.evaluation.ranking import Requests as Requests
     from rexjax.evaluation.ranking import Result as Result
@@ -40,8 +42,8 @@ else:
     __getattr__, __dir__, __all__ = attach(
         __name__,
         {
-            "Calibration": "rexjax.evaluation.calibration",
             "Compared": "rexjax.evaluation.comparison",
+            "Corrected": "rexjax.evaluation.propensity",
             "Decision": "rexjax.evaluation.gate",
             "Estimate": "rexjax.evaluation.significance",
             "Interval": "rexjax.evaluation.significance",
@@ -56,14 +58,16 @@ else:
             "count_ranks": "rexjax.evaluation.ranking",
             "coverage": "rexjax.evaluation.metrics",
             "decide": "rexjax.evaluation.gate",
+            "effective_sample_size": "rexjax.evaluation.propensity",
             "evaluate": "rexjax.evaluation.ranking",
-            "expected_calibration_error": "rexjax.evaluation.calibration",
+            "expected_calibration_error": "rexjax.evaluation.confidence",
             "holm": "rexjax.evaluation.comparison",
             "interleaved": "rexjax.evaluation.cost",
             "paired_bootstrap": "rexjax.evaluation.significance",
             "per_user": "rexjax.evaluation.metrics",
             "quantile": "rexjax.evaluation.cost",
             "ragged": "rexjax.evaluation.ranking",
+            "snips": "rexjax.evaluation.propensity",
             "tree_bytes": "rexjax.evaluation.cost",
             "tree_parameters": "rexjax.evaluation.cost",
             "auc": "rexjax.training.label_metrics",

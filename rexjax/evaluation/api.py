@@ -70,7 +70,8 @@ def _chosen(metrics: Sequence[str | Metric]) -> dict[str, Metric]:
 
 def _check_context(known: dict[str, Metric], context: ListContext | None) -> None:
     for metric in list_metrics(known):
-        if missing := [name for name in metric.needs if getattr(context, name, None) is None]:
+        needed = [name for name in metric.needs if name != "asked"]  # the requests are set for each part
+        if missing := [name for name in needed if getattr(context, name, None) is None]:
             raise UserError(f"the metric {metric.name} reads {' and '.join(missing)}: pass a ListContext that has it")
 
 

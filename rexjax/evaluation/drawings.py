@@ -2,9 +2,10 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from rexjax.evaluation import svg
-from rexjax.evaluation.looks import colours, marker
+from rexjax.evaluation.looks import PALETTE, colours, marker
 from rexjax.evaluation.pictures import undominated
 
 
@@ -55,6 +56,51 @@ def training(title: str, curves: Mapping[str, Sequence[Mapping[str, float]]], ke
     return svg.picture(
         title, height, [*svg.axes(x, y), *svg.names(ends, looks, svg.WIDTH - svg.RIGHT + 14, y), *drawn, *marks]
     )
+
+
+class Grown(NamedTuple):
+    """A point of a learning curve."""
+
+    size: float
+    """Above 0."""
+    value: float
+    low: float
+    """Of the interval."""
+    high: float
+    random: float
+    """The value of a random order."""
+
+
+def growth(title: str, points: Sequence[Grown], x_label: str) -> str:
+    """A metric by the size of what was learnt from, log size, with intervals; the grey line is a random order.
+
+    Args:
+        title: of the picture.
+        points: one or more.
+        x_label: of the size.
+    """
+    colour, sizes = PALETTE[0], [point.size for point in points]
+    top = 1.1 * max(point.high for point in points) or 1.0
+    x = svg.horizontal(min(sizes) / 1.2, max(sizes) * 1.2, x_label, log=True, right=24)
+    y = svg.vertical(0, top, "", 300)
+    lows = "M".join(f"{x.place(p.size)} {y.place(p.low)}V{y.place(p.high)}" for p in points)
+    parts = [
+        svg.line([(point.size, point.random) for point in points], x, y, "#8888"),
+        svg.line([(point.size, point.value) for point in points], x, y, colour),
+        f'<path stroke="{colour}" stroke-opacity=".5" d="M{lows}"/>',
+        *(svg.mark("circle", x.place(point.size), y.place(point.value), colour) for point in points),
+    ]
+    return svg.picture(title, 300, [*svg.axes(x, y), *parts])
+
+
+def stacked(title: str, pictures: Sequence[str]) -> str:
+    """Pictures one below the other, as one."""
+    parts, top = [], 28.0
+    for picture in pictures:
+        height = float(picture.partition(f'viewBox="0 0 {svg.WIDTH} ')[2].partition('"')[0])
+        parts.append(picture.replace("<svg ", f'<svg y="{top:g}" width="{svg.WIDTH}" height="{height:g}" ', 1))
+        top += height
+    return svg.picture(title, top, parts)
 
 
 def _line(rows: Sequence[Mapping[str, float]], key: str) -> list[svg.Point]:

@@ -1,4 +1,4 @@
-"""Exposure metrics of recommended lists: concentration, popularity, novelty and diversity.
+"""Exposure metrics of recommended lists: concentration, popularity, novelty, diversity and serendipity.
 
 Each takes lists int32 [U, k], the best first, padded with -1, and returns one number or one for each user.
 """
@@ -40,6 +40,35 @@ def novelty(lists: np.ndarray, context: "ListContext") -> np.ndarray:
     assert context.popularity is not None
     counts = np.maximum(context.popularity, 1).astype(np.float64)
     return _mean(lists, -np.log2(counts / max(context.popularity.sum(), 1)))
+
+
+def serendipity(lists: np.ndarray, context: "ListContext") -> np.ndarray:
+    """Share of the list that is a target and that the most popular items would not have recommended; float64 [U].
+
+    ``|unexpected and useful| / k`` (Ge, Delgado-Battenfeld & Jannach, RecSys 2010). Unexpected is what is not among the
+    k most popular items that the user has not seen; equally popular items are in the order of their ids.
+    """
+    assert context.popularity is not None and context.asked is not None
+    asked, users = context.asked, np.arange(len(lists))[:, None]
+    rank = np.empty(context.items, np.int64)
+    rank[np.argsort(-context.popularity, kind="stable")] = np.arange(context.items)
+    last = _last_expected(rank, asked.seen_items, asked.seen_offsets, lists.shape[1])
+    owners = np.repeat(np.arange(len(lists)), np.diff(asked.target_offsets))
+    useful = np.isin(users * context.items + lists, owners * context.items + asked.target_items)
+    return (useful & (lists >= 0) & (rank[lists] > last[:, None])).sum(1) / lists.shape[1]
+
+
+def _last_expected(rank: np.ndarray, seen: np.ndarray, offsets: np.ndarray, k: int) -> np.ndarray:
+    """Popularity rank of each user's k-th most popular unseen item: int64 [U].
+
+    The j-th seen item by popularity, at rank r_j, lies before it exactly if fewer than k unseen ones, r_j - j, do.
+    """
+    counts = np.diff(offsets)
+    owners = np.repeat(np.arange(len(counts)), counts)
+    order = np.lexsort((rank[seen], owners))
+    nth = np.arange(len(seen)) - np.repeat(offsets[:-1], counts)
+    before = rank[seen][order] - nth < k
+    return k - 1 + np.bincount(owners, before, len(counts)).astype(np.int64)
 
 
 def distance(lists: np.ndarray, context: "ListContext") -> np.ndarray:

@@ -9,7 +9,7 @@ precision over T_u (trec_eval's), ndcg = binary gains with log2 discounts over t
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,6 +17,9 @@ from rexjax.artifacts.classes import Open
 from rexjax.errors import UserError
 from rexjax.evaluation import exposure
 from rexjax.evaluation.tie_groups import TieGroups, Ties, group_ties
+
+if TYPE_CHECKING:
+    from rexjax.evaluation.ranking import Requests
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,8 @@ class ListContext:
     """float32 [N, W], of the items' content; None where there are none."""
     categories: np.ndarray | None = None
     """str [N], '' where an item has none; None where the log knows none at all."""
+    asked: "Requests | None" = None
+    """The requests that the lists answer, with U users; ``rexjax.evaluation.models.quality_of`` sets them."""
 
 
 @dataclass(frozen=True)
@@ -152,6 +157,7 @@ METRICS: dict[str, Metric] = {
         ListMetric("mean_popularity", exposure.mean_popularity, ("popularity",)),
         ListMetric("novelty", exposure.novelty, ("popularity",)),
         ListMetric("distance", exposure.distance, ("vectors",)),
+        ListMetric("serendipity", exposure.serendipity, ("popularity", "asked")),
     )
 }
 """What is always computed."""

@@ -1,6 +1,7 @@
 """What a model is worth and what it costs: the same questions for every model."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -88,7 +89,7 @@ def quality_of(
         )
         if listed:
             lists = top_lists(scorer, requests, max(ks), traced=traced)
-            found = metrics.of_lists(lists, context, ks, listed)
+            found = metrics.of_lists(lists, replace(context, asked=requests), ks, listed)
             results[part].means.update(metrics.mean(found))
             results[part].per_user.update({key: value for key, value in found.items() if value.ndim})
     return results

@@ -44,11 +44,19 @@ _COMPARED = (
 )
 _EXPOSED = (
     "Recommended lists of the test: the share of the catalogue in them; the Gini index of item counts; mean training "
-    "interactions and mean self-information (bits) of the items; mean cosine distance of two items by their content."
+    "interactions and mean self-information (bits) of the items; mean cosine distance of two items by their content; "
+    "share of the list that is a target which popularity would not have recommended (serendipity). ECE: expected "
+    "calibration error of the first item's probability, the softmax of the scores or, where they are no logits, an "
+    "isotonic map of the score fitted on validation."
+)
+_CORRECTED = (
+    "An event at a position that is taken with probability p counts 1 / p (self-normalised). Log: the mean over "
+    "targets with equal weights. Corrected: with these weights, and the 95 % interval over users."
 )
 _TRUE = (
     "The simulated source knows the probability of each user's next item. The table shows the expected DCG of the "
-    "test lists under it, seen items left out. It is a diagnostic: nothing is selected by it."
+    "test lists under it, seen items left out, beside the NDCG of the log. Regret: the oracle minus the model. It is a "
+    "diagnostic: nothing is selected by it."
 )
 _STYLE = (
     """
@@ -70,6 +78,7 @@ summary { cursor: pointer; padding: .3rem 0; }
 """
     + svg.STYLE
 )
+_OF_MEAN = {"log": "log", "mean": "corrected", "low": "low", "high": "high"}
 _TABLES = ("cleaning", "histories", "history_lengths")  # of the data card
 
 
@@ -90,7 +99,7 @@ def write_report(
       path: of the HTML file; its folder exists.
       found: as in ``metrics.json``: ``select``, the metric that models are selected by; ``models``, NAME to
         ``{"quality": {"valid": {metric: value}, "test": ...}, "cost": {...}}``; and, where they are there,
-        ``verdict``, ``served``, ``comparisons``, ``truth``, ``segments`` and ``worst``.
+        ``verdict``, ``served``, ``comparisons``, ``propensity``, ``truth``, ``segments`` and ``worst``.
       card: nested facts about the data; under ``cleaning`` a list of ``{"step", "removed", "users", "items",
         "interactions"}``, under ``histories`` optionally a list of ``{"user", "interactions", "latest": [event]}``,
         under ``history_lengths`` optionally ``{"edges": [bins + 1], "counts": [bins]}``.
@@ -107,7 +116,8 @@ def write_report(
         f"<details><summary>How to read this page</summary><p>{_HOW_TO_READ}</p></details>",
         *_models_part(found["models"], select, shown, found.get("served", "")),
         *_comparisons_part(found.get("comparisons", ())),
-        *_truth_part(found.get("truth", {})),
+        *_corrected_part(found["models"], found.get("propensity", {})),
+        *_truth_part(found.get("truth", {}), found["models"]),
         *_segments_part(found.get("segments", ()), columns, select),
         *_examples_part(examples, found.get("served", "")),
         *_worst_part(found.get("worst", {}), columns, select),
@@ -149,8 +159,12 @@ def _models_part(
         yield table(header, rows, f"Quality, {split}{_marked(served, models)}", served)
     exposed = {name: model.get("quality", {}).get("test", {}) for name, model in models.items()}
     if any("gini@10" in values for values in exposed.values()):
-        rows = [[model, *(values.get(name) for name in EXPOSED)] for model, values in exposed.items()]
-        yield table(["model", *EXPOSED], rows, _EXPOSED, served)
+        calibrated = {name: model.get("calibration", {}) for name, model in models.items()}
+        rows = [
+            [model, *(values.get(name) for name in EXPOSED), calibrated[model].get("ece"), calibrated[model].get("map")]
+            for model, values in exposed.items()
+        ]
+        yield table(["model", *EXPOSED, "ECE", "map"], rows, _EXPOSED, served)
     costs = {name: model.get("cost", {}) for name, model in models.items()}
     keys = [key for key in _COST if any(key in cost for cost in costs.values())]
     rows = [[model, *(svg.number(cost.get(key)) for key in keys)] for model, cost in costs.items()]
@@ -206,16 +220,42 @@ def standing(row: Mapping[str, Any]) -> str:
     return f"{word}, within the margin" if row["equal"] and word != "equal" else word
 
 
-def _truth_part(truth: Mapping[str, Mapping[str, Any]]) -> Iterable[str]:
+def spell_facts(facts: Mapping[str, float]) -> str:
+    """How targets were weighted, in a few words."""
+    clipped = f", {facts['clipped']:.1%} of them clipped to it" if facts["clipped"] else ", none clipped"
+    return (
+        f"{facts['targets']:,.0f} targets, effective sample size {facts['effective_sample_size']:,.0f}, largest weight "
+        f"{facts['largest_weight']:.3g}{clipped}"
+    )
+
+
+def _corrected_part(models: Mapping[str, Mapping[str, Any]], facts: Mapping[str, float]) -> Iterable[str]:
+    if not facts:
+        return
+    yield "<h2>Corrected for what was shown</h2>"
+    rows = [
+        [name, *(model["corrected"][f"{metric}@10"][key] for metric in ("ndcg", "hit_rate") for key in _OF_MEAN)]
+        for name, model in models.items()
+    ]
+    header = ["model", *(f"{name}, {key}" for name in ("NDCG@10", "hit rate@10") for key in _OF_MEAN.values())]
+    yield table(header, rows, f"{_CORRECTED} {spell_facts(facts)}.")
+
+
+def _truth_part(truth: Mapping[str, Mapping[str, Any]], models: Mapping[str, Mapping[str, Any]]) -> Iterable[str]:
     if not truth:
         return
     yield "<h2>Known preference</h2>"
     rows = []
     for name, found in truth.items():
-        against = found["against_teacher"]
-        signed = (f"{against[key]:+.4f}" for key in ("difference", "low", "high"))
-        rows.append([name, found["expected_dcg@10"], f"{found['of_oracle']:.1%}", *signed])
-    header = ["model", "expected DCG@10", "of the best possible", "minus the teacher", "low", "high"]
+        signed = [
+            f"{found[against][key]:+.4f}"
+            for against in ("regret", "against_teacher")
+            for key in ("difference", "low", "high")
+        ]
+        log = models.get(name, {}).get("quality", {}).get("test", {}).get("ndcg@10")
+        rows.append([name, log, found["expected_dcg@10"], f"{found['of_oracle']:.1%}", *signed])
+    known = ["expected DCG@10", "of the best possible"]
+    header = ["model", "NDCG@10, log", *known, "regret", "low", "high", "minus the teacher", "low", "high"]
     yield table(header, rows, _TRUE)
 
 

@@ -36,13 +36,8 @@ def build(
         most: at most so many users, drawn by ``seed``; 0 takes all.
         seed: see ``most``.
     """
-    start, stop = (
-        (histories.valid_start, histories.test_start)
-        if part == "valid"
-        else (histories.test_start, histories.offsets[1:])
-    )
-    first = histories.offsets[:-1]
-    everyone = np.arange(histories.users)
+    first, everyone = histories.offsets[:-1], np.arange(histories.users)
+    start, stop = _bounds(histories, part, everyone)
     target_users, target_items = _distinct(_ragged(everyone, start, stop), histories.items, items)
     seen_users, seen_items = _distinct(_ragged(everyone, first, start), histories.items, items)
     if exclude_seen:
@@ -65,6 +60,40 @@ def build(
         times=latest_times(histories, users, start[users], length),
         features={USER: users.astype(np.int32)},
     ), users
+
+
+def target_events(histories: Histories, asked: Requests, part: str, items: int) -> np.ndarray:
+    """The first event of ``part`` with each target: int64 [F], positions in the events.
+
+    Args:
+        histories: the log that ``asked`` was built from.
+        asked: requests with the users' numbers among their features.
+        part: "valid" or "test".
+        items: size of the catalogue N.
+    """
+    users = np.asarray(asked.features[USER], np.int64)
+    owners, events = _ragged(users, *_bounds(histories, part, users))
+    keys, first = np.unique(owners * items + histories.items[events], return_index=True)
+    wanted = np.repeat(users, np.diff(asked.target_offsets)) * items + asked.target_items
+    return events[first[np.searchsorted(keys, wanted)]]
+
+
+def by_target(asked: Requests) -> Requests:
+    """One request for each target, F of them; the user's other targets are candidates like all other items."""
+    counts, offsets = np.diff(asked.target_offsets), asked.seen_offsets
+    owners = np.repeat(np.arange(len(counts)), counts)
+    if (counts == 1).all():
+        return asked
+    seen = _ragged(owners, offsets[owners], offsets[owners + 1])[1]
+    return Requests(
+        histories=asked.histories[owners],
+        seen_items=asked.seen_items[seen],
+        seen_offsets=np.append(0, np.cumsum(np.diff(offsets)[owners])),
+        target_items=asked.target_items,
+        target_offsets=np.arange(len(owners) + 1),
+        times=None if asked.times is None else asked.times[owners],
+        features={name: values[owners] for name, values in asked.features.items()},
+    )
 
 
 def sampled(asked: Requests, items: int, negatives: int, seed: int) -> Requests:
@@ -102,6 +131,13 @@ def identity(asked: Requests, item_ids: Sequence[str]) -> str:
     """
     names = ("target_items", "target_offsets", "seen_items", "seen_offsets")
     return arrays_digest({name: getattr(asked, name) for name in names} | {"items": np.asarray(item_ids, str)})[:16]
+
+
+def _bounds(histories: Histories, part: str, users: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where the part "valid" or "test" of each of ``users`` begins and ends: int64 [U] both."""
+    if part == "valid":
+        return histories.valid_start[users], histories.test_start[users]
+    return histories.test_start[users], histories.offsets[1:][users]
 
 
 def _ragged(users: np.ndarray, starts: np.ndarray, stops: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

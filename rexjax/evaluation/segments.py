@@ -6,13 +6,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rexjax.data.histories import Histories
-from rexjax.data.time_facts import are_dates
+from rexjax.data.time_facts import DAY, are_dates
 from rexjax.evaluation.ranking import Requests
+from rexjax.evaluation.requests import target_events
 from rexjax.models.scorer import USER
 
-DAY = 86_400
 _LENGTHS = (1, 3, 5, 10, 20, 50, 100, 200)
 _INTERACTIONS = (0, 1, 5, 20, 100, 500, 2000, 10_000)
+_POSITIONS = (0, 1, 2, 3, 5, 10, 20, 50)
 _GAPS = {
     "the same time": 0,
     "up to an hour": 3600,
@@ -45,7 +46,8 @@ def of_users(
         log: what ``asked`` was built from.
         asked: the requests of the test, with the users' numbers among their features.
         popularity: int64 [N], training interactions; a user with several targets counts by their mean.
-        categories: str [N], '' where an item has none; a user with several targets counts by the first.
+        categories: str [N], '' where an item has none; a user with several targets counts by the first, and likewise
+            by the position that it was shown at.
     """
     users = np.asarray(asked.features[USER], np.int64)
     at, first = log.test_start[users], log.offsets[users]
@@ -59,6 +61,9 @@ def of_users(
         found.append(
             _most_frequent("category of the target", np.asarray(categories)[targets[asked.target_offsets[:-1]]])
         )
+    if len(log.positions):
+        shown = log.positions[target_events(log, asked, "test", len(popularity))[asked.target_offsets[:-1]]]
+        found.append(_ranges("position of the target", _POSITIONS, shown))
     found += _times(log.times[at], log.times[at - 1], log.times)
     return [segment for segment in found if len(np.unique(segment.of_user)) > 1]
 

@@ -1,5 +1,6 @@
 """The keys of stage evaluate."""
 
+import math
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -11,7 +12,7 @@ from rexjax.training.settings import SELECT
 
 SHOWN = (SELECT, "hit_rate@10", "recall@10", "mrr@10", "coverage@10")
 """Metrics in tables and reports, besides the one that selects and a config's own."""
-EXPOSED = ("coverage@10", "gini@10", "mean_popularity@10", "novelty@10", "distance@10")
+EXPOSED = ("coverage@10", "gini@10", "mean_popularity@10", "novelty@10", "distance@10", "serendipity@10")
 """Exposure metrics in a report."""
 
 
@@ -38,12 +39,18 @@ class Evaluate:
     """Bootstrap samples behind the interval of each model's own figure."""
     margin: float = 0.02
     """Equivalence margin of comparisons, as a share of the second model's metric. Set it before you look at results."""
+    largest_weight: float = 0.0
+    """Clips the weights 1 / propensity of corrected metrics; 0: none is clipped. It needs --data.columns.propensity."""
     latency_repeats: int = 200
     """Single-user requests timed for p50 and p99."""
 
     def __post_init__(self) -> None:
         check_least(self, "evaluate", 1, "resamples", "latency_repeats")
         check_positive(self, "evaluate", "margin")
+        if not (self.largest_weight == 0 or 1 <= self.largest_weight < math.inf):
+            raise UserError(
+                f"evaluate has largest_weight={self.largest_weight:g}: set it to 1 or more, or to 0 for no clipping"
+            )
         if any(isinstance(cutoff, int) and cutoff < 1 for cutoff in self.k):
             raise UserError(f"evaluate has k={self.k}: set each of k to 1 or more")
         split_name(self.select, self.known, "evaluate.select")

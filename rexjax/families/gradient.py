@@ -230,7 +230,7 @@ class GradientModel(Model):
         if tuning:
             return {"items": {}, "history": tuning.start.history, "rows": tuning.start.items}
         if self.fusion == "init_from_text":
-            return {"rows": _principal_components(data.vectors, self.width)}
+            return {"rows": _principal_components(data.vectors, data.popularity > 0, self.width)}
         return None
 
     def _catalogue(
@@ -299,8 +299,9 @@ def _content_of(tuning: FineTuning, items: int) -> np.ndarray:
     return np.zeros((items, 0)) if tuning.content is None else tuning.content
 
 
-def _principal_components(vectors: np.ndarray, width: int) -> np.ndarray:
-    """Item vectors [N, W] as their first D principal components, or as many as there are and zeros: [N, D]."""
+def _principal_components(vectors: np.ndarray, trained: np.ndarray, width: int) -> np.ndarray:
+    """Item vectors [N, W] by the first D principal components of the ``trained`` ones (bool [N]), or as many as there
+    are and zeros: [N, D]."""
     kept = min(width, *vectors.shape)
-    rows = np.asarray(reduce.apply(reduce.fit(vectors, kept, "pca"), vectors))
+    rows = np.asarray(reduce.apply(reduce.fit(vectors[trained], kept, "pca"), vectors))
     return np.pad(rows, ((0, 0), (0, width - kept)))

@@ -5,7 +5,7 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from rexjax.evaluation.report import standing
+from rexjax.evaluation.report import spell_facts, standing
 from rexjax.evaluation.settings import SHOWN, spell
 from rexjax.training.settings import SELECT
 
@@ -60,6 +60,24 @@ def models(found: dict[str, Any], exclude_seen: bool, shown: tuple[str, ...] = S
         times = (f"{cost['p50_ms']:.2f}", f"{cost['p99_ms']:.2f}", f"{cost['users_per_second']:,.0f}")
         costs.add_row(name, *counts, *times)
     return [quality, costs]
+
+
+def corrected(found: dict[str, Any], facts: dict[str, Any], truth: dict[str, Any]) -> list[Table]:
+    """The log's metrics beside those corrected for what was shown, and the known preference where there is one."""
+    if not facts:
+        return []
+    table = Table(title=f"Corrected by 1 / propensity: {spell_facts(facts)}", title_justify="left")
+    header = ("model", "NDCG, log", "corrected", "95 % interval", "hit rate, log", "corrected")
+    for name in header + (("expected DCG", "regret") if truth else ()):
+        table.add_column(name, justify="left" if name == "model" else "right", no_wrap=True)
+    for name, model in found.items():
+        ndcg, hits = (model["corrected"][f"{metric}@10"] for metric in ("ndcg", "hit_rate"))
+        bounds = f"{ndcg['low']:.4f} … {ndcg['high']:.4f}"
+        row = [f"{ndcg['log']:.4f}", f"{ndcg['mean']:.4f}", bounds, f"{hits['log']:.4f}", f"{hits['mean']:.4f}"]
+        known = truth.get(name)
+        row += [f"{known['expected_dcg@10']:.4f}", f"{known['regret']['difference']:.4f}"] if known else []
+        table.add_row(name, *row)
+    return [table]
 
 
 def savings(found: dict[str, Any], select: str = SELECT) -> Table:

@@ -74,8 +74,9 @@ def _quality(summary: dict[str, Any], metrics: dict[str, Any]) -> str:
         if name.endswith("@10")
     ]
     said = [_table(("Metric on the test", "Value", "95 % interval"), rows)]
-    if calibration := summary.get("calibration"):
-        said.append(f"The expected calibration error is {calibration['error']:.3f} ({calibration['users']:,} users).")
+    if _is_calibrated(summary):
+        calibration = summary["calibration"]
+        said.append(f"The expected calibration error is {calibration['ece']:.3f} ({calibration['users']:,} users).")
     return "\n\n".join([*said, *metrics.get("verdict", ())])
 
 
@@ -102,7 +103,7 @@ def _limits(metrics: dict[str, Any], summary: dict[str, Any]) -> str:
         "A log shows what users chose among what they were shown. The test shares this bias.",
         f"Latencies are those of the machine that ran the evaluation. The test has the digest `{summary['test']}`.",
     ]
-    if summary.get("calibration") is None:
+    if not _is_calibrated(summary):
         lines.append("The calibration was not measured.")
     if not metrics.get("segments"):
         lines.append("The gate cannot compare segments of this version.")
@@ -121,3 +122,8 @@ def _number(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:,.0f}" if abs(value) >= 1000 or value == int(value) else f"{value:.4g}"
     return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _is_calibrated(summary: dict[str, Any]) -> bool:
+    """Whether the calibration error was measured."""
+    return (summary.get("calibration") or {}).get("ece") is not None

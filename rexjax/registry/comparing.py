@@ -42,4 +42,4 @@ def compare(champion: Version, challenger: Version, margins: Margins) -> Compari
 def _side(version: Version, metric: str) -> Side:
     quality = version.metrics["quality"]
     calibration = version.metrics.get("calibration") or {}
-    return Side(version.per_user(metric), version.metrics["cost"], calibration.get("error"), quality.get("coverage@10"))
+    return Side(version.per_user(metric), version.metrics["cost"], calibration.get("ece"), quality.get("coverage@10"))

@@ -69,7 +69,7 @@ def summary(metrics: dict[str, Any]) -> dict[str, Any]:
             "quality": served["quality"]["test"],
             "interval": served.get("interval", {}).get(select),
             "cost": served["cost"],
-            "calibration": metrics.get("calibration"),
+            "calibration": served.get("calibration"),
         }
     except (KeyError, TypeError) as error:
         raise UserError(f"metrics.json lacks {error}: add a workdir that `rexjax run` has finished") from error

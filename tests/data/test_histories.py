@@ -16,11 +16,13 @@ def log_of(counts, rng, first_event=0):
         valid_start=valid.astype(np.int64),
         test_start=test.astype(np.int64),
         first_event=first_event,
+        positions=rng.integers(0, 9, offsets[-1]).astype(np.float32),
+        propensities=rng.random(offsets[-1], np.float32),
     )
 
 
 def assert_same(a, b):
-    for name in ("items", "times", "offsets", "valid_start", "test_start"):
+    for name in ("items", "times", "offsets", "valid_start", "test_start", "positions", "propensities"):
         np.testing.assert_array_equal(getattr(a, name), getattr(b, name), err_msg=name)
         assert getattr(a, name).dtype == getattr(b, name).dtype, name
     np.testing.assert_array_equal(histories.log_positions(a), histories.log_positions(b))
@@ -90,3 +92,5 @@ def test_the_digest_is_that_of_the_log_not_of_its_records():
         changed = getattr(joined, name).copy()
         changed[0] += 1
         assert histories.digest([joined._replace(**{name: changed})]) != whole, name
+    lacking = joined._replace(positions=np.zeros(0, np.float32))
+    assert histories.digest([lacking]) != whole

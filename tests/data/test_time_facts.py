@@ -112,3 +112,45 @@ def test_the_span_is_of_dates_or_of_numbers():
     assert facts["time_span"] == {"first": "2024-01-01 00:00:00", "last": "2024-01-02 00:00:00"}
     assert facts["tied_events"] == {"events": 1, "share": 0.5}
     assert tally([[3, 4]]).facts()["time_span"] == {"first": 3, "last": 4}
+
+
+def spaced(rng, users, even):
+    """Users of 40 events; a share ``even`` of the inner ones lies midway between the known ones around them."""
+    found = []
+    for _ in range(users):
+        times = START + np.cumsum(rng.exponential(3000, 40).round())
+        for at in range(1, 39, 2):
+            if rng.random() < even:
+                times[at] = (times[at - 1] + times[at + 1]) // 2
+        found.append(times.tolist())
+    return found
+
+
+@pytest.mark.parametrize("even, said", [(0.0, False), (0.2, False), (0.8, True), (1.0, True)])
+def test_times_midway_between_their_neighbours_look_interpolated(even, said):
+    """At most every other event is interpolated here, so that a share of 0.8 makes 0.4."""
+    found = tally(spaced(np.random.default_rng(0), 30, even)).notices("leave_one_out")
+    words = ("look interpolated", "do not use --data.split global_time")
+    assert [all(word in notice for word in words) for notice in found] == ([True] if said else [])
+
+
+def test_few_events_and_whole_days_say_nothing_of_interpolation():
+    assert tally(spaced(np.random.default_rng(0), 2, 1.0)).notices("leave_one_out") == []
+    days = [[START + DAY * (user + step) for step in range(30)] for user in range(0, 60, 10)]
+    assert tally(days).notices("leave_one_out") == []
+
+
+@pytest.mark.parametrize("step, said", [(DAY, True), (DAY / 2, False)])
+def test_the_order_within_a_day_is_said_where_times_are_whole_days(step, said):
+    users = [[START, START, START + step, START + 2 * step], [START + 5 * step, START + 9 * step]]
+    sentence = "Times are whole days, and 25% of the events share their day with the one before: their order is that of"
+    found = tally(users).notices("leave_one_out")
+    assert [notice.startswith(sentence) for notice in found] == ([True] if said else [])
+    assert tally(users).notices("last_session") == []
+
+
+def test_the_card_says_which_events_share_a_day_and_what_orders_ties():
+    facts = tally([[START, START, START + 5, START + DAY], [START + 3 * DAY]]).facts()
+    assert facts["tied_events"] == {"events": 1, "share": 1 / 3} and facts["order_of_ties"] == "the log's rows"
+    assert facts["same_day_events"] == {"events": 2, "share": 2 / 3}
+    assert "same_day_events" not in tally([[0, 1]]).facts()

@@ -86,3 +86,15 @@ def test_chinese_titles_that_share_an_attribute_are_alike():
     vectors, _ = encode_words(titles, 4)
     alike = vectors @ vectors.T
     assert min(alike[0, 1], alike[0, 4], alike[2, 3]) > 2 * max(alike[0, 3], alike[1, 3], alike[4, 5])
+
+
+def test_texts_that_are_held_out_are_projected_on_directions_of_the_others():
+    texts = ["red mug", "blue mug", "red jug blue", "big red pan pan", "blue pan mug"]
+    fitted = np.array([True, True, True, False, True])
+    found, about = encode_words(texts, 3, fitted)
+    alone, of_fitted = encode_words([text for text, own in zip(texts, fitted, strict=True) if own], 3)
+    np.testing.assert_allclose(found[fitted], alone, atol=1e-5)
+    assert about["words"] == of_fitted["words"] == 3  # red, mug, blue: "pan" and "jug" are in one fitted text each
+    again, _ = encode_words([*texts[:3], "jug jug zebra", texts[4]], 3, fitted)
+    np.testing.assert_array_equal(again[fitted], found[fitted])
+    assert found[3].any() and (again[3] == 0).all()  # of words that no two fitted texts have nothing is known

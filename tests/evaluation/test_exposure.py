@@ -1,10 +1,12 @@
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from rexjax.evaluation import exposure, metrics
 from rexjax.evaluation.metrics import ListContext
+from rexjax.evaluation.ranking import Requests, ragged
 
 N = 12
 RNG = np.random.default_rng(0)
@@ -43,6 +45,33 @@ def test_equal_the_definitions():
         np.testing.assert_allclose(getattr(exposure, name)(LISTS, CONTEXT), expected)
     expected = [plain_distance(row, CONTEXT.vectors.astype(float)) for row in LISTS]
     np.testing.assert_allclose(exposure.distance(LISTS, CONTEXT), expected, atol=1e-6)
+
+
+def plain_serendipity(row, seen, targets):
+    unseen = [item for item in np.argsort(-CONTEXT.popularity, kind="stable") if item not in seen]
+    return sum(item in targets and item not in unseen[: len(row)] for item in shown(row)) / len(row)
+
+
+def test_serendipity_is_the_share_of_targets_that_popularity_does_not_recommend():
+    picked = [RNG.permutation(N) for _ in LISTS]
+    seen = [own[: RNG.integers(0, 5)].tolist() for own in picked]
+    targets = [own[5 : 6 + RNG.integers(0, 4)].tolist() for own in picked]
+    asked = Requests(LISTS, *ragged(seen), *ragged(targets))
+    lists = np.where([np.isin(row, own) for row, own in zip(LISTS, seen, strict=True)], -1, LISTS)
+    expected = [plain_serendipity(*each) for each in zip(lists, seen, targets, strict=True)]
+    found = exposure.serendipity(lists, replace(CONTEXT, asked=asked))
+    np.testing.assert_allclose(found, expected)
+    assert found.max() > 0
+
+
+def test_popularity_is_never_serendipitous():
+    """Its own lists have 0, whatever was seen; lists of targets that it does not recommend have 1."""
+    order = np.argsort(-CONTEXT.popularity, kind="stable")
+    asked = Requests(np.zeros((2, 1), np.int32), *ragged([[order[0]], []]), *ragged([order[1:], order]))
+    lists = np.stack([order[1:4], order[:3]]).astype(np.int32)
+    assert exposure.serendipity(lists, replace(CONTEXT, asked=asked)).tolist() == [0, 0]
+    lists = np.stack([order[4:7], order[3:6]]).astype(np.int32)
+    assert exposure.serendipity(lists, replace(CONTEXT, asked=asked)).tolist() == [1, 1]
 
 
 def test_bounds():

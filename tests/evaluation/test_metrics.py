@@ -132,7 +132,7 @@ def test_those_that_are_always_computed():
     assert all(metric.name == name for name, metric in known.items())
     ranked = ["precision", "recall", "f1", "hit_rate", "ndcg", "mrr", "map", "map_of_all"]
     assert [metric.name for metric in metrics.rank_metrics(known)] == ranked
-    listed = ["coverage", "gini", "mean_popularity", "novelty", "distance"]
+    listed = ["coverage", "gini", "mean_popularity", "novelty", "distance", "serendipity"]
     assert [metric.name for metric in metrics.list_metrics(known)] == listed
     assert list(metrics.per_user([[0]], [[0]], [[True]], (1, 5))) == [f"{name}@{k}" for k in (1, 5) for name in ranked]
 

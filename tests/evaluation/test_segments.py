@@ -51,6 +51,13 @@ def test_times_that_are_no_dates_and_what_parts_nobody_are_left_out():
     assert found.keys() == {"events before", "interactions of the target"}
 
 
+def test_positions_part_users_where_the_log_has_them():
+    log = shop()
+    shown = np.repeat(np.float32([0, 1, 1, 4, 70]), np.diff(log.offsets))
+    _, found = parted(log._replace(positions=shown))
+    assert found["position of the target"] == ["0", "1", "1", "3 to 4", "50 and more"]
+
+
 def test_a_row_for_each_part_with_users():
     log = shop()
     asked, _ = requests.build(log, "test", items=N, length=8)

@@ -96,6 +96,84 @@ def requests(histories: Histories, part: str, length: int) -> list[tuple[int, li
     return asked
 
 
+def target_events(histories: Histories, asked: Requests, part: str) -> list[int]:
+    """The first event of the part with each target, user by user."""
+    found = []
+    for user, targets in zip(asked.features["user"], lists(asked.target_items, asked.target_offsets), strict=True):
+        start, stop = histories.test_start[user], histories.offsets[user + 1]
+        if part == "valid":
+            start, stop = histories.valid_start[user], histories.test_start[user]
+        own = histories.items[start:stop].tolist()
+        found += [start + own.index(target) for target in targets]
+    return found
+
+
+def target_requests(asked: Requests) -> list[tuple[list[int], list[int], int]]:
+    """(history, seen items, target) of every target, user by user."""
+    seen = lists(asked.seen_items, asked.seen_offsets)
+    return [
+        (asked.histories[user].tolist(), seen[user].tolist(), target)
+        for user, targets in enumerate(lists(asked.target_items, asked.target_offsets))
+        for target in targets.tolist()
+    ]
+
+
+def snips(values: list[float], weights: list[float], owners: list[int]) -> tuple[float, float, float]:
+    """The weighted mean, and 1.96 standard errors of a ratio of two sums over users on either side."""
+    total = sum(weights)
+    mean = sum(weight * value for weight, value in zip(weights, values, strict=True)) / total
+    rests: dict[int, float] = {}
+    for value, weight, owner in zip(values, weights, owners, strict=True):
+        rests[owner] = rests.get(owner, 0.0) + weight * (value - mean)
+    users = len(rests)
+    error = math.sqrt(sum(rest**2 for rest in rests.values()) * users / (users - 1)) / total
+    return mean, max(mean - 1.96 * error, 0), mean + 1.96 * error
+
+
+def serendipity(row: list[int], seen: list[int], targets: list[int], popularity: np.ndarray) -> float:
+    """Share of one list that is a target and is not among as many most popular unseen items."""
+    unseen = [item for item in np.argsort(-popularity, kind="stable") if item not in seen]
+    return sum(item in targets and item not in unseen[: len(row)] for item in row) / len(row)
+
+
+def calibration_error(probabilities: np.ndarray, hits: np.ndarray, bins: int) -> float:
+    """Users by rising probability in bins, the first ones a user larger where the counts cannot be equal."""
+    order, total, start = np.argsort(probabilities, kind="stable"), 0.0, 0
+    for bin_ in range(bins):
+        size = len(order) // bins + (bin_ < len(order) % bins)
+        inside = order[start : start + size]
+        total += size * abs(hits[inside].mean() - probabilities[inside].mean())
+        start += size
+    return total / len(order)
+
+
+def isotonic(scores: np.ndarray, hits: np.ndarray, asked: np.ndarray) -> list[float]:
+    """The min-max formula of isotonic regression over distinct scores (Robertson et al. 1988)."""
+    values = sorted(set(scores.tolist()))
+
+    def mean(low: int, high: int) -> float:
+        return hits[(scores >= values[low]) & (scores <= values[high])].mean()
+
+    steps = [
+        max(min(mean(low, high) for high in range(at, len(values))) for low in range(at + 1))
+        for at in range(len(values))
+    ]
+    return [steps[max(sum(value <= score for value in values) - 1, 0)] for score in asked.tolist()]
+
+
+def first_items(scores: np.ndarray, scale: float, asked: Requests) -> list[tuple[float, float, float]]:
+    """(logit, probability, hit) of each user's best unseen item, from whole rows of scores [U, N]."""
+    found = []
+    both = lists(asked.seen_items, asked.seen_offsets), lists(asked.target_items, asked.target_offsets)
+    for user, (seen, targets) in enumerate(zip(*both, strict=True)):
+        kept = [item for item in range(scores.shape[1]) if item not in seen]
+        logits = [scale * scores[user, item] for item in kept]
+        best = max(logits)
+        share = math.exp(best) / sum(math.exp(logit) for logit in logits)
+        found.append((best, share, float(kept[logits.index(best)] in targets)))
+    return found
+
+
 def resampled_means(values: np.ndarray, seed: int, resamples: int) -> np.ndarray:
     """Bootstrap means, one resample after another."""
     rng = np.random.default_rng(seed)

@@ -1,10 +1,14 @@
 """Ranks, metrics, requests and intervals."""
 
+from dataclasses import replace
+
 import jax.numpy as jnp
 import numpy as np
 
 from rexjax.evaluation import ranking
-from rexjax.models.scorer import dot_product
+from rexjax.evaluation.metrics import ListContext
+from rexjax.evaluation.requests import build
+from rexjax.models.scorer import dot_product, score_matrix
 from tests.twin_cases import case, close, histories, normal
 
 
@@ -63,6 +67,62 @@ def compare_requests(fast, twin, rng):
             assert set(found.seen_items[slice(*found.seen_offsets[at : at + 2])].tolist()) == seen
             assert sorted(found.target_items[slice(*found.target_offsets[at : at + 2])].tolist()) == sorted(targets)
         assert len(users) == len(expected) > 0
+
+
+@case("evaluation.requests:by_target")
+def compare_target_requests(fast, twin, rng):
+    requests = asked(rng, 9, 31)
+    found = fast(requests)
+    seen = ranking.padded(found.seen_items, found.seen_offsets, np.arange(len(found.histories)))
+    rows = zip(found.histories.tolist(), seen, found.target_items.tolist(), strict=True)
+    assert [(own, [i for i in row.tolist() if i >= 0], target) for own, row, target in rows] == twin(requests)
+    assert np.diff(found.target_offsets).tolist() == [1] * len(found.target_items)
+
+
+@case("evaluation.requests:target_events")
+def compare_target_events(fast, twin, rng):
+    log = histories(rng)
+    for part in ("valid", "test"):
+        requests, _ = build(log, part, items=15, length=3, exclude_seen=False)
+        assert fast(log, requests, part, 15).tolist() == twin(log, requests, part)
+
+
+@case("evaluation.propensity:snips")
+def compare_snips(fast, twin, rng):
+    owners = np.unique(np.sort(rng.integers(0, 12, 40)), return_inverse=True)[1]
+    values, weights = rng.random(40), 1 / rng.uniform(0.1, 1, 40)
+    close(tuple(fast(values, weights, owners)), twin(values.tolist(), weights.tolist(), owners.tolist()))
+
+
+@case("evaluation.exposure:serendipity")
+def compare_serendipity(fast, twin, rng):
+    requests, popularity = asked(rng, 9, 31), rng.integers(0, 6, 31)
+    lists = np.stack([rng.permutation(np.arange(31))[:6] for _ in range(9)]).astype(np.int32)
+    seen = np.split(requests.seen_items, requests.seen_offsets[1:-1])
+    targets = np.split(requests.target_items, requests.target_offsets[1:-1])
+    lists = np.where([np.isin(row, own) for row, own in zip(lists, seen, strict=True)], -1, lists)
+    each = zip(lists.tolist(), map(np.ndarray.tolist, seen), map(np.ndarray.tolist, targets), strict=True)
+    close(fast(lists, ListContext(31, popularity, asked=requests)), [twin(*own, popularity) for own in each])
+
+
+@case("evaluation.confidence:expected_calibration_error")
+def compare_calibration_error(fast, twin, rng):
+    probabilities, hits = rng.random(50), rng.integers(0, 2, 50).astype(float)
+    close(fast(probabilities, hits, 7), twin(probabilities, hits, 7))
+
+
+@case("evaluation.confidence:isotonic")
+def compare_isotonic(fast, twin, rng):
+    scores, hits = rng.integers(0, 12, 40).astype(float), rng.integers(0, 2, 40).astype(float)
+    given = rng.uniform(-2, 14, 20)
+    close(fast(scores, hits, given), np.asarray(twin(scores, hits, given)))
+
+
+@case("evaluation.confidence:first_items")
+def compare_first_items(fast, twin, rng):
+    requests, scores = asked(rng, 9, 31), normal(rng, 9, 31)
+    found = fast(replace(score_matrix(jnp.asarray(scores)), scale=1.5), requests)
+    close(tuple(found), tuple(np.asarray(twin(scores, 1.5, requests)).T))
 
 
 @case("evaluation.significance:bootstrap_mean", "evaluation.significance:paired_bootstrap")

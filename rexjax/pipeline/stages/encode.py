@@ -27,7 +27,8 @@ _WORDS = "set --encode.tfidf-width 64, which reads words, and characters where a
 
 
 def run(config: Config, folder: Path, artifacts: dict[str, Artifact]) -> dict[str, Any]:
-    """Writes ``vectors.npy`` (float32 [N, W]) into ``folder``: text, TF-IDF, further vectors.
+    """Writes ``vectors.npy`` (float32 [N, W]) into ``folder``: text, TF-IDF, further vectors. Words and reductions are
+    fitted without the items that the split cold_items holds out.
 
     Returns:
         For each part by its name: provenance (model, pooling, hashes), width, explained variance, items without.
@@ -36,16 +37,17 @@ def run(config: Config, folder: Path, artifacts: dict[str, Artifact]) -> dict[st
     settings = config.encode
     items = inputs.titles(artifacts["prepare"])
     items["text"], cleaned = clean_texts(items["text"])
+    warm = inputs.warm_items(artifacts["prepare"], len(items["text"]))
     parts = {"text": _text(config, items, folder, artifacts)} if config.data.text else {}
     if settings.tfidf_width:
-        parts["tfidf"] = _tfidf(config, items)
+        parts["tfidf"] = _tfidf(config, items, warm)
     for name, path in settings.extra_files().items():
         raw, provenance = _precomputed(path, items["row"], artifacts["prepare"])
         parts[name] = raw / np.maximum(np.linalg.norm(raw, axis=1, keepdims=True), 1e-12), provenance
     reduced, metrics = [np.zeros((len(items["text"]), 0), np.float32)], {"text": {"width": 0}}
     for name, (raw, provenance) in parts.items():
         raw = np.asarray(raw, np.float32)
-        reduction = reduce.fit(raw, *_reduction(name, raw.shape[1], settings))
+        reduction = reduce.fit(raw[warm], *_reduction(name, raw.shape[1], settings))
         reduced.append(np.asarray(reduce.apply(reduction, raw)))
         metrics[name] = {
             "provenance": provenance,
@@ -116,10 +118,10 @@ def _prefixed(config: Config, texts: list[str]) -> list[str]:
     return [config.encode.prefix + text if text else "" for text in texts]
 
 
-def _tfidf(config: Config, items: dict[str, list[Any]]) -> tuple[np.ndarray, dict[str, Any]]:
+def _tfidf(config: Config, items: dict[str, list[Any]], warm: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
     if not config.data.text:
         raise UserError("--encode.tfidf-width needs the items' text, and --data.text names no column")
-    return encode_words(items["text"], config.encode.tfidf_width)
+    return encode_words(items["text"], config.encode.tfidf_width, warm)
 
 
 def _reduction(name: str, width: int, settings: Encode) -> tuple[int, str]:

@@ -13,7 +13,17 @@ from rexjax.artifacts.store import Artifact
 from rexjax.artifacts.workdirs import SEGMENTS
 from rexjax.config.schema import Config
 from rexjax.config.stage import Stage
-from rexjax.evaluation import calibration, comparison, examples, requests, segments, significance, truth, verdict
+from rexjax.evaluation import (
+    comparison,
+    confidence,
+    examples,
+    propensity,
+    requests,
+    segments,
+    significance,
+    truth,
+    verdict,
+)
 from rexjax.evaluation.metrics import check_cutoffs
 from rexjax.evaluation.models import TIMES, costs_of, quality_of, top_lists
 from rexjax.evaluation.ranking import Requests
@@ -37,14 +47,18 @@ def run(config: Config, folder: Path, artifacts: dict[str, Artifact]) -> dict[st
     asked = {part: inputs.requests_of(data, part) for part in ("valid", "test")}
     context = inputs.list_context(data, artifacts)
     settings, models, per_user = config.evaluate, dict[str, Any](), dict[str, dict[str, np.ndarray]]()
-    scorers = models_of(config, artifacts)
+    sample = {part: inputs.requests_of(data, part, confidence.USERS, config.seed) for part in asked}
+    scorers, correction = models_of(config, artifacts), _correction(data, asked["test"], settings.largest_weight)
     costs = costs_of(scorers, config.data.length, settings.latency_repeats, config.seed)
     for name, scorer in scorers.items():
         results = quality_of(name, scorer, asked, ks, settings.known, context)
         models[name] = {"quality": {part: result.means for part, result in results.items()}, "cost": costs[name]}
+        models[name]["calibration"] = confidence.calibration_of(scorer, sample)
         if results["test"].spread:
             models[name]["tie_spread"] = results["test"].spread
         per_user[name] = results["test"].per_user
+        if correction:
+            models[name]["corrected"] = propensity.correct(name, scorer, correction, results["test"])
         mean = significance.bootstrap_mean(per_user[name][settings.select], config.seed, settings.resamples)
         models[name]["interval"] = {settings.select: [mean.low, mean.high]}
     card, titles = artifacts["prepare"].metrics, inputs.titles(artifacts["prepare"])
@@ -58,7 +72,7 @@ def run(config: Config, folder: Path, artifacts: dict[str, Artifact]) -> dict[st
         "comparisons": comparisons,
         **_by_segment(parts, data, asked["test"], selecting, served, titles),
         **_by_truth(config, artifacts, data, scorers),
-        "calibration": calibration.of_scorer(scorers[served], asked["valid"], asked["test"])._asdict(),
+        **({"propensity": correction.facts} if correction else {}),
         "select": settings.select,
         "served": served,
         "test": requests.identity(asked["test"], titles["item_id"]),
@@ -88,6 +102,11 @@ def run(config: Config, folder: Path, artifacts: dict[str, Artifact]) -> dict[st
     )
     content = dict.fromkeys(("metrics.json", "report.html"), digest(_timeless(found)))
     return found | {"content": content | {compare.FILE: arrays_digest(values), SEGMENTS: arrays_digest(of_user)}}
+
+
+def _correction(data: TrainingData, asked: Requests, largest: float) -> propensity.Correction | None:
+    """Weights of the test's targets; None where the log has no propensities."""
+    return propensity.correction(data.log, asked, data.items, largest) if len(data.log.propensities) else None
 
 
 def _examples(scorer: Scorer, asked: Requests, titles: dict[str, list[Any]], config: Config) -> list[dict[str, Any]]:
@@ -124,17 +143,22 @@ def _by_truth(
         return {}
     lists = {name: top_lists(scorer, asked, min(10, data.items)) for name, scorer in scorers.items()}
     worth = truth.expected_dcg(lists, asked, preference, data.items)
-    against = {name: comparison.compare(values, worth["teacher"]) for name, values in worth.items()}
     return {
         "truth": {
             name: {
                 "expected_dcg@10": float(values.mean()),
                 "of_oracle": float(values.mean() / worth[truth.ORACLE].mean()),
-                "against_teacher": against[name]._asdict() | {"equal": against[name].equal},
+                "regret": _difference(worth[truth.ORACLE], values),
+                "against_teacher": _difference(values, worth["teacher"]),
             }
             for name, values in worth.items()
         }
     }
+
+
+def _difference(a: np.ndarray, b: np.ndarray) -> dict[str, Any]:
+    found = comparison.compare(a, b)
+    return found._asdict() | {"equal": found.equal}
 
 
 def cutoffs(config: Config) -> tuple[int, ...]:
@@ -219,6 +243,7 @@ def show(metrics: dict[str, Any], config: Config) -> list[Any]:
     return [
         *tables.models(models, config.evaluate.exclude_seen, config.evaluate.shown),
         tables.savings(models, config.evaluate.select),
+        *tables.corrected(models, metrics.get("propensity", {}), metrics.get("truth", {})),
         *tables.comparisons(metrics["comparisons"]),
         "",
         *metrics["verdict"],

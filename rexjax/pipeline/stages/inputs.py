@@ -13,7 +13,7 @@ from rexjax.artifacts.classes import from_dict
 from rexjax.artifacts.files import write_json
 from rexjax.artifacts.store import Artifact, config_files
 from rexjax.config.schema import Config
-from rexjax.data import histories
+from rexjax.data import histories, packing
 from rexjax.data.features import prepared
 from rexjax.data.sources import KnowsPreference
 from rexjax.embedding.rows import check_ids
@@ -65,6 +65,12 @@ def popularity(log: histories.Histories, items: int) -> np.ndarray:
 def titles(artifact: Artifact) -> dict[str, list[Any]]:
     """Columns item_id, title, text, row in the order of dense ids."""
     return pq.read_table(artifact.folder / "items.parquet").to_pydict()
+
+
+def warm_items(artifact: Artifact, items: int) -> np.ndarray:
+    """bool [N], items that statistics may be fitted on: all but those that the split cold_items holds out."""
+    place = artifact.folder / packing.COLD
+    return ~np.load(place) if place.exists() else np.ones(items, bool)
 
 
 def content(encoded: Artifact) -> dict[str, np.ndarray]:

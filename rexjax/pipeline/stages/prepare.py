@@ -4,6 +4,7 @@ import hashlib
 import json
 import shutil
 import time
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rexjax.artifacts.files import file_hash
+from rexjax.artifacts.hashing import arrays_digest
 from rexjax.artifacts.store import Artifact
 from rexjax.config.schema import Config
 from rexjax.config.stage import Stage
@@ -34,9 +36,9 @@ with needs_extra("data"):
     from ibis.expr.types import Table
 
 
-def run(config: Config, folder: Path, inputs: dict[str, Artifact]) -> dict[str, Any]:
+def run(config: Config, folder: Path, artifacts: dict[str, Artifact]) -> dict[str, Any]:
     """Writes ``histories/`` (ArrayRecord), ``items.parquet`` and, with raw user ids, ``users.parquet`` into ``folder``;
-    and ``features/`` where any are declared.
+    ``features/`` where any are declared; under the split cold_items, ``cold_items.npy``.
 
     Returns:
         The data card (``rexjax.data.card``), with counts of items.
@@ -47,11 +49,14 @@ def run(config: Config, folder: Path, inputs: dict[str, Artifact]) -> dict[str, 
         with engines.opened(data.engine, scratch / "engine") as con:
             opened = Opened(*data.source.read(data, config.seed, con, scratch))
             rows = None if opened.items is None else engines.count(opened.items)
-            kept = interactions.clean(opened.log, opened.items, data, users=opened.users is not None)
+            described = replace(data, columns=data.source.described(data.columns))
+            kept = interactions.clean(opened.log, opened.items, described, users=opened.users is not None)
             written = {"items.parquet": kept.items} | ({"users.parquet": kept.users} if data.user_ids else {})
             content = {name: _write_table(table, folder / name, scratch) for name, table in written.items()}
             packing = _packing(kept, config)
-            _write_histories(folder, kept, config, packing, scratch / "sorted")
+            if packing.cold is not None:
+                content[packings.COLD] = _write_cold(packing.cold, folder)
+            _write_histories(folder, kept, packing, config.data, scratch / "sorted")
             content["histories"] = histories.digest(histories.each(folder))
             features = _write_features(folder, opened, kept, data, packing)
             span = engines.fetch(kept.times.agg(first=ibis._.time.min(), last=ibis._.time.max())).to_pylist()[0]
@@ -100,10 +105,16 @@ def _write_table(table: Table, path: Path, scratch: Path) -> str:
     return found.hexdigest()
 
 
-def _write_histories(folder: Path, kept: Clean, config: Config, packing: Packing, scratch: Path) -> None:
+def _write_cold(cold: np.ndarray, folder: Path) -> str:
+    """Writes which items are held out, for what is fitted on the others; its digest."""
+    np.save(folder / packings.COLD, cold)
+    return arrays_digest({"cold": cold})
+
+
+def _write_histories(folder: Path, kept: Clean, packing: Packing, data: Data, scratch: Path) -> None:
     users = kept.steps[-1]["users"]
     shutil.rmtree(folder / "histories", ignore_errors=True)
-    if not config.data.beam:
+    if not data.beam:
         records = packings.records(engines.stream(kept.log, scratch), packing)
         total = -(-users // histories.USERS_PER_RECORD)
         histories.write(folder, track(records, "packing histories", total))
@@ -112,7 +123,7 @@ def _write_histories(folder: Path, kept: Clean, config: Config, packing: Packing
         raise UserError("--data.beam needs Apache Beam, which is not installed: pip install 'rexjax[beam]'")
     from rexjax.data import beam
 
-    options = beam.options(config.data.beam)
+    options = beam.options(data.beam)
     engines.store(kept.log, scratch)
     histories.write(folder, beam.Records(scratch.resolve(), users, packing), beam_options=options)
 

@@ -19,13 +19,15 @@ LINES = [3, 0, 4, 1]  # dense id → line of an items file of five
 VECTORS = np.random.default_rng(0).normal(size=(5, 6)).astype(np.float32)
 
 
-def run(tmp_path, vectors, rows=5, titles="abcd", columns=("title",), **settings):
+def run(tmp_path, vectors, rows=5, titles="abcd", columns=("title",), cold=None, **settings):
     prepare, folder = tmp_path / "prepare", tmp_path / "encode"
     prepare.mkdir()
     folder.mkdir()
     items = {"item": range(4), "item_id": list("abcd"), "row": LINES, "title": titles, "text": titles}
     pq.write_table(pa.table({name: list(column) for name, column in items.items()}), prepare / "items.parquet")
     np.save(tmp_path / "vectors.npy", vectors)
+    if cold is not None:
+        np.save(prepare / "cold_items.npy", cold)
     config = Config(
         workdir="", data=Data(text=columns), encode=Encode(vectors=str(tmp_path / "vectors.npy"), **settings)
     )
@@ -41,6 +43,25 @@ def test_vectors_by_line_come_into_the_order_of_dense_ids(tmp_path):
     assert found.dtype == np.float32
     assert metrics["parts"]["text"]["provenance"] == {"vectors": "vectors.npy", "shape": [5, 6]}
     assert metrics["parts"]["text"]["explained_variance"] == pytest.approx(1)
+
+
+@pytest.mark.parametrize("reduction", ["pca", "whiten", "select"])
+def test_items_that_are_held_out_change_nothing_of_the_others(tmp_path, reduction):
+    """Neither their vectors nor their words: statistics of text are fitted on the warm items."""
+    cold, found = np.array([False, False, True, False]), []
+    for number, (value, words) in enumerate([(1.0, "red mug"), (50.0, "jug pan")]):
+        place, vectors = tmp_path / str(number), VECTORS.copy()
+        place.mkdir()
+        vectors[LINES[2]] = value * np.arange(6)
+        texts = ("red mug", "blue mug", words, "red jug")
+        found.append(run(place, vectors, titles=texts, cold=cold, width=2, reduction=reduction, tfidf_width=2)[1])
+    np.testing.assert_array_equal(found[0][~cold], found[1][~cold])
+    assert (found[0][cold] != found[1][cold]).any()
+    place = tmp_path / "all"
+    place.mkdir()
+    texts = ("red mug", "blue mug", "jug pan", "red jug")
+    whole = run(place, vectors, titles=texts, width=2, reduction=reduction, tfidf_width=2)[1]
+    assert not np.allclose(whole[~cold], found[1][~cold])  # fitted on all items they are others
 
 
 def test_vectors_are_reduced_and_those_without_text_counted(tmp_path):

@@ -42,6 +42,35 @@ def test_every_model_has_quality_and_cost(result):
         assert low <= model["quality"]["test"]["ndcg@10"] <= high
 
 
+def test_the_shop_has_corrected_metrics_and_a_regret(finished, result):
+    log = inputs.training_data(finished.config, {"prepare": finished.artifacts["prepare"]}).log
+    asked, users = requests.build(log, "test", items=40, length=8)
+    weights = 1 / log.propensities[log.test_start[users]].astype(float)
+    assert result["propensity"]["targets"] == len(users) == len(asked.target_items)
+    assert result["propensity"]["effective_sample_size"] == pytest.approx(weights.sum() ** 2 / (weights**2).sum())
+    with np.load(finished.artifacts["evaluate"].folder / "per_user.npz") as stored:
+        for name, model in result["models"].items():
+            found = model["corrected"]["ndcg@10"]
+            assert found["mean"] == pytest.approx(weights @ stored[f"{name}/ndcg@10"] / weights.sum(), rel=1e-5)
+            assert found["low"] < found["mean"] < found["high"]
+            assert found["log"] == pytest.approx(model["quality"]["test"]["ndcg@10"])
+    best = result["truth"]["oracle"]["expected_dcg@10"]
+    for row in result["truth"].values():
+        assert row["regret"]["difference"] == pytest.approx(best - row["expected_dcg@10"])
+    page = (finished.artifacts["evaluate"].folder / "report.html").read_text()
+    assert "Corrected for what was shown" in page and "effective sample size" in page
+
+
+def test_scores_are_calibrated_by_a_map_that_is_said(result):
+    maps = {name: model["calibration"]["map"] for name, model in result["models"].items()}
+    assert maps["popularity"] == maps["text_cosine"] == "isotonic" and maps["student"] == maps["teacher"] == "softmax"
+    for model in result["models"].values():
+        found = model["calibration"]
+        assert 0 <= found["ece"] <= 1 and found["users"] == result["dataset"]["test_users"]
+        assert abs(found["confidence"] - found["hit_rate@1"]) <= found["ece"] + 1e-9
+    assert result["models"]["popularity"]["quality"]["test"]["serendipity@10"] == pytest.approx(0, abs=1e-3)
+
+
 def test_popularity_is_what_it_says(finished, result):
     """The slow twin: sort by training counts, drop what the user has, look for the last item (ties: the mean)."""
     data = inputs.training_data(finished.config, {"prepare": finished.artifacts["prepare"]})

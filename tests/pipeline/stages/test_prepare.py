@@ -13,7 +13,7 @@ from rexjax.artifacts import store
 from rexjax.config import Columns, Config, Data, Files, Tfds
 from rexjax.data import histories
 from rexjax.errors import UserError
-from rexjax.pipeline.stages import prepare
+from rexjax.pipeline.stages import inputs, prepare
 
 RNG = np.random.default_rng(0)
 ROWS = [
@@ -114,6 +114,10 @@ def test_cold_items_are_in_no_ones_training(tmp_path, monkeypatch):
     cold = set(tests.tolist())
     assert 0 < len(cold) <= 5 and not cold & {*training.tolist(), *held.tolist()} and card["cold_targets"]["test"] > 0
     assert card["test_users"] == len(tests) and card["interactions"] == len(log.items) < 240
+    warm = inputs.warm_items(artifact, 25)  # text statistics are fitted on these, and popularity knows no other
+    assert (~warm).sum() == 5 and cold <= set(np.flatnonzero(~warm).tolist())
+    assert inputs.popularity(log, 25)[~warm].sum() == 0
+    assert inputs.warm_items(run(tmp_path / "c")[1], 25).all()
     # a user's events are still his own, in their order, and none comes after the one that tests
     raw = pq.read_table(artifact.folder / "items.parquet")["item_id"].to_numpy()
     users = pq.read_table(artifact.folder / "users.parquet")["user_id"].to_pylist()
