@@ -29,8 +29,9 @@ def reads(queries: jax.Array, items: Any, cosine: bool) -> bool:
 
 def _width_fits(items: Any) -> bool:
     if isinstance(items, QuantizedRows):
-        bytes_wide = items.values.shape[-1]
-        return items.scales.dtype == jnp.float16 and (bytes_wide in (8, 16, 32) or bytes_wide % 64 == 0)
+        size = items.values.shape[-1]  # bytes of a row
+        widths = (16, 32) if items.values.dtype == jnp.int8 else (8, 16, 32)
+        return items.scales.dtype == jnp.float16 and (size in widths or size % 64 == 0)
     return not isinstance(items, RowFormat) and items.dtype == jnp.float32 and items.shape[-1] % _LANES == 0
 
 

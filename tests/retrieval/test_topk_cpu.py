@@ -43,6 +43,17 @@ def test_the_last_block_may_be_short(rows):
     np.testing.assert_allclose(topk_cpu.block_maxima(queries, items, None), expected, rtol=1e-5, atol=1e-4)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_said_to_be_read_is_read(kind):
+    rng, known = np.random.default_rng(2), []
+    for width in range(2, 162, 2):
+        items, query = kept(rng, 16, width, kind), jnp.asarray(rng.normal(size=(1, width)), jnp.float32)
+        if topk_cpu.reads(query, items, cosine=False):
+            known.append(width)
+            np.testing.assert_allclose(topk_cpu.scores(query, items, None), reference.score(query, items), atol=1e-4)
+    assert {16, 32, 64, 128} <= set(known)
+
+
 def test_scales_of_any_size_are_read():
     rng = np.random.default_rng(0)
     items, queries = kept(rng, 256, 16, "int8"), jnp.asarray(rng.normal(size=(1, 16)), jnp.float32)
