@@ -68,6 +68,7 @@ FAST_PATHS = {
     "rexjax.data.batches": ["pack", "latest", "latest_times", *({*TARGETS} - {"next_item"})],
     "rexjax.data.interactions": ["clean"],
     "rexjax.data.quantiles": ["at_shares"],
+    "rexjax.data.features.as_of": ["join"],
     "rexjax.data.splits": ["leave_one_out", "global_time", "last_session", "last_validates", "without_cold"],
     "rexjax.models.layers": ["attend_causally", "Attention", "causal_mask"],
     "rexjax.models.recurrent": ["RecurrentBlock"],

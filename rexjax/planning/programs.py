@@ -121,7 +121,10 @@ def _training(name: str, recipe: Recipe, config: Config, items: int, mesh: jax.s
     size = _rounded(settings.batch, mesh)
     over_batch, over_rows = sharding(mesh, "batch"), sharding(mesh, "rows")
     batch = Batch(*(_shape((size, length), jnp.int32, over_batch) for _ in Batch._fields))
-    batch = batch._replace(times=_shape((size, length, 2), jnp.int32, over_batch), users=None)
+    # how many values a user feature has is not known before the log is read: it is planned as a number
+    features = {feature.name: _shape((size, length), jnp.float32, over_batch) for feature in model.user_features}
+    times = _shape((size, length, 2), jnp.int32, over_batch)
+    batch = batch._replace(times=times, users=None, features=features or None)
     taught = None
     if lists:
         shape = size, length, lists

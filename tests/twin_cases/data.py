@@ -6,6 +6,7 @@ import pyarrow as pa
 
 from rexjax.config import Data
 from rexjax.data import batches
+from rexjax.data.features.as_of import Changes
 from tests.twin_cases import case, histories
 
 
@@ -88,3 +89,10 @@ def compare_without_cold(fast, twin, rng):
     log = histories(rng)
     users, cold = np.repeat(np.arange(log.users), np.diff(log.offsets)), rng.random(15) < 0.3
     np.testing.assert_array_equal(fast(users, log.items, cold), twin(users, log.items, cold))
+
+
+@case("data.features.as_of:join")
+def compare_as_of(fast, twin, rng):
+    users, times = rng.integers(0, 6, 50), rng.integers(0, 10, 50).astype(float)
+    changes = Changes(rng.integers(0, 6, 30), rng.integers(0, 10, 30).astype(float))
+    np.testing.assert_array_equal(fast(users, times, changes), twin(users, times, list(zip(*changes, strict=True))))
