@@ -11,7 +11,7 @@ from rich.table import Table
 from tyro.conf import Positional, arg
 
 from rexjax.cli import terminal
-from rexjax.cli.places import Workdir
+from rexjax.cli.places import File, Workdir
 from rexjax.errors import UserError
 
 if TYPE_CHECKING:
@@ -48,6 +48,8 @@ class Add:
     """The version that it was trained from. '': none."""
     note: str = ""
     """A sentence about it, for its model card."""
+    sign: File = None
+    """A PEM file with the private Ed25519 key that signs its export."""
 
 
 @dataclass(frozen=True)
@@ -160,7 +162,7 @@ def add(request: Add) -> None:
     from rexjax.registry import Registry
 
     registry = Registry.create(request.registry, workdirs.read_config(request.workdir))
-    version = registry.add(request.workdir, request.parent or None, request.note)
+    version = registry.add(request.workdir, request.parent or None, request.note, sign=request.sign)
     terminal.say_whole(f"{version.id}: added; compare it with `rexjax models compare {request.registry}`")
 
 

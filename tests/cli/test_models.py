@@ -75,8 +75,8 @@ def test_a_refusal_exits_with_1(filled, capsys, monkeypatch):
 
 
 def test_a_server_reads_an_alias_or_a_pinned_version(filled):
-    def name(place, about):
-        return about["name"]
+    def name(export):
+        return export.about["name"]
 
     with places.exported(filled.path.with_name("registry@champion")) as folder:
         assert folder == filled.path / "champion" and parts.reading(folder, name) == "student_int8"
