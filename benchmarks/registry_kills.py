@@ -163,10 +163,10 @@ def look(path: Path) -> tuple[Look, list[str]]:
     return Look(*names, alive, tuple(event.action for event in state.events)), wrong
 
 
-def _one_note(place: Path, about: dict[str, Any]) -> None:
-    texts = {(place / name).read_text() for name in about["files"]}
-    if texts != {about["note"] * 100}:
-        raise ValueError(f"{place} has parts of several versions")
+def _one_note(export: parts.Export) -> None:
+    texts = {content.tobytes().decode() for content in export.files.values()}
+    if texts != {export.about["note"] * 100}:
+        raise ValueError(f"{export.folder} has parts of several versions")
 
 
 def leftovers(path: Path) -> list[str]:

@@ -300,10 +300,12 @@ PAGES: dict[str, tuple[str, str, tuple[Table, ...]]] = {
     ),
     "robustness": (
         "Robustness",
-        "Kills, races, meshes and texts without spaces.",
+        "Kills, races, the gate, meshes and texts without spaces.",
         (
             Table("Kills of training", "kills.json", _PEER),
             Table("Workdirs under kills and races", "workdirs.json", _PEER),
+            Table("Registry under kills", "registry_kills.json", _PEER),
+            Table("Decisions of the gate", "gate.json", _PEER),
             Table("Meshes", "meshes.json", _PEER),
             Table(
                 "Text without spaces",

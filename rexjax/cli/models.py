@@ -11,7 +11,7 @@ from rich.table import Table
 from tyro.conf import Positional, arg
 
 from rexjax.cli import terminal
-from rexjax.cli.places import Workdir
+from rexjax.cli.places import File, Workdir
 from rexjax.errors import UserError
 
 if TYPE_CHECKING:
@@ -48,6 +48,8 @@ class Add:
     """The version that it was trained from. '': none."""
     note: str = ""
     """A sentence about it, for its model card."""
+    sign: File = None
+    """A PEM file with the private Ed25519 key that signs its export."""
 
 
 @dataclass(frozen=True)
@@ -156,11 +158,10 @@ def choose(request: Models) -> None:
 
 def add(request: Add) -> None:
     """``rexjax models add``."""
-    from rexjax.artifacts import workdirs
-    from rexjax.registry import Registry
+    from rexjax.registry import Registry, content
 
-    registry = Registry.create(request.registry, workdirs.read_config(request.workdir))
-    version = registry.add(request.workdir, request.parent or None, request.note)
+    registry = Registry.create(request.registry, content.of(request.workdir).config)
+    version = registry.add(request.workdir, request.parent or None, request.note, sign=request.sign)
     terminal.say_whole(f"{version.id}: added; compare it with `rexjax models compare {request.registry}`")
 
 
@@ -173,7 +174,7 @@ def list_all(request: List) -> None:
         return _print_json(aliases | {"versions": [_row(version) for version in found]})
     table = Table(title=escape(f"{len(found)} versions in {request.registry}"))
     for name in ("version", "alias", "quality", "flops", "bytes", "note"):
-        table.add_column(name, justify="right" if name in _NUMBERS else "left", no_wrap=name == "version")
+        table.add_column(name, justify="right" if name in _NUMBERS else "left", no_wrap=name in ("version", "alias"))
     for version in found:
         alias = " ".join(name for name in ("champion", "challenger") if getattr(state, name) == version.id)
         metric, cost = version.metrics["metric"], version.metrics["cost"]

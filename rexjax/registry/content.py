@@ -32,15 +32,19 @@ class Content(NamedTuple):
     """Writes its files into a folder."""
 
 
-def of(folder: Path) -> Content:
+def of(folder: Path, sign: Path | None = None) -> Content:
     """The content of a finished workdir, or of a folder with ``config.json``, ``metrics.json`` and what else is there.
+
+    Args:
+        folder: the workdir or the folder.
+        sign: a file with the private key that signs the export of a workdir.
 
     Raises:
         UserError: it is neither, or a stage has not finished.
     """
     config = read_json(folder / workdirs.CONFIG)
     if is_marked(config) and "format" in config:
-        return _of_workdir(folder)
+        return _of_workdir(folder, sign)
     if missing := [name for name in _NEEDED if not (folder / name).is_file()]:
         raise UserError(
             f"{folder} is neither a workdir nor a prepared version, for it has no {' and no '.join(missing)}: run "
@@ -81,7 +85,7 @@ def name_parent(place: Path, parent: Version | None) -> None:
     write_json(place / LINEAGE, about | read_json(place / LINEAGE))
 
 
-def _of_workdir(workdir: Path) -> Content:
+def _of_workdir(workdir: Path, sign: Path | None) -> Content:
     config = workdirs.read_config(workdir)
     artifacts = {name: store.read(workdir / name) for name in _STAGES}
     found = _stages(workdir)
@@ -93,7 +97,7 @@ def _of_workdir(workdir: Path) -> Content:
         "packages": store.packages(),
         "seconds": sum(stage["seconds"] for stage in found.values()),
     }
-    write = partial(_write_workdir, workdir, config, artifacts, about)
+    write = partial(_write_workdir, workdir, config, artifacts, about, sign)
     return Content(_hash(found), config, artifacts["evaluate"].metrics, write)
 
 
@@ -113,7 +117,12 @@ def _hash(stages: dict[str, dict[str, Any]]) -> str:
 
 
 def _write_workdir(
-    workdir: Path, config: dict[str, Any], artifacts: dict[str, Artifact], about: dict[str, Any], place: Path
+    workdir: Path,
+    config: dict[str, Any],
+    artifacts: dict[str, Artifact],
+    about: dict[str, Any],
+    sign: Path | None,
+    place: Path,
 ) -> None:
     from rexjax.serving import export
 
@@ -125,7 +134,7 @@ def _write_workdir(
             disk.copy(artifacts["evaluate"].folder / name, place / name)
     if (workdir / store.CONFIG_FILES).is_dir():
         disk.copy(workdir / store.CONFIG_FILES, place / store.CONFIG_FILES)
-    export.write(workdir, place / EXPORT)
+    export.write(workdir, place / EXPORT, sign=sign)
     disk.remove(place / EXPORT / "lock.json")  # of the export, which has ended
     if _stages(workdir) != about["stages"]:
         raise UserError(f"{workdir} was run again while it was added: add it again when the run has ended")

@@ -49,6 +49,26 @@ def copy(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
+def link(source: Path, target: Path, first: str) -> None:
+    """Gives the files of a folder, ``first`` before the others, a second name in ``target``; copies where there are no
+    links. Files that are there already stay."""
+    target.mkdir(parents=True, exist_ok=True)
+    for path in sorted(source.iterdir(), key=lambda path: path.name != first):
+        if not (target / path.name).exists():
+            _link_file(path, target / path.name)
+    _sync(target)
+
+
+def _link_file(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # a file system without links
+        temporary = target.with_name(target.name + TEMPORARY)
+        shutil.copyfile(source, temporary)
+        _sync(temporary)
+        os.replace(temporary, target)
+
+
 def remove(path: Path) -> None:
     """Removes a file that this package wrote, if it is there."""
     path.unlink(missing_ok=True)

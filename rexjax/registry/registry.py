@@ -2,7 +2,7 @@
 
     REGISTRY/history.jsonl        what happened, and so which versions there are, and which one is the champion
     REGISTRY/versions/ID/         a version; its manifest.json is written last
-    REGISTRY/champion/, /challenger/   bundle.json, which names the parts of that version's export
+    REGISTRY/champion/, /challenger/   that version's export
     REGISTRY/pins/, lock.json     who reads a version, and who writes
 
 A writer holds the lock. It prepares files that no line of the history names, then replaces the history, then tidies up.
@@ -119,6 +119,7 @@ class Registry:
         parent: str | None = None,
         note: str = "",
         extra: Mapping[str, Path] | None = None,
+        sign: Path | None = None,
     ) -> Version:
         """Adds a version and makes it the challenger. What was added before with this parent is returned as it is.
 
@@ -127,12 +128,13 @@ class Registry:
             parent: id of the version that it was trained from.
             note: a sentence for people.
             extra: further folders by the name that they get in the version, such as "delta".
+            sign: a file with the private key that signs the export of a workdir.
 
         Raises:
             UserError: the folder is not finished, belongs to another config, the parent is missing, or the clock is
                 behind an earlier version's.
         """
-        found, extra = content.of(Path(folder)), extra or {}
+        found, extra = content.of(Path(folder), sign), extra or {}
         identity.check(self.path, self.state.events[0].config or {}, found.config)
         with self._writing() as (owner, state):
             parent = checks.find(state, parent) if parent else None

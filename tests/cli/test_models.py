@@ -8,6 +8,7 @@ from rexjax.evaluation import Decision
 from rexjax.registry import Comparison, Registry
 from rexjax.serving import parts
 from tests.cli.runs import main, refused
+from tests.registry.conftest import prepared
 
 
 @pytest.fixture(scope="module")
@@ -75,8 +76,8 @@ def test_a_refusal_exits_with_1(filled, capsys, monkeypatch):
 
 
 def test_a_server_reads_an_alias_or_a_pinned_version(filled):
-    def name(place, about):
-        return about["name"]
+    def name(export):
+        return export.about["name"]
 
     with places.exported(filled.path.with_name("registry@champion")) as folder:
         assert folder == filled.path / "champion" and parts.reading(folder, name) == "student_int8"
@@ -111,3 +112,9 @@ def test_promote_roll_back_and_prune(filled, capsys):
     assert main("models", "rollback", filled.path, "--why", "a demonstration") == 0 and filled.champion == first
     assert main("models", "prune", filled.path, "--keep", "0") == 0
     assert "1 versions removed, 1 kept" in capsys.readouterr().out and filled.versions() == (first,)
+
+
+def test_a_prepared_folder_is_added_too(tmp_path, capsys):
+    registry, folder = tmp_path / "registry", prepared(tmp_path / "prepared")
+    assert main("models", "add", registry, folder) == 0 and Registry.open(registry).challenger
+    assert "neither a workdir nor a prepared version" in refused(capsys, "models", "add", registry, tmp_path)
