@@ -23,7 +23,7 @@ from rexjax.config import Blend, Ease, ItemKNN, Model, SequentialRules, TextKNN
 from rexjax.data import splits
 from rexjax.data.histories import Histories
 from rexjax.evaluation import ranking, requests
-from rexjax.evaluation.models import cost_of
+from rexjax.evaluation.models import costs_of
 from rexjax.evaluation.ranking import Requests
 from rexjax.evaluation.significance import paired_bootstrap
 from rexjax.families.base import Run, TrainingData, fit
@@ -125,14 +125,14 @@ def figures(name: str, setting: Setting, folder: Path) -> list[dict[str, Any]]:
         "two stages": log.best(stages),
     }
     results = {kind: log.ranked(found.scorer, "test") for kind, found in kinds.items()}
-    rows = []
+    costs, rows = costs_of({kind: found.scorer for kind, found in kinds.items()}, log.data.length, 50), []
     for kind, found in kinds.items():
         row = record.row(kind, METRIC, results[kind].means[METRIC]) | {
             "settings": classes.as_dict(found.model),
             "valid": found.valid,
             "fit_seconds": found.seconds,
             "users": len(log.asked["test"].histories),
-            "cost": cost_of(found.scorer, log.data.length, 50),
+            "cost": costs[kind],
         }
         for other in ("first stage", "blend"):
             if kind not in (other, "first stage"):
