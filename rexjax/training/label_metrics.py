@@ -41,8 +41,8 @@ def rmse(predictions: np.ndarray, labels: np.ndarray) -> float:
     """Root of the mean squared error.
 
     >>> import numpy as np
-    >>> rmse(np.asarray([1.0, 5.0]), np.asarray([4.0, 1.0])) ** 2
-    12.5
+    >>> rmse(np.asarray([1.0, 5.0]), np.asarray([4.0, 8.0]))
+    3.0
     """
     return float(np.sqrt(np.mean((np.asarray(predictions, np.float64) - labels) ** 2)))
 
