@@ -22,13 +22,14 @@ import numpy as np
 from benchmarks import record
 from benchmarks.ranker_data import LabelledData, adult, frappe, ratings
 from rexjax.artifacts import classes
+from rexjax.evaluation import expected_calibration_error
 from rexjax.families.base import Run
 from rexjax.families.rankers import DLRM, FM, DCNv2, DeepFM, FinalMLP, LogisticRegression, MMoE, SharedBottom, WideDeep
 from rexjax.families.ranking import LABEL, Ranker
 from rexjax.models.calibration import fit_isotonic, fit_temperature
 from rexjax.models.fields import Crosses
 from rexjax.runtime.mesh import make_mesh
-from rexjax.training.label_metrics import auc, calibration_error, log_loss, rmse
+from rexjax.training.label_metrics import auc, log_loss, rmse
 from rexjax.training.labelled import LabelledTraining
 
 RUNS = Path("runs/rankers")
@@ -220,9 +221,9 @@ def _figures(dataset: str, logits: dict[str, np.ndarray], data: LabelledData) ->
     temperature = fit_temperature(logits["valid"], data.valid[LABEL])
     isotonic = fit_isotonic(logits["valid"], data.valid[LABEL])
     errors = {
-        "ece": calibration_error(_sigmoid(logits["test"]), truth),
-        "ece_temperature": calibration_error(_sigmoid(logits["test"] / temperature), truth),
-        "ece_isotonic": calibration_error(np.asarray(isotonic(logits["test"])), truth),
+        "ece": expected_calibration_error(_sigmoid(logits["test"]), truth),
+        "ece_temperature": expected_calibration_error(_sigmoid(logits["test"] / temperature), truth),
+        "ece_isotonic": expected_calibration_error(np.asarray(isotonic(logits["test"])), truth),
     }
     return found | {"log_loss": log_loss(logits["test"], truth), "temperature": temperature} | errors
 

@@ -25,7 +25,7 @@ from rexjax.families.ranking import LABEL
 from rexjax.runtime.mesh import make_mesh
 from rexjax.training.labelled import LabelledTraining
 
-EPOCHS = 4
+EPOCHS = 3
 FLOOR = 2.0
 """Times PyTorch's examples a second."""
 TRAINING = LabelledTraining(epochs=EPOCHS, batch=4096, learning_rate=1e-3, l2=0.05, patience=0)

@@ -23,7 +23,7 @@ from rexjax.config import Blend, Ease, ItemKNN, Model, SequentialRules, TextKNN
 from rexjax.data import splits
 from rexjax.data.histories import Histories
 from rexjax.evaluation import ranking, requests
-from rexjax.evaluation.models import cost_of
+from rexjax.evaluation.models import costs_of
 from rexjax.evaluation.ranking import Requests
 from rexjax.evaluation.significance import paired_bootstrap
 from rexjax.families.base import Run, TrainingData, fit
@@ -39,7 +39,7 @@ RANKER = DCNv2(
     width=8,
     hidden=(64,),
     crosses=2,
-    training=LabelledTraining(epochs=20, batch=256, learning_rate=1e-3, l2=1e-3, patience=2),
+    training=LabelledTraining(epochs=12, batch=256, learning_rate=1e-3, l2=1e-3, patience=2),
 )
 
 
@@ -50,7 +50,8 @@ class Setting(NamedTuple):
     first: tuple[Model, ...]
     """First stages, of which the best on validation is kept."""
     signals: tuple[Model, ...]
-    k1: int
+    held: float
+    """Share of the training histories that the ranker learns from."""
 
 
 def read_ml100k(folder: Path) -> tuple[TrainingData, dict[str, Requests]]:
@@ -63,7 +64,7 @@ def read_ml100k(folder: Path) -> tuple[TrainingData, dict[str, Requests]]:
     log = Histories(items.astype(np.int32), rows[:, 3].astype(np.float64), offsets, *splits.leave_one_out(offsets))
     trained = np.arange(len(items)) < np.repeat(log.valid_start, counts)
     popularity = np.bincount(items[trained], minlength=int(items.max()) + 1)
-    data = TrainingData(log, [log._asdict()], len(popularity), popularity, length=200)
+    data = TrainingData(log, [log._asdict()], len(popularity), popularity, length=50)
     asked = {
         part: requests.build(log, part, items=data.items, length=data.length, exclude_seen=True)[0]
         for part in ("valid", "test")
@@ -81,12 +82,12 @@ def read_online_retail(folder: Path) -> tuple[TrainingData, dict[str, Requests]]
 
 COUNTED = (ItemKNN(decay=0.9), SequentialRules(decay=0.98, window=5, rules=200))
 LOGS = {
-    "ml-100k": Setting(read_ml100k, (Ease(l2=500.0), Ease(l2=500.0, decay=0.98, training_decay=0.98)), COUNTED, 100),
+    "ml-100k": Setting(read_ml100k, (Ease(l2=500.0), Ease(l2=500.0, decay=0.98, training_decay=0.98)), COUNTED, 0.05),
     "online_retail": Setting(
         read_online_retail,
         (Ease(l2=500.0, decay=0.7, training_decay=0.9, recency="times"), Ease(l2=1000.0)),
         (Ease(l2=1000.0), TextKNN(decay=0.97), *COUNTED),
-        100,
+        0.1,
     ),
 }
 OBJECTIVES = ("listnet", "lambdarank")
@@ -117,7 +118,8 @@ def figures(name: str, setting: Setting, folder: Path) -> list[dict[str, Any]]:
     log = _Log(name, *setting.read(folder))
     first = log.best(setting.first)
     stages = tuple(
-        TwoStage(first.model, setting.signals, RANKER, k1=setting.k1, objective=objective) for objective in OBJECTIVES
+        TwoStage(first.model, setting.signals, RANKER, held=setting.held, objective=objective)
+        for objective in OBJECTIVES
     )
     kinds = {
         "first stage": first,
@@ -125,14 +127,14 @@ def figures(name: str, setting: Setting, folder: Path) -> list[dict[str, Any]]:
         "two stages": log.best(stages),
     }
     results = {kind: log.ranked(found.scorer, "test") for kind, found in kinds.items()}
-    rows = []
+    costs, rows = costs_of({kind: found.scorer for kind, found in kinds.items()}, log.data.length, 50), []
     for kind, found in kinds.items():
         row = record.row(kind, METRIC, results[kind].means[METRIC]) | {
             "settings": classes.as_dict(found.model),
             "valid": found.valid,
             "fit_seconds": found.seconds,
             "users": len(log.asked["test"].histories),
-            "cost": cost_of(found.scorer, log.data.length, 50),
+            "cost": costs[kind],
         }
         for other in ("first stage", "blend"):
             if kind not in (other, "first stage"):

@@ -59,7 +59,7 @@ FAST_PATHS = {
     "rexjax.training.catalogue": ["draw_popular"],
     "rexjax.training.negatives": ["draw_unowned"],
     "rexjax.training.ftrl": ["ftrl"],
-    "rexjax.training.label_metrics": ["auc", "calibration_error"],
+    "rexjax.training.label_metrics": ["auc"],
     "rexjax.models.rating_towers": ["tower"],
     "rexjax.models.interactions": ["pairwise_sum", "dot_products", "CrossLayers"],
     "rexjax.models.fields": ["combine_slots"],

@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from rexjax.evaluation.significance import bootstrap_mean as bootstrap_mean
     from rexjax.evaluation.significance import paired_bootstrap as paired_bootstrap
     from rexjax.training.label_metrics import auc as auc
-    from rexjax.training.label_metrics import calibration_error as calibration_error
     from rexjax.training.label_metrics import log_loss as log_loss
     from rexjax.training.label_metrics import rmse as rmse
 else:
@@ -71,7 +70,6 @@ else:
             "tree_bytes": "rexjax.evaluation.cost",
             "tree_parameters": "rexjax.evaluation.cost",
             "auc": "rexjax.training.label_metrics",
-            "calibration_error": "rexjax.training.label_metrics",
             "log_loss": "rexjax.training.label_metrics",
             "rmse": "rexjax.training.label_metrics",
             "users_needed": "rexjax.evaluation.gate",

@@ -113,8 +113,8 @@ def place_ranked(candidates: Candidates, logits: jax.Array) -> jax.Array:
 
     >>> import jax.numpy as jnp
     >>> found = Candidates(jnp.asarray([[2, 0]]), jnp.zeros((1, 2, 1)), jnp.asarray([[2.0, 1.0, 3.0, 0.0]]))
-    >>> place_ranked(found, jnp.asarray([[0.5, 0.7]])).round(2).tolist()
-    [[0.7, -2.5, 0.5, -3.5]]
+    >>> place_ranked(found, jnp.asarray([[0.5, 0.75]])).tolist()
+    [[0.75, -2.5, 0.5, -3.5]]
     """
     lowest = logits.min(1, keepdims=True) - 1
     rest = candidates.base - candidates.base.max(1, keepdims=True) + lowest

@@ -41,25 +41,7 @@ def rmse(predictions: np.ndarray, labels: np.ndarray) -> float:
     """Root of the mean squared error.
 
     >>> import numpy as np
-    >>> rmse(np.asarray([1.0, 5.0]), np.asarray([4.0, 1.0])) ** 2
-    12.5
+    >>> rmse(np.asarray([1.0, 5.0]), np.asarray([4.0, 8.0]))
+    3.0
     """
     return float(np.sqrt(np.mean((np.asarray(predictions, np.float64) - labels) ** 2)))
-
-
-def calibration_error(probabilities: np.ndarray, labels: np.ndarray, bins: int = 15) -> float:
-    """Expected calibration error (Naeini et al. 2015): the mean gap of mean probability and rate in bins of as many.
-
-    Args:
-        probabilities: float [E].
-        labels: 0 or 1, [E].
-        bins: of neighbouring probabilities, all of about the same size.
-
-    >>> import numpy as np
-    >>> round(calibration_error(np.asarray([0.2, 0.2, 0.9, 0.9]), np.asarray([0, 0, 1, 1]), bins=2), 2)
-    0.15
-    """
-    order = np.argsort(probabilities, kind="stable")
-    parts = [part for part in np.array_split(order, bins) if len(part)]
-    gaps = [abs(probabilities[part].mean() - labels[part].mean()) * len(part) for part in parts]
-    return float(sum(gaps) / len(order))

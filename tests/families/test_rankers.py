@@ -17,7 +17,7 @@ from rexjax.families.rankers import (
 )
 from rexjax.families.ranking import LABEL
 from rexjax.models.fields import Crosses
-from rexjax.training.label_metrics import auc, calibration_error
+from rexjax.training.label_metrics import auc
 from tests.training.test_labelled import FIELDS, SHORT, examples, fitted
 
 QUICK = replace(SHORT, epochs=4, learning_rate=0.02)
@@ -69,10 +69,3 @@ def test_an_unknown_value_is_answered_as_value_0():
     unknown = arrays | {"user": np.full(100, 99, np.int32)}
     zero = arrays | {"user": np.zeros(100, np.int32)}
     np.testing.assert_array_equal(model.predict(FIELDS, state, unknown), model.predict(FIELDS, state, zero))
-
-
-def test_calibration_error_of_probabilities_that_keep_their_word_is_small():
-    rng = np.random.default_rng(0)
-    probabilities = rng.random(20_000)
-    labels = rng.random(20_000) < probabilities
-    assert calibration_error(probabilities, labels) < 0.02 < calibration_error(probabilities**2, labels)

@@ -101,7 +101,6 @@ TWINS: dict[str, Callable[..., Any]] = {
     "rexjax.training.negatives:draw_unowned": training.items_without,
     "rexjax.training.ftrl:ftrl": ranking.ftrl,
     "rexjax.training.label_metrics:auc": ranking.auc,
-    "rexjax.training.label_metrics:calibration_error": ranking.calibration_error,
     # data
     "rexjax.data.batches:pack": data.prefix_label_pairs,
     "rexjax.data.batches:latest": data.latest,

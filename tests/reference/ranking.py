@@ -30,16 +30,6 @@ def auc(logits: np.ndarray, labels: np.ndarray) -> float:
     return float(np.mean([(one > zero) + 0.5 * (one == zero) for one in ones for zero in zeros]))
 
 
-def calibration_error(probabilities: np.ndarray, labels: np.ndarray, bins: int) -> float:
-    """Bin by bin, of sorted examples that the bins divide."""
-    order = np.argsort(probabilities)
-    size, total = len(order) // bins, 0.0
-    for start in range(0, len(order), size):
-        part = order[start : start + size]
-        total += abs(np.mean(probabilities[part]) - np.mean(labels[part])) * size / len(order)
-    return total
-
-
 def pairwise_sum(vectors: np.ndarray) -> np.ndarray:
     """Pair by pair."""
     return dot_products(vectors).sum(1)

@@ -48,12 +48,6 @@ def compare_auc(fast, twin, rng):
     close(fast(logits, labels), twin(logits, labels))
 
 
-@case("training.label_metrics:calibration_error")
-def compare_calibration_error(fast, twin, rng):
-    probabilities, labels = rng.random(60), rng.integers(0, 2, 60)
-    close(fast(probabilities, labels, bins=6), twin(probabilities, labels, 6))
-
-
 @case("models.interactions:pairwise_sum", "models.interactions:dot_products")
 def compare_products(fast, twin, rng):
     vectors = normal(rng, 3, 5, 4)
