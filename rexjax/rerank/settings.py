@@ -135,7 +135,7 @@ class Quota(Rerank):
 
 @dataclass(frozen=True)
 class ExposureCap(Rerank):
-    """No item is in more than ``ceil((1 - strength) B + strength B k / N)`` of B lists that are made together."""
+    """No item is in more than ``ceil(B (k / N) ** strength)`` of B lists that are made together."""
 
     candidates: int = 100
     together: ClassVar[bool] = True
