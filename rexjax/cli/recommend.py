@@ -61,6 +61,7 @@ def recommend(request: Recommend) -> None:
 
 def _answer_users(request: Recommend, index: "Index") -> None:
     from rexjax.pipeline import recommend as pipeline
+    from rexjax.pipeline.reranking import read_reranking
     from rexjax.runtime.compile_cache import keep_compiled_programs
 
     keep_compiled_programs()
@@ -73,7 +74,8 @@ def _answer_users(request: Recommend, index: "Index") -> None:
         users = list(dict.fromkeys(request.user))
     if request.out is None and len(users) * request.k > MOST_SHOWN:
         raise UserError(f"{len(users):,} users are too many for a terminal: pass --out FILE.parquet or FILE.csv")
-    found = pipeline.recommend(index, log, users, request.k, _left_out(request, index))
+    reranking = read_reranking(request.workdir, index)
+    found = pipeline.recommend(index, log, users, request.k, _left_out(request, index), reranking=reranking)
     if found.unknown:
         names = ", ".join(found.unknown[:_NAMED]) + (", …" if len(found.unknown) > _NAMED else "")
         count = f"{len(found.unknown):,} of {len(users):,} users"
@@ -86,7 +88,10 @@ def _answer_users(request: Recommend, index: "Index") -> None:
 
 
 def _answer_history(request: Recommend, index: "Index") -> None:
+    import numpy as np
+
     from rexjax.pipeline import recommend as pipeline
+    from rexjax.pipeline.reranking import read_reranking, rerank_answers
     from rexjax.retrieval import batch
     from rexjax.retrieval.index import find_items
 
@@ -101,10 +106,15 @@ def _answer_history(request: Recommend, index: "Index") -> None:
         raise UserError(
             f"--k {request.k}: this catalogue has {left} items that can be recommended: set k from 1 to {left}"
         )
-    ids, scores = batch.recommend(index, [history], [left_out], request.k)
+    reranking = read_reranking(request.workdir, index)
+    wanted = min(reranking.candidates(request.k), left) if reranking else request.k
+    ids, scores = batch.recommend(index, [history], [left_out], wanted)
+    if reranking:
+        ids, scores = rerank_answers(reranking, [np.asarray(history, np.int32)], ids, scores, request.k)
     rows = [
         {"user": "", "rank": rank, "item": index.item_ids[item], "title": index.titles[item], "score": float(score)}
         for rank, (item, score) in enumerate(zip(ids[0], scores[0], strict=True), 1)
+        if item >= 0
     ]
     if request.out:
         import pyarrow as pa

@@ -26,6 +26,7 @@ from rexjax.families.popularity import Popularity, RecentPopularity
 from rexjax.families.rules import SequentialRules
 from rexjax.families.text import TextCosine
 from rexjax.families.transformer import Transformer
+from rexjax.rerank.settings import Rerank
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,8 @@ class Config:
     """Stage compress."""
     evaluate: Evaluate = field(default_factory=Evaluate)
     """Stage evaluate."""
+    rerank: Rerank = Rerank()
+    """How lists are chosen from what a model finds: MMR, DPP, XQuAD, Calibrated, Quota or ExposureCap."""
     stages: Annotated[tuple[Stage, ...], tyro.conf.Suppress] = ()
     """Further stages; the place of each follows from what it needs."""
     mesh: Mesh = field(default_factory=Mesh)

@@ -30,6 +30,31 @@ def frontier(title: str, points: Mapping[str, svg.Point], x_label: str, y_label:
     return svg.picture(title, height, [*svg.axes(x, y), svg.steps(undominated(points), x, y), *named, *marks])
 
 
+def tradeoff(
+    title: str, curves: Mapping[str, Sequence[svg.Point]], chosen: Mapping[str, svg.Point], x_label: str, y_label: str
+) -> str:
+    """One line a model through its points of growing strength; a mark where the chosen strength stands.
+
+    Args:
+        title: of the picture.
+        curves: NAME to (what strength changes, quality), at least one.
+        chosen: NAME to a point.
+        x_label: of what strength changes.
+        y_label: of the quality.
+    """
+    points = [point for line in curves.values() for point in line]
+    (low, high), (least, most) = ((min(side), max(side)) for side in zip(*points, strict=True))
+    height, looks = max(330, 19 * len(curves) + svg.TOP + svg.BOTTOM), colours(curves)
+    margins = [0.06 * (b - a) or 0.1 * abs(b) or 0.1 for a, b in ((low, high), (least, most))]
+    x = svg.horizontal(low - margins[0], high + margins[0], x_label)
+    y = svg.vertical(least - margins[1], most + margins[1], y_label, height)
+    drawn = [svg.line(line, x, y, looks[name]) for name, line in curves.items()]
+    places = {name: (x.place(a), y.place(b)) for name, (a, b) in chosen.items()}
+    marks = [svg.mark(marker(name), *place, looks[name]) for name, place in places.items()]
+    named = svg.names(places, looks, svg.WIDTH - svg.RIGHT + 14, y)
+    return svg.picture(title, height, [*svg.axes(x, y), *named, *drawn, *marks])
+
+
 def training(title: str, curves: Mapping[str, Sequence[Mapping[str, float]]], key: str) -> str:
     """One line a model; a log axis where values differ more than twentyfold; '' where there is nothing to draw.
 

@@ -32,7 +32,12 @@ def top_lists(scorer: Scorer, asked: Requests, k: int = 10, *, traced: bool = Tr
     Returns:
         int32 [U, k], the best first; -1 where fewer than k items are left.
     """
-    lists, users = [], len(asked.histories)
+    return top_candidates(scorer, asked, k, traced=traced)[1]
+
+
+def top_candidates(scorer: Scorer, asked: Requests, k: int, *, traced: bool = True) -> tuple[np.ndarray, np.ndarray]:
+    """As ``top_lists``, with their scores: float32 [U, k], -inf where fewer than k items are left, and int32 [U, k]."""
+    found, users = [], len(asked.histories)
     for start in range(0, users, _USERS):
         rows = np.minimum(np.arange(start, start + _USERS), users - 1)
         seen = ranking.padded(asked.seen_items, asked.seen_offsets, rows)
@@ -42,8 +47,9 @@ def top_lists(scorer: Scorer, asked: Requests, k: int = 10, *, traced: bool = Tr
             scores, ids = _answered(scorer, query, seen, k)
         else:
             scores, ids = _best(scorer, scorer.encode(scorer.state, query), seen, k)
-        lists.append(np.where(np.isneginf(scores), -1, ids))
-    return np.concatenate(lists)[:users]
+        found.append((np.asarray(scores), np.where(np.isneginf(scores), -1, ids)))
+    scores, ids = (np.concatenate(parts)[:users] for parts in zip(*found, strict=True))
+    return scores, ids
 
 
 @partial(jax.jit, static_argnames="k")

@@ -11,6 +11,7 @@ from rexjax.evaluation.comparison import LEVEL, judge
 from rexjax.evaluation.html_tables import Markup, cell, flat, table
 from rexjax.evaluation.looks import colours
 from rexjax.evaluation.pictures import frontier_points
+from rexjax.evaluation.report_lists import reranked_part
 from rexjax.evaluation.settings import EXPOSED, SHOWN
 from rexjax.training.settings import SELECT
 
@@ -117,6 +118,7 @@ def write_report(
         *_models_part(found["models"], select, shown, found.get("served", "")),
         *_comparisons_part(found.get("comparisons", ())),
         *_corrected_part(found["models"], found.get("propensity", {})),
+        *reranked_part(found.get("rerank", {})),
         *_truth_part(found.get("truth", {}), found["models"]),
         *_segments_part(found.get("segments", ()), columns, select),
         *_examples_part(examples, found.get("served", "")),

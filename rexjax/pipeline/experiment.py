@@ -19,6 +19,7 @@ from rexjax.data.frames import Dataset
 from rexjax.errors import UserError
 from rexjax.models.scorer import Scorer
 from rexjax.pipeline import recommend, runner
+from rexjax.pipeline.reranking import Reranking, read_reranking
 from rexjax.pipeline.stages import evaluate
 from rexjax.retrieval.index import Index
 from rexjax.runtime.platform import own_flags
@@ -95,6 +96,10 @@ class Experiment:
     def _log(self) -> recommend.Log:
         return recommend.read_log(self.workdir, self.index)
 
+    @cached_property
+    def _reranking(self) -> Reranking | None:
+        return read_reranking(self.workdir, self.index)
+
     @own_flags()
     def recommend(
         self,
@@ -134,11 +139,12 @@ class Experiment:
                 kept,
                 exclude_seen=self.config.evaluate.exclude_seen,
                 longest=self._log.longest,
+                reranking=self._reranking,
             )
             _say_unknown(found.unknown, "items are not in the catalogue and are left out")
         else:
             names = self.users if isinstance(users, str) and users == "all" else [str(user) for user in users or ()]
-            found = recommend.recommend(self.index, self._log, names, k, left_out, kept)
+            found = recommend.recommend(self.index, self._log, names, k, left_out, kept, self._reranking)
             _say_unknown(found.unknown, "users are not in the log and get the most popular items")
         return self._out(found.table)
 

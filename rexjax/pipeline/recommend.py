@@ -18,6 +18,7 @@ from rexjax.artifacts.store import Artifact
 from rexjax.data import histories
 from rexjax.errors import UserError
 from rexjax.models.scorer import USER, Query, Scorer, ask
+from rexjax.pipeline.reranking import Reranking, rerank_answers
 from rexjax.retrieval import batch
 from rexjax.retrieval import index as indices
 from rexjax.retrieval.index import Index
@@ -103,6 +104,7 @@ def recommend(
     k: int,
     left_out: Sequence[int] | np.ndarray = (),
     only: Sequence[int] | np.ndarray = (),
+    reranking: Reranking | None = None,
 ) -> Recommendations:
     """The k best items of each of ``users``.
 
@@ -113,6 +115,7 @@ def recommend(
         k: from 1 to N; users with fewer items left get fewer.
         left_out: dense ids that nobody is to get.
         only: dense ids that alone are recommended; none: all.
+        reranking: how lists are chosen from the model's candidates; None: by their scores.
 
     Raises:
         UserError: k is not from 1 to N, or the log has no ids of users.
@@ -122,7 +125,7 @@ def recommend(
     numbers = [known.get(user) for user in users]
     asked = [none if number is None else log.items[number] for number in numbers]
     seen = [none if number is None else log.seen[number] for number in numbers]
-    ids, scores = _answer(index, asked, seen, k, left_out, only, log.longest, _dense_users(numbers))
+    ids, scores = _answer(index, asked, seen, k, left_out, only, log.longest, _dense_users(numbers), reranking)
     unknown = [user for user, number in zip(users, numbers, strict=True) if number is None]
     return Recommendations(_table(index, pa.array(users, pa.string()), ids, scores), unknown)
 
@@ -136,6 +139,7 @@ def recommend_after(
     *,
     exclude_seen: bool = True,
     longest: int = 0,
+    reranking: Reranking | None = None,
 ) -> Recommendations:
     """The k best items after each history of raw item ids; column ``user`` is the history's number.
 
@@ -147,6 +151,7 @@ def recommend_after(
         only: see ``recommend``.
         exclude_seen: items of the history are not recommended.
         longest: a bound of the histories' lengths: calls within it share a compiled program.
+        reranking: see ``recommend``.
 
     Returns:
         ``unknown`` holds the item ids that were left out.
@@ -157,7 +162,7 @@ def recommend_after(
         unknown |= dict.fromkeys(item for item in history if item not in index.rows)
     seen = [np.unique(history) if exclude_seen else history[:0] for history in asked]
     bound = max([longest, *map(len, seen)])
-    ids, scores = _answer(index, asked, seen, k, left_out, only, bound)
+    ids, scores = _answer(index, asked, seen, k, left_out, only, bound, None, reranking)
     return Recommendations(_table(index, pa.array(range(len(asked))), ids, scores), list(unknown))
 
 
@@ -170,7 +175,12 @@ def _answer(
     only: Sequence[int] | np.ndarray,
     longest: int,
     users: np.ndarray | None = None,
+    reranking: Reranking | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
+    if reranking and 1 <= k <= len(index.item_ids):
+        wanted = reranking.candidates(k)
+        ids, scores = _answer(index, histories, seen, wanted, left_out, only, longest, users)
+        return rerank_answers(reranking, histories, ids, scores, k)
     everywhere = np.asarray(left_out, np.int32)
     if len(everywhere):
         seen = [np.union1d(part, everywhere) for part in seen]

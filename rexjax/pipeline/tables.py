@@ -96,6 +96,22 @@ def savings(found: dict[str, Any], select: str = SELECT) -> Table:
     return table
 
 
+def reranked(found: dict[str, Any]) -> list[Table]:
+    """Lists of the test before and after re-ranking; nothing where they were not re-ranked."""
+    if not found:
+        return []
+    models, k = found["models"], found["k"]
+    first = next(iter(models.values()))["test"]["before"]
+    table = Table(title=f"Lists of {k} before and after {found['method']}, test")
+    for name in ("model", "strength", *first):
+        table.add_column(name, justify="left" if name == "model" else "right")
+    for name, model in models.items():
+        for when, values in model["test"].items():
+            strength = 0.0 if when == "before" else model["strength"]
+            table.add_row(f"{name}, {when}", f"{strength:g}", *(f"{values[key]:.4f}" for key in first))
+    return [table]
+
+
 def comparisons(rows: list[dict[str, Any]]) -> list[str]:
     """Differences between two models each, with their intervals."""
     return [

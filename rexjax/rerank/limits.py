@@ -103,8 +103,8 @@ def check_quota(least: np.ndarray, available: np.ndarray, names: list[str]) -> N
 def capped(scores: jax.Array, items: jax.Array, k: int, strength: jax.Array | float, *, total: int) -> jax.Array:
     """The best lists in which no item appears more often than its cap, user after user.
 
-    With B lists and N items, an item may be in ``ceil((1 - strength) B + strength B k / N)`` lists: in all of them at
-    0, in its even share at 1. Users who come first choose first.
+    With B lists and N items, an item may be in ``ceil(B (k / N) ** strength)`` lists: in all of them at 0, in its even
+    share at 1. Users who come first choose first.
 
     Args:
         scores: float32 [B, C]; -inf where there is no candidate.
@@ -134,7 +134,7 @@ def capped(scores: jax.Array, items: jax.Array, k: int, strength: jax.Array | fl
 @partial(jax.jit, static_argnums=(3, 4))
 def _capped(scores: jax.Array, items: jax.Array, strength: jax.Array, k: int, total: int) -> jax.Array:
     users = scores.shape[0]
-    cap = jnp.ceil((1 - strength) * users + strength * users * k / total - 1e-4).astype(jnp.int32)
+    cap = jnp.ceil(users * jnp.minimum(k / total, 1.0) ** strength - 1e-3).astype(jnp.int32)
 
     def serve(counts: jax.Array, row: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         scores, items = row

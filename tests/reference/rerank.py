@@ -125,7 +125,7 @@ def quota(
 def capped(scores: np.ndarray, items: np.ndarray, k: int, strength: float, *, total: int) -> np.ndarray:
     """User after user, by score, of the items that are not in ``cap`` lists yet."""
     users, counts = len(scores), np.zeros(total)
-    cap = np.ceil((1 - strength) * users + strength * users * k / total - 1e-4)
+    cap = np.ceil(users * (k / total) ** strength - 1e-3)
     lists = np.full((users, k), -1)
     for user in range(users):
         order = [at for at in np.argsort(-scores[user], kind="stable") if scores[user, at] > -np.inf]

@@ -19,12 +19,13 @@ from rexjax.evaluation import (
     examples,
     propensity,
     requests,
+    reranked,
     segments,
     significance,
     truth,
     verdict,
 )
-from rexjax.evaluation.metrics import check_cutoffs
+from rexjax.evaluation.metrics import ListContext, check_cutoffs
 from rexjax.evaluation.models import TIMES, costs_of, quality_of, top_lists
 from rexjax.evaluation.ranking import Requests
 from rexjax.evaluation.report import write_report
@@ -33,6 +34,7 @@ from rexjax.families.base import TrainingData, named
 from rexjax.models.scorer import Scorer
 from rexjax.pipeline import compare, tables
 from rexjax.pipeline.stages import inputs
+from rexjax.rerank.lists import check
 
 
 def run(config: Config, folder: Path, artifacts: dict[str, Artifact]) -> dict[str, Any]:
@@ -73,6 +75,7 @@ def run(config: Config, folder: Path, artifacts: dict[str, Artifact]) -> dict[st
         **_by_segment(parts, data, asked["test"], selecting, served, titles),
         **_by_truth(config, artifacts, data, scorers),
         **({"propensity": correction.facts} if correction else {}),
+        **_reranked(config, {name: scorers[name] for name in _columns(models, config, served)}, asked, context),
         "select": settings.select,
         "served": served,
         "test": requests.identity(asked["test"], titles["item_id"]),
@@ -113,6 +116,24 @@ def _examples(scorer: Scorer, asked: Requests, titles: dict[str, list[Any]], con
     """Ten users of the test, drawn by the seed, and what is recommended to them."""
     users, k = examples.some(asked, config.seed), min(5, len(titles["title"]))
     return examples.of_users(scorer, asked, users, titles["title"].__getitem__, k)
+
+
+def _reranked(
+    config: Config,
+    scorers: dict[str, Scorer],
+    asked: dict[str, Requests],
+    context: ListContext,
+) -> dict[str, Any]:
+    """``rerank``: lists of some models before and after re-ranking, if the config names a method."""
+    method = config.rerank
+    if not method.candidates:
+        return {}
+    known, k = inputs.rerank_catalogue(config, context), min(10, context.items)
+    check(method, known, k)
+    models = {
+        name: reranked.before_and_after(method, known, scorer, asked, context, k) for name, scorer in scorers.items()
+    }
+    return {"rerank": {"method": type(method).__name__, "k": k, "models": models}}
 
 
 def _by_segment(
@@ -245,6 +266,7 @@ def show(metrics: dict[str, Any], config: Config) -> list[Any]:
         tables.savings(models, config.evaluate.select),
         *tables.corrected(models, metrics.get("propensity", {}), metrics.get("truth", {})),
         *tables.comparisons(metrics["comparisons"]),
+        *tables.reranked(metrics.get("rerank", {})),
         "",
         *metrics["verdict"],
     ]
@@ -263,6 +285,7 @@ STAGE = Stage(
         "compress.variants",
         "compress.serve",
         "evaluate",
+        "rerank",
     ),
     packages=("jax", "jaxlib", "numpy"),
     what="one evaluator for all models: quality, cost, report, verdict",

@@ -23,6 +23,7 @@ from rexjax.evaluation.ranking import Requests
 from rexjax.families.base import Model, Run, TrainingData, fit
 from rexjax.models.scorer import USER, Scorer
 from rexjax.models.served import flatten, unflatten
+from rexjax.rerank.lists import Catalogue, catalogue
 from rexjax.runtime import processes
 from rexjax.runtime.mesh import make_mesh
 from rexjax.training.checkpoint import restore_tree, save_tree
@@ -100,6 +101,12 @@ def list_context(data: TrainingData, artifacts: dict[str, Artifact]) -> ListCont
         vectors=data.vectors if data.vectors.shape[1] else None,
         categories=None if category is None else np.asarray(category, str),
     )
+
+
+def rerank_catalogue(config: Config, context: ListContext) -> Catalogue:
+    """What re-ranking knows of the items: their encoded content and their categories."""
+    categories = None if context.categories is None else context.categories.tolist()
+    return catalogue(context.vectors, categories, context.items, config.rerank.separator)
 
 
 def preference_of(
