@@ -204,6 +204,22 @@ PAGES: dict[str, tuple[str, str, tuple[Table, ...]]] = {
                 ),
             ),
             Table(
+                "Corrected for what was shown, beside the truth of simulated shops",
+                "propensity.json",
+                (
+                    Column("Shop", "case"),
+                    Column("Model", "model"),
+                    Column("NDCG@10, log", "log", quality),
+                    Column("Corrected (SNIPS)", "corrected", quality),
+                    Column("95 % interval", "interval", quality),
+                    Column("Expected DCG@10, true", "true", quality),
+                    Column("Regret", "regret", quality),
+                    Column("Bias of the log", "log bias", percent),
+                    Column("Bias of the corrected", "corrected bias", percent),
+                ),
+                note="The shop knows what its users want. A bias is a share of the true figure.",
+            ),
+            Table(
                 "Speed beside other libraries",
                 "shelf_peers.json",
                 (
