@@ -160,7 +160,11 @@ class Block(nn.Module):
 
 
 class GatedBlock(nn.Module):
-    """A pre-norm block whose residuals pass a learned gate, with a SwiGLU MLP (LiGR: Borisyuk et al. 2025; eSASRec)."""
+    """A pre-norm block whose residuals pass a learned gate, with a SwiGLU MLP (LiGR: Borisyuk et al. 2025; eSASRec).
+
+    The gates read the residual itself, as eSASRec's code does (RecTools' ``LiGRLayer``), and not its norm. Validation
+    on MovieLens-100K does not tell the two apart (``benchmarks/blocks.py``), so the reference is followed.
+    """
 
     heads: int
     """H."""
@@ -184,11 +188,12 @@ class GatedBlock(nn.Module):
         context = nn.LayerNorm()(x)
         own = context[:, -queries:]
         attended = Attention(self.heads, self.dropout)(own, context, mask, bias, deterministic)
-        x = x[:, -queries:] + drop(gate("gate_attention", own) * attended, deterministic)
+        x = x[:, -queries:]
+        x = x + drop(gate("gate_attention", x) * attended, deterministic)
         own = nn.LayerNorm()(x)
         hidden = drop(wide("up", own) * nn.silu(wide("switch", own)), deterministic)
         hidden = nn.Dense(width, kernel_init=_kernel("mlp", "embed"), name="down", use_bias=False)(hidden)
-        return x + drop(gate("gate_mlp", own) * hidden, deterministic)
+        return x + drop(gate("gate_mlp", x) * hidden, deterministic)
 
 
 class HstuBlock(nn.Module):
