@@ -131,7 +131,7 @@ class Server:
         """Of the export in ``work``/bundle."""
         (work / "keys").write_text(f"bench:{hashlib.sha256(SECRET.encode()).hexdigest()}\n", encoding="utf-8")
         flags = ["--port", "0", "--keys", f"{work}/keys", "--store", f"{work}/store.db"]
-        command = [sys.executable, "-m", "rexjax.cli.main", "serve", f"{work}/bundle", *flags]
+        command = [sys.executable, "-m", "rexjax.cli", "serve", f"{work}/bundle", *flags]
         with (work / "log").open("w") as log:
             self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
         line = self.process.stdout.readline() if self.process.stdout else ""

@@ -54,7 +54,7 @@ def main() -> None:
         servers = {
             "rexjax": [
                 "-m",
-                "rexjax.cli.main",
+                "rexjax.cli",
                 "serve",
                 f"{work}/bundle",
                 "--port",

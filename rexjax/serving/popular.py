@@ -70,7 +70,7 @@ class Popular:
     def _candidates(self, k: int, without: frozenset[int], allowed: Allowed) -> np.ndarray:
         """Enough of the allowed items that k are left of them without some, the most popular first."""
         if allowed.only is not None:
-            return self._sorted(self._within(np.unique(allowed.only), allowed.categories))
+            return self._sorted(self._within(allowed.only, allowed.categories))
         if allowed.categories is None:
             return self.order[: k + len(without)]
         lost = Counter(self._category_of[np.fromiter(without, np.int32)].tolist())
@@ -82,7 +82,9 @@ class Popular:
         return self._by_category[start : min(end, start + most)]
 
     def _sorted(self, items: np.ndarray) -> np.ndarray:
-        return items[np.argsort(self._rank[items])]
+        """Each once, the most popular first."""
+        ranks = np.sort(self._rank[items])
+        return self.order[ranks[np.diff(ranks, prepend=-1) != 0]]
 
     def _within(self, items: np.ndarray, categories: frozenset[int] | None) -> np.ndarray:
         return items if categories is None else items[np.isin(self._category_of[items], [*categories])]

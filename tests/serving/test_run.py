@@ -171,7 +171,7 @@ def test_a_body_that_is_too_large_is_refused_over_the_wire_however_much_of_it_co
 
     with Running(five, tmp_path) as server:
         for status, _, body in asyncio.run(send(("127.0.0.1", int(server.address.rpartition(":")[2])))):
-            assert status == 413 and body == {"error": "a body may have 65536 bytes"}
+            assert status == 413 and body == {"error": "a body may have 524288 bytes"}
         assert server.ask("/readyz")["ready"]
 
 
