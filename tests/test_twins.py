@@ -73,6 +73,7 @@ FAST_PATHS = {
     "rexjax.models.recurrent": ["RecurrentBlock"],
     "rexjax.models.towers": ["ItemTower", "UserTower"],
     "rexjax.models.pooled": ["PooledEncoder", "contributions"],
+    "rexjax.families.inverse_update": ["updater"],
 }
 """Everything public that is an optimised form of something simple. A new one is added here, and its twin to TWINS."""
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rexjax.families.base import SoftTargets as SoftTargets
     from rexjax.families.base import TrainingData as TrainingData
     from rexjax.families.base import Unsuitable as Unsuitable
+    from rexjax.families.base import Updatable as Updatable
     from rexjax.families.base import fit as fit
     from rexjax.families.blend import Blend as Blend
     from rexjax.families.cross_fitted import CrossFitted as CrossFitted
@@ -85,6 +86,7 @@ else:
             "Transformer": "rexjax.families.transformer",
             "TwoTower": "rexjax.families.two_tower",
             "Unsuitable": "rexjax.families.base",
+            "Updatable": "rexjax.families.base",
             "fit": "rexjax.families.base",
             "LogisticRegression": "rexjax.families.rankers",
             "FM": "rexjax.families.rankers",

@@ -14,6 +14,7 @@ from tests.reference import (
     data,
     embedding,
     evaluation,
+    families,
     losses,
     models,
     ranking,
@@ -130,5 +131,7 @@ TWINS: dict[str, Callable[..., Any]] = {
     "rexjax.models.calibration:fit_temperature": ranking.best_temperature,
     "rexjax.models.calibration:fit_isotonic": ranking.isotonic,
     "rexjax.models.candidates:place_ranked": ranking.order_of_two_stages,
+    # families
+    "rexjax.families.inverse_update:updater": families.inverse_after_change,
 }
 """Fast path, as module:name, to its twin."""
