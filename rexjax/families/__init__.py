@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rexjax.families.base import Unsuitable as Unsuitable
     from rexjax.families.base import Updatable as Updatable
     from rexjax.families.base import fit as fit
+    from rexjax.families.base import follow as follow
     from rexjax.families.blend import Blend as Blend
     from rexjax.families.cross_fitted import CrossFitted as CrossFitted
     from rexjax.families.decayed import DecayedPopularity as DecayedPopularity
@@ -99,5 +100,6 @@ else:
             "MMoE": "rexjax.families.rankers",
             "Ranker": "rexjax.families.ranking",
             "TwoStage": "rexjax.families.two_stage",
+            "follow": "rexjax.families.base",
         },
     )

@@ -336,6 +336,17 @@ def fit(model: Model, data: TrainingData, run: Run) -> Any:
     return state
 
 
+def follow(model: Model, state: Any, old: TrainingData, new: TrainingData, run: Run) -> Any:
+    """The state for ``new``: updated from the one for ``old`` where the family can (``Updatable``), else fitted.
+
+    Raises:
+        UserError: a number in the state is NaN, or ``new`` has fewer users or items than ``old``.
+    """
+    found = model.update(state, old, new, run) if isinstance(model, Updatable) else model.fit(new, run)
+    check_state(found, f"{run.key} ({type(model).__name__})")
+    return found
+
+
 def check_state(state: Any, what: str) -> None:
     """Raises ``UserError`` if a number in ``state`` is NaN."""
     for path, leaf in jax.tree_util.tree_leaves_with_path(state):

@@ -7,34 +7,13 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from rexjax.data.histories import Histories
 from rexjax.errors import UserError
 from rexjax.families import inverse_update
-from rexjax.families.base import TrainingData, Updatable
+from rexjax.families.base import Updatable
 from rexjax.families.linear import Ease
 from rexjax.families.log_changes import changed_users, rows_of_users
 from rexjax.families.popularity import Popularity
-from tests.families.small_log import ITEMS, make_data, make_log, make_run, training_histories
-
-
-def grown(data: TrainingData, users: tuple[int, ...], more_users: int = 0, more_items: int = 0) -> TrainingData:
-    """``data`` after three new training events of each of ``users`` and of new users, some with new items."""
-    rng, log = np.random.default_rng(7), data.log
-    histories = [(items, times) for items, times in training_histories(data)] + [([], [])] * more_users
-    last = log.times.max()
-    for user in (*users, *range(log.users, log.users + more_users)):
-        items, times = histories[user]
-        new = rng.integers(0, data.items + more_items, 3).tolist()
-        histories[user] = items + new, times + [last + step for step in (1.0, 1.0, 2.0)]
-    ends = np.cumsum([len(items) for items, _ in histories])
-    joined = Histories(
-        items=np.concatenate([items for items, _ in histories]).astype(np.int32),
-        times=np.concatenate([times for _, times in histories]),
-        offsets=np.append(0, ends),
-        valid_start=ends,
-        test_start=ends,
-    )
-    return make_data(joined, data.items + more_items)
+from tests.families.small_log import ITEMS, grown, make_data, make_log, make_run, training_histories
 
 
 @pytest.fixture(autouse=True)

@@ -35,8 +35,6 @@ TWINS: dict[str, Callable[..., Any]] = {
     "rexjax.embedding.rows:take": retrieval.take,
     "rexjax.embedding.rows:score": retrieval.score,
     "rexjax.embedding.rows:score_by_row": retrieval.score_by_row,
-    "rexjax.retrieval.index_updates:fit_map": retrieval.fit_map,
-    "rexjax.retrieval.index_updates:predict": retrieval.predict,
     # rerank
     "rexjax.rerank.similar:mmr": rerank.mmr,
     "rexjax.rerank.similar:dpp": rerank.dpp,
@@ -45,6 +43,8 @@ TWINS: dict[str, Callable[..., Any]] = {
     "rexjax.rerank.shares:divergence": rerank.divergence,
     "rexjax.rerank.limits:quota": rerank.quota,
     "rexjax.rerank.limits:capped": rerank.capped,
+    "rexjax.models.text_map:fit_map": retrieval.fit_map,
+    "rexjax.models.text_map:predict": retrieval.predict,
     # losses
     "rexjax.losses.sampled:softmax_cross_entropy": losses.softmax_cross_entropy,
     "rexjax.losses.sampled:soft_cross_entropy": losses.soft_cross_entropy,
