@@ -21,6 +21,9 @@ from rexjax.runtime.platform import own_flags
 _SHARED = ("encode", "teacher", "student", "compress")
 """Parts of the config that a refresh has in common with its parent."""
 
+_NOT_JOINED = ("user_features", "item_features", "context", "event", "weight")
+"""Columns of the log beside user, item and time that models learn from."""
+
 
 class Refreshed(NamedTuple):
     """What a refresh made."""
@@ -78,9 +81,11 @@ def _check_parent(config: Config, parent: Path) -> None:
             f"{parent} was made with another config ({'; '.join(changed[:3])}): refresh it with its own, or train anew "
             "with `rexjax run`"
         )
-    if config.data.columns.user_features or config.data.columns.item_features:
+    columns = config.data.columns
+    if declared := [name for name in _NOT_JOINED if getattr(columns, name)]:
         raise UserError(
-            "data.columns declares features of users or items, which a refresh does not fit: train anew with `rexjax run`"
+            f"data.columns declares {', '.join(declared)}, which a refresh does not join with those of the events "
+            "before: train anew with `rexjax run`"
         )
     if config.student.cross_fitted:
         raise UserError("--student.cross-fitted needs two teachers, which a refresh does not keep: train anew")
