@@ -67,7 +67,8 @@ def refresh(config: Config, parent: str | Path, *, days: float = 1.0, say: Calla
     config, instead = replace(config, baselines=(champion,)), instead | {"forgetting": stages.forgetting(known)}
     outcomes = runner.run(config, (*runner.stages_of(config), "forgetting"), update=True, say=say, instead=instead)
     served = f"student_{config.compress.serve}"
-    return Refreshed(config, outcomes, compare.compare(config.workdir, config.workdir, of=served, against="champion"))
+    comparison = compare.compare(config.workdir, config.workdir, of=served, against="champion")
+    return Refreshed(config, outcomes, runner.stages_of(config) | instead, comparison)
 
 
 def _check_parent(config: Config, parent: Path) -> None:
