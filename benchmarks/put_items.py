@@ -25,12 +25,14 @@ from rexjax.encoders import text
 from rexjax.evaluation import ranking, significance
 from rexjax.evaluation.ranking import Requests
 from rexjax.families.base import Run, TrainingData
+from rexjax.models import text_map as text_maps
 from rexjax.models.scorer import Scorer
+from rexjax.models.text_map import TextMap
 from rexjax.pipeline import items
 from rexjax.pipeline.stages import inputs
 from rexjax.retrieval import index, index_updates
 from rexjax.retrieval.index import Index
-from rexjax.retrieval.index_updates import Contents, TextMap
+from rexjax.retrieval.index_updates import Contents
 from rexjax.runtime.mesh import make_mesh
 
 PARTS = 10
@@ -102,13 +104,13 @@ def _learnt(contents: Contents, vectors: np.ndarray, held: np.ndarray) -> TextMa
         index_updates.remove(contents, {contents.items["item_id"][item] for item in held})
     )
     learners = np.setdiff1d(np.arange(len(vectors)), held)[learners]
-    return index_updates.fit_map(vectors[learners], index_updates.rows_of(contents, learners))
+    return text_maps.fit_map(vectors[learners], index_updates.rows_of(contents, learners))
 
 
 def _put_back(found: Index, contents: Contents, held: np.ndarray, text_map: TextMap, vectors: np.ndarray) -> Scorer:
     """The model with the rows of ``held`` from their text; in their places, so that dense ids stay."""
     new = {name: [column[item] for item in held] for name, column in contents.items.items()}
-    changed = index_updates.put(contents, new, index_updates.predict(text_map, vectors[held]))
+    changed = index_updates.put(contents, new, text_maps.predict(text_map, vectors[held]))
     return replace(found.scorer, state=changed.served)
 
 

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from rexjax.pipeline.experiment import Experiment as Experiment
     from rexjax.pipeline.experiment import fit as fit
     from rexjax.pipeline.experiment import load as load
+    from rexjax.pipeline.refresh.refresh import refresh as refresh
     from rexjax.pipeline.runner import run as run
     from rexjax.retrieval.topk import top_k as top_k
     from rexjax.runtime.mesh import make_mesh as make_mesh
@@ -70,6 +71,7 @@ else:
             "make_mesh": "rexjax.runtime.mesh",
             "metrics": "rexjax.evaluation.metrics:",
             "models": "rexjax.models:",
+            "refresh": "rexjax.pipeline.refresh.refresh",
             "registry": "rexjax.registry:",
             "rerank": "rexjax.rerank:",
             "retrieval": "rexjax.retrieval:",

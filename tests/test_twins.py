@@ -24,10 +24,10 @@ FAST_PATHS = {
     "rexjax.retrieval.topk_cpu": ["block_maxima"],
     "rexjax.embedding.row_access": ["take", "put"],
     "rexjax.embedding.rows": ["take", "score", "score_by_row"],
-    "rexjax.retrieval.index_updates": ["fit_map", "predict"],
     "rexjax.rerank.similar": ["mmr", "dpp"],
     "rexjax.rerank.shares": ["xquad", "calibrated", "divergence"],
     "rexjax.rerank.limits": ["quota", "capped"],
+    "rexjax.models.text_map": ["fit_map", "predict"],
     "rexjax.losses.sampled": [
         "softmax_cross_entropy",
         "soft_cross_entropy",
@@ -74,6 +74,7 @@ FAST_PATHS = {
     "rexjax.models.recurrent": ["RecurrentBlock"],
     "rexjax.models.towers": ["ItemTower", "UserTower"],
     "rexjax.models.pooled": ["PooledEncoder", "contributions"],
+    "rexjax.families.inverse_update": ["updater"],
 }
 """Everything public that is an optimised form of something simple. A new one is added here, and its twin to TWINS."""
 

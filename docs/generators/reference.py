@@ -41,6 +41,7 @@ COMMANDS = (
     "models rollback",
     "models prune",
     "models mirror",
+    "refresh",
     "sweep",
     "compress",
     "plan",

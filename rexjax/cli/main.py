@@ -20,6 +20,7 @@ from rexjax.cli import (
     places,
     plan,
     recommend,
+    refresh,
     run,
     search,
     serve,
@@ -48,6 +49,7 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "run": Command(run.Run, run.run_all, keys=True),
+    "refresh": Command(refresh.Refresh, refresh.refresh, keys=True),
     "sweep": Command(search.Sweep, search.sweep, keys=True),
     "curves": Command(curves.Curves, curves.curves, keys=True),
     "compare": Command(compare.Compare, compare.compare),

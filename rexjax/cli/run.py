@@ -11,6 +11,7 @@ from rexjax.errors import UserError
 
 if TYPE_CHECKING:
     from rexjax.config.schema import Config
+    from rexjax.config.stage import Stage
     from rexjax.pipeline.runner import Outcome
 
 
@@ -88,22 +89,20 @@ def _run(command: str, names: tuple[str, ...], request: Run, config: "Config") -
     alike = {"command": command, "update": request.update, "config": classes.as_dict(config)} | store.packages()
     folder = workdirs.folder_of(config.workdir) / "profile" if request.profile else None
     with processes.together(alike), profile.into(folder) as traces:
-        say = terminal.say if processes.first() else _say_nothing
+        say = terminal.say if processes.first() else say_nothing
         outcomes = runner.run(config, names, update=request.update, say=say)
         if processes.first():
             for outcome in outcomes:
-                _print_outcome(outcome, config)
+                print_outcome(outcome, runner.stages_of(config)[outcome.stage], config)
             _print_profiles(traces, wanted=request.profile)
 
 
-def _say_nothing(line: str) -> None:
+def say_nothing(line: str) -> None:
     """Of all processes but the first."""
 
 
-def _print_outcome(outcome: "Outcome", config: "Config") -> None:
-    from rexjax.pipeline import runner
-
-    stage = runner.stages_of(config)[outcome.stage]
+def print_outcome(outcome: "Outcome", stage: "Stage", config: "Config") -> None:
+    """What a stage shows; figures and report also stand at the top of the workdir."""
     for part in stage.show(outcome.artifact.metrics, config):
         terminal.out.print(part, highlight=False)
     if outcome.stage == "evaluate":

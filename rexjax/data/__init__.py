@@ -6,6 +6,7 @@ from rexjax._lazy import attach
 
 if TYPE_CHECKING:
     from rexjax.data import histories as _histories
+    from rexjax.data import vocabulary as _vocabulary
     from rexjax.data.batches import Batch as Batch
     from rexjax.data.batches import Targets as Targets
     from rexjax.data.batches import epoch as epoch
@@ -21,12 +22,16 @@ if TYPE_CHECKING:
     from rexjax.data.splits import last_validates as last_validates
     from rexjax.data.splits import leave_one_out as leave_one_out
     from rexjax.data.splits import without_cold as without_cold
+    from rexjax.data.vocabulary import Admission as Admission
+    from rexjax.data.vocabulary import Vocabulary as Vocabulary
 
     read_histories = _histories.read
+    update_vocabulary = _vocabulary.update
 else:
     __getattr__, __dir__, __all__ = attach(
         __name__,
         {
+            "Admission": "rexjax.data.vocabulary",
             "Batch": "rexjax.data.batches",
             "Histories": "rexjax.data.histories",
             "Targets": "rexjax.data.batches",
@@ -42,6 +47,8 @@ else:
             "next_time": "rexjax.data.batches",
             "read_histories": "rexjax.data.histories:read",
             "split_by_user": "rexjax.data.histories",
+            "update_vocabulary": "rexjax.data.vocabulary:update",
+            "Vocabulary": "rexjax.data.vocabulary",
             "without_cold": "rexjax.data.splits",
         },
     )

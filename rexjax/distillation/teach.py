@@ -47,8 +47,19 @@ def distill(teacher: Scorer, student: Student, data: TrainingData, run: Run, *, 
     return state
 
 
-def soft_targets(teacher: Scorer, student: Student, data: TrainingData, run: Run, *, origin: str = "") -> SoftTargets:
-    """Writes the teacher's top-k into ``run.folder``, unless it is there; arguments as in ``distill``."""
+def soft_targets(
+    teacher: Scorer,
+    student: Student,
+    data: TrainingData,
+    run: Run,
+    *,
+    origin: str = "",
+    judged: TrainingData | None = None,
+) -> SoftTargets:
+    """Writes the teacher's top-k into ``run.folder``, unless it is there; arguments as in ``distill``.
+
+    The scale of the teacher's scores is chosen on validation events of ``judged``, which is ``data`` if it is None.
+    """
     if student.top_k > data.items:
         raise UserError(f"--student.top-k {student.top_k} is longer than the catalogue of {data.items} items")
     vectors = None
@@ -56,12 +67,14 @@ def soft_targets(teacher: Scorer, student: Student, data: TrainingData, run: Run
         vectors = np.asarray(normalize(plain_rows(need_vectors(teacher, "teacher", "--student.alignment-weight"))))
     with processes.in_turn("the teacher's top-k"), contextlib.suppress(preemption.Preempted):
         if processes.first():
-            _write_rounds(teacher, student, data, run, origin)
+            _write_rounds(teacher, student, data, run, origin, judged or data)
     preemption.stop_if_asked()
     return teacher_top_k.soft_targets(run.folder, student, vectors)
 
 
-def _write_rounds(teacher: Scorer, student: Student, data: TrainingData, run: Run, made: str) -> None:
+def _write_rounds(
+    teacher: Scorer, student: Student, data: TrainingData, run: Run, made: str, judged: TrainingData
+) -> None:
     """A folder for each round; the first is of the log's own histories."""
     mesh, events = run.mesh.local_mesh, len(data.log.items)
     origin = teacher_top_k.Origin(made, data.items, events, student.top_k)
@@ -72,7 +85,7 @@ def _write_rounds(teacher: Scorer, student: Student, data: TrainingData, run: Ru
             teacher_top_k.check(place, origin)
             continue
         place.mkdir(parents=True, exist_ok=True)
-        scale = scale or calibrated_scale(teacher, data, run.seed)
+        scale = scale or calibrated_scale(teacher, judged, run.seed)
         labels = _in_order(data, mesh)
         if number:
             items = _corrupted(student, run, number, data)

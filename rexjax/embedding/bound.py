@@ -1,7 +1,7 @@
 """A table on a mesh, for any training loop: ``init``, ``lookup`` and ``update``, which are pure and may be jitted."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
-from rexjax.embedding import features
+from rexjax.embedding import features, growth
 from rexjax.embedding import table as tables
 from rexjax.embedding.bags import pack, unpack
 from rexjax.embedding.exchange import Routing
@@ -100,6 +100,37 @@ class BoundTable:
         if key is None and self.table.dtype == "bfloat16":
             raise ValueError("key is None: a bfloat16 table rounds stochastically and needs one")
         return _update(self, state, ids, gradients, jnp.asarray(step, jnp.int32), key, weights)
+
+    def grow(self, state: TableState, rows: int, key: jax.Array) -> "tuple[BoundTable, TableState]":
+        """The table with ``rows`` rows, of which the first V and their slots stay as they are.
+
+        Each device lengthens its own part; no row travels.
+
+        Args:
+            state: the table's state.
+            rows: V', at least V.
+            key: that of ``init``: the new rows are then those of a table that had V' rows from the start.
+
+        Returns:
+            The larger table on the mesh, and its state.
+
+        Raises:
+            ValueError: a state of another table or mesh.
+            UserError: ``rows`` is below V.
+
+        >>> import jax, jax.numpy as jnp
+        >>> from rexjax.embedding import Table
+        >>> from rexjax import make_mesh
+        >>> items, key = Table("items", rows=100, width=4).on(make_mesh(1)), jax.random.key(0)
+        >>> more, state = items.grow(items.init(key), 120, key)
+        >>> ids = jnp.asarray([7, 119])
+        >>> bool((more.lookup(state, ids) == more.lookup(more.init(key), ids)).all())
+        True
+        """
+        self._check(state, jnp.zeros(0, jnp.int32))
+        return BoundTable(replace(self.table, rows=rows), self.mesh), growth.grow(
+            state, self.table, rows, key, self.mesh
+        )
 
     def _check(self, state: TableState, ids: Ids) -> None:
         expected = tables.abstract(self.table, self.mesh)

@@ -171,7 +171,7 @@ def physical(ids: jax.Array, table: Table, mesh: Mesh) -> jax.Array:
 def shardings(table: Table, mesh: Mesh) -> TableState:
     """Everything over all mesh axes."""
     where = NamedSharding(mesh, PartitionSpec(mesh.axis_names))
-    return jax.tree.map(lambda _: where, jax.eval_shape(lambda: _untouched(jnp.zeros((1, table.width)), table)))
+    return jax.tree.map(lambda _: where, jax.eval_shape(lambda: untouched(jnp.zeros((1, table.width)), table)))
 
 
 def abstract(table: Table, mesh: Mesh) -> TableState:
@@ -180,24 +180,27 @@ def abstract(table: Table, mesh: Mesh) -> TableState:
     def attach(x, s):
         return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s)
 
-    shapes = jax.eval_shape(lambda: _untouched(jnp.zeros((padded(table, mesh), table.width)), table))
+    shapes = jax.eval_shape(lambda: untouched(jnp.zeros((padded(table, mesh), table.width)), table))
     return jax.tree.map(attach, shapes, shardings(table, mesh))
 
 
 def create(table: Table, key: jax.Array, mesh: Mesh) -> TableState:
     """A new table, each shard made where it lies; row r is the same on every mesh."""
     lies = wire(table, mesh)
-    first = table.initializer or (lambda key, shape: table.stddev * jax.random.normal(key, shape, jnp.float32))
 
     def shard(key: jax.Array) -> TableState:
-        logical = jnp.arange(lies.rows) * lies.shards + jax.lax.axis_index(lies.axes)
-        rows = jax.lax.map(lambda r: first(jax.random.fold_in(key, r), (table.width,)), logical, batch_size=1 << 14)
-        return _untouched(jnp.where(logical[:, None] < table.rows, rows, 0), table)
+        return new_rows(jnp.arange(lies.rows) * lies.shards + jax.lax.axis_index(lies.axes), key, table)
 
     over = PartitionSpec(mesh.axis_names)
-    specs = jax.tree.map(lambda _: over, shardings(table, mesh))
-    made = jax.shard_map(shard, mesh=mesh, in_specs=PartitionSpec(), out_specs=specs, check_vma=False)
+    made = jax.shard_map(shard, mesh=mesh, in_specs=PartitionSpec(), out_specs=over, check_vma=False)
     return jax.jit(made, out_shardings=shardings(table, mesh))(key)
+
+
+def new_rows(ids: jax.Array, key: jax.Array, table: Table) -> TableState:
+    """Rows as they begin, of logical ids int32 [R]; zeros for ids that are not below V."""
+    first = table.initializer or (lambda key, shape: table.stddev * jax.random.normal(key, shape, jnp.float32))
+    rows = jax.lax.map(lambda r: first(jax.random.fold_in(key, r), (table.width,)), ids, batch_size=1 << 14)
+    return untouched(jnp.where(ids[:, None] < table.rows, rows, 0), table)
 
 
 def of_rows(rows: jax.Array, table: Table, mesh: Mesh) -> TableState:
@@ -205,13 +208,13 @@ def of_rows(rows: jax.Array, table: Table, mesh: Mesh) -> TableState:
     spare = padded(table, mesh) - table.rows
 
     def made(rows: jax.Array) -> TableState:
-        return _untouched(order.to_physical(jnp.pad(rows, ((0, spare), (0, 0))), mesh), table)
+        return untouched(order.to_physical(jnp.pad(rows, ((0, spare), (0, 0))), mesh), table)
 
     return jax.jit(made, out_shardings=shardings(table, mesh))(rows)
 
 
-def _untouched(rows: jax.Array, table: Table) -> TableState:
-    """Rows [R, D] with new slots."""
+def untouched(rows: jax.Array, table: Table) -> TableState:
+    """Rows [R, D] with the slots of rows that no update has named."""
     return join(Parts(rows.astype(table.dtype), table.optimizer.slots(*rows.shape)), table)
 
 

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from rexjax.families.base import SoftTargets as SoftTargets
     from rexjax.families.base import TrainingData as TrainingData
     from rexjax.families.base import Unsuitable as Unsuitable
+    from rexjax.families.base import Updatable as Updatable
     from rexjax.families.base import fit as fit
+    from rexjax.families.base import follow as follow
     from rexjax.families.blend import Blend as Blend
     from rexjax.families.cross_fitted import CrossFitted as CrossFitted
     from rexjax.families.decayed import DecayedPopularity as DecayedPopularity
@@ -85,6 +87,7 @@ else:
             "Transformer": "rexjax.families.transformer",
             "TwoTower": "rexjax.families.two_tower",
             "Unsuitable": "rexjax.families.base",
+            "Updatable": "rexjax.families.base",
             "fit": "rexjax.families.base",
             "LogisticRegression": "rexjax.families.rankers",
             "FM": "rexjax.families.rankers",
@@ -97,5 +100,6 @@ else:
             "MMoE": "rexjax.families.rankers",
             "Ranker": "rexjax.families.ranking",
             "TwoStage": "rexjax.families.two_stage",
+            "follow": "rexjax.families.base",
         },
     )

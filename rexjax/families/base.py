@@ -254,7 +254,33 @@ class Planned(Protocol):
         """Network, objective and training settings (``rexjax.families.gradient.Recipe``) by part: "" or " 1", " 2"."""
 
 
-ABILITIES = {Distillable: "learn from a teacher", Narrowable: "lose dimensions", Planned: "be planned"}
+@runtime_checkable
+class Updatable(Protocol):
+    """A family whose state follows a log that has grown, for less than a fit."""
+
+    def update(self, state: Any, old: TrainingData, new: TrainingData, run: Run) -> Any:
+        """The state for ``new`` from that for ``old``.
+
+        Args:
+            state: of ``fit(old, run)``, or of an update that ended at ``old``.
+            old: the log that the state knows.
+            new: the log now. Dense ids of ``old`` mean the same users and items in it; more may follow them.
+            run: as for a fit.
+
+        Returns:
+            A state as ``fit(new, run)`` returns it.
+
+        Raises:
+            UserError: ``new`` has fewer users or items than ``old``.
+        """
+
+
+ABILITIES = {
+    Distillable: "learn from a teacher",
+    Narrowable: "lose dimensions",
+    Planned: "be planned",
+    Updatable: "be updated",
+}
 
 
 def named(models: tuple[Model, ...]) -> dict[str, Model]:
@@ -308,6 +334,17 @@ def fit(model: Model, data: TrainingData, run: Run) -> Any:
     state = model.fit(data, run)
     check_state(state, f"{run.key} ({type(model).__name__})")
     return state
+
+
+def follow(model: Model, state: Any, old: TrainingData, new: TrainingData, run: Run) -> Any:
+    """The state for ``new``: updated from the one for ``old`` where the family can (``Updatable``), else fitted.
+
+    Raises:
+        UserError: a number in the state is NaN, or ``new`` has fewer users or items than ``old``.
+    """
+    found = model.update(state, old, new, run) if isinstance(model, Updatable) else model.fit(new, run)
+    check_state(found, f"{run.key} ({type(model).__name__})")
+    return found
 
 
 def check_state(state: Any, what: str) -> None:

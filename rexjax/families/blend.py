@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rexjax.errors import UserError
-from rexjax.families.base import Model, Planned, Run, TrainingData, Unsuitable, check_state
+from rexjax.families.base import Model, Planned, Run, TrainingData, Unsuitable, check_state, follow
 from rexjax.models.scorer import Query, Scorer, positions_of, scores_of_positions
 from rexjax.runtime.progress import notice
 
@@ -73,6 +73,16 @@ class Blend(Model):
         if unsuitable and not states:
             raise unsuitable
         return states
+
+    def update(self, state: dict[str, Any], old: TrainingData, new: TrainingData, run: Run) -> dict[str, Any]:
+        """Members that were fitted follow the log, one after another; the weights stay."""
+        members = {
+            number: follow(self.members[int(number)], state["members"][number], old, new, run.member(int(number)))
+            for number in _numbers(state)
+        }
+        found = state | {"members": members}
+        self._check_catalogues(found, new.items, run)
+        return found
 
     def _check_catalogues(self, state: dict[str, Any], items: int, run: Run) -> None:
         for number, scorer in zip(_numbers(state), self._scorers(state), strict=True):

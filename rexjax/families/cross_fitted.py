@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rexjax.data.histories import Histories, log_positions
 from rexjax.errors import UserError
 from rexjax.families.base import Model, Run, TrainingData, check_state
 from rexjax.families.linear import Ease
+from rexjax.families.log_changes import restrict_to_users
 from rexjax.models.scorer import USER, Query, Scorer, positions_of, scores_of_positions
 from rexjax.models.user_rows import users_of, users_of_batch
 
@@ -64,31 +64,6 @@ class CrossFitted(Model):
     def variations(self) -> dict[str, Model]:
         """Those of the model."""
         return {name: replace(self, model=model) for name, model in self.model.variations().items()}
-
-
-def restrict_to_users(data: TrainingData, users: np.ndarray) -> TrainingData:
-    """``data`` with the events of some users alone (int [U'], ascending); the catalogue stays.
-
-    Events keep their places in the whole log.
-    """
-    log = data.log
-    counts = np.diff(log.offsets)[users]
-    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    events = np.repeat(log.offsets[users] - offsets[:-1], counts) + np.arange(offsets[-1])
-    shift = offsets[:-1] - log.offsets[users]
-    kept = Histories(
-        items=log.items[events],
-        times=log.times[events],
-        offsets=offsets,
-        valid_start=log.valid_start[users] + shift,
-        test_start=log.test_start[users] + shift,
-        first_event=log_positions(log)[events],
-    )
-    trained = np.arange(len(events)) < np.repeat(kept.valid_start, counts)
-    popularity = np.bincount(kept.items[trained], minlength=data.items)
-    of_users = {array.name for array in data.described if array.about == "user"}
-    features = {name: values[users] if name in of_users else values for name, values in data.features.items()}
-    return replace(data, log=kept, records=[kept._asdict()], popularity=popularity, features=features, packed={})
 
 
 @cache  # equal models share their functions, so that nothing is compiled twice

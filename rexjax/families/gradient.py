@@ -13,6 +13,7 @@ from rexjax.data.features.fitted import FeatureArray
 from rexjax.embedding import rows
 from rexjax.encoders import reduce
 from rexjax.errors import UserError, check_least, check_share
+from rexjax.families import warm
 from rexjax.families.base import FineTuning, Model, Run, SoftTargets, TrainingData
 from rexjax.families.item_features import feature_columns
 from rexjax.families.unmet import calibrated
@@ -166,11 +167,31 @@ class GradientModel(Model):
                 "leave them out, or let such a model teach"
             )
         model = self.recommender(data.length, aligned, features.shape[1])
-        if tuning:  # from whole item vectors
-            whole = ItemEncoder(self.width, "init_from_text")  # the row alone
-            model = replace(model, items=whole, fake_quantize=tuning.fake_quantize, prune=tuning.prune)
+        if tuning:
+            model = replace(self._of_rows(model), fake_quantize=tuning.fake_quantize, prune=tuning.prune)
         objective = objectives.distilled(model, soft.alignment_weight)
         return self._train(data, run, model, objective, features, soft, tuning)
+
+    def update(self, state: Served, old: TrainingData, new: TrainingData, run: Run) -> Served:
+        """Trains on from ``state`` on labels, on the histories that changed and as many others: few steps a new event.
+
+        New items begin at what their text says. The result is near that of ``fit(new, run)``, and not equal to it.
+        """
+        start, recent = warm.start(state, old, new), warm.recent(old, new, run.seed)
+        if not recent.log.users:
+            return start
+        tuned = replace(self, training=warm.settings(self.training))
+        features, users = (
+            feature_columns(recent, (), run.key),
+            user_arrays(recent, self.names_of_user_features(), run.key),
+        )
+        model = self._of_rows(self.recommender(new.length, users=users))
+        objective = objectives.of_labels(model, self.loss, self.negatives)
+        return tuned._train(recent, run, model, objective, features, None, FineTuning(start))
+
+    def _of_rows(self, model: Recommender) -> Recommender:
+        """The model whose item vectors are its rows alone: a state holds whole item vectors."""
+        return replace(model, items=ItemEncoder(self.width, "init_from_text"))
 
     def _train(
         self,

@@ -10,7 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from rexjax.errors import UserError, check_least
-from rexjax.families import inverse
+from rexjax.families import inverse, log_changes
 from rexjax.families.base import Run, TrainingData, Unsuitable
 from rexjax.families.counting import (
     CountingModel,
@@ -23,10 +23,11 @@ from rexjax.families.counting import (
     row_blocks,
     weigh_events,
 )
+from rexjax.families.inverse_update import WORTH, dense_rows, updater
 from rexjax.models.item_weights import matrix_scorer, neighbour_scorer
 from rexjax.models.scorer import Scorer
 from rexjax.runtime import memory, processes
-from rexjax.runtime.mesh import sharding
+from rexjax.runtime.mesh import place, replicated, sharding
 
 _COPIES = 3  # of a device's part of the matrix: itself, a product of its size, and the copy it comes from or goes to
 
@@ -55,7 +56,8 @@ class Ease(CountingModel):
         """Solves for the weights.
 
         Returns:
-            {"weights": float32 [V, N]}; V is N on one device and else the next multiple of the devices.
+            {"weights": float32 [V, N], "precision": float32 [N]}; V is N on one device and else the next multiple of
+            the devices. The latter is the diagonal of P, from which ``update`` goes on.
 
         Raises:
             Unsuitable: the matrix does not fit in memory; nothing is computed then.
@@ -71,25 +73,66 @@ class Ease(CountingModel):
         # float32: weights differ from float64's by 2e-7 of .2 at l2 = 500 and by 2e-5 of .8 at l2 = 1, where 99.6 % of
         # top-10 lists are the same; float64 takes twice the time and memory, and TPUs have none.
         precision = inverse.inverter(mesh, inverse.block_of(data.items, mesh))(gram)
-        kept = data.items if mesh.size == 1 else -(-data.items // mesh.size) * mesh.size
-        weights = _weights(mesh)(precision, data.items, kept)
-        return {"weights": processes.gather(weights) if processes.count() > 1 else weights}
+        return _state(precision, data.items, mesh)
+
+    def update(self, state: dict[str, Any], old: TrainingData, new: TrainingData, run: Run) -> dict[str, Any]:
+        """Changes the inverse by the users whose training events changed, or fits where they are many.
+
+        Returns:
+            The state of ``fit(new, run)`` up to rounding.
+
+        Raises:
+            Unsuitable: the matrix does not fit in memory.
+        """
+        users = log_changes.changed_users(old, new)
+        if WORTH * len(users) > new.items or "precision" not in state:
+            return self.fit(new, run)
+        _check_memory(inverse.padded(new.items, run.mesh), run)
+        before, after = (
+            weigh_events(log_changes.rows_of_users(data, users), self.training_decay, self.recency)
+            for data in (old, new)
+        )
+        rows, grown = dense_rows(before, new.items), dense_rows(after, new.items)
+        precision = updater(run.mesh)(_precision(state, new.items, self.l2, run.mesh), rows, grown - rows)
+        return _state(precision, new.items, run.mesh)
 
     def scorer(self, state: dict[str, Any]) -> Scorer:
         """``score(j) = sum_i decay^age(i) B_ij`` over the items of the history."""
         return matrix_scorer(state, self.decay, self.recency)
 
 
+def _state(precision: jax.Array, items: int, mesh: jax.sharding.Mesh) -> dict[str, Any]:
+    """What is kept of P [V, V'], on every process."""
+    kept = items if mesh.size == 1 else -(-items // mesh.size) * mesh.size
+    state = _weights(mesh)(precision, items, kept)
+    return processes.gather(state) if processes.count() > 1 else state
+
+
 @cache
 def _weights(mesh: jax.sharding.Mesh) -> Any:
-    """A compiled function: (P [V, V], N, V') → B [V', N]; padding beyond N is 0."""
+    """A compiled function: (P [V, V'], N, V'') → weights [V'', N], whose padding is 0, and the diagonal of P, [N]."""
 
-    def weights(precision: jax.Array, items: int, kept: int) -> jax.Array:
-        found = -precision / jnp.diagonal(precision)
-        row, column = jnp.arange(len(precision))[:, None], jnp.arange(len(precision))
-        return jnp.where((row != column) & (row < items), found, 0)[:kept, :items]
+    def weights(precision: jax.Array, items: int, kept: int) -> dict[str, jax.Array]:
+        precision = precision[:kept, :items]
+        diagonal = jnp.diagonal(precision)
+        row, column = jnp.arange(kept)[:, None], jnp.arange(items)
+        found = jnp.where((row != column) & (row < items), -precision / diagonal, 0)
+        return {"weights": found, "precision": diagonal}
 
-    return jax.jit(weights, static_argnums=(1, 2), out_shardings=sharding(mesh, "rows"))
+    where = {"weights": sharding(mesh, "rows"), "precision": replicated(mesh)}
+    return jax.jit(weights, static_argnums=(1, 2), out_shardings=where)
+
+
+def _precision(state: dict[str, Any], items: int, l2: float, mesh: jax.sharding.Mesh) -> jax.Array:
+    """P [V, N] of a state with N or fewer items; the others have no event yet, their part of P is ``I / l2``."""
+    known = len(state["precision"])
+    diagonal = np.full(items, 1 / l2, np.float32)
+    diagonal[:known] = state["precision"]
+    weights = np.zeros((-(-items // mesh.size) * mesh.size, items), np.float32)
+    weights[:known, :known] = np.asarray(state["weights"])[:known]
+    np.multiply(weights, -diagonal, out=weights)
+    np.fill_diagonal(weights[:items], diagonal)
+    return place(weights, sharding(mesh, "rows"))
 
 
 def _check_memory(size: int, run: Run) -> None:

@@ -23,8 +23,10 @@ from rexjax.encoders.loading import TextModel
 from rexjax.encoders.settings import Encode
 from rexjax.errors import UserError
 from rexjax.evaluation.cost import tree_bytes
+from rexjax.models import text_map as text_maps
+from rexjax.models.text_map import TextMap
 from rexjax.retrieval import index_updates
-from rexjax.retrieval.index_updates import Contents, TextMap
+from rexjax.retrieval.index_updates import Contents
 
 _TABLES = (".csv", ".gz", ".tsv", ".parquet")
 
@@ -131,7 +133,7 @@ def _rows(
                 f"{len(learners)} of the {len(old.popularity)} items have text: a map from text to rows needs 2 or more"
             )
         known = text.encode_texts(model, [old.items["text"][item] for item in learners], folder / "known", mesh=None)
-        text_map = index_updates.fit_map(known, index_updates.rows_of(old, learners))
+        text_map = text_maps.fit_map(known, index_updates.rows_of(old, learners))
         text_map = text_map._replace(about=text_map.about | {"index": index.hash, "encoder": encoder})
         about = text_map.about
         say(
@@ -143,7 +145,7 @@ def _rows(
             f"{index.folder} was made with another text model than {model.name}: restore --encode.model, or remove the "
             "index and run `rexjax index CONFIG`"
         )
-    return text_map, index_updates.predict(text_map, text.encode_texts(model, texts, folder / "new", mesh=None))
+    return text_map, text_maps.predict(text_map, text.encode_texts(model, texts, folder / "new", mesh=None))
 
 
 def text_model(workdir: Path) -> TextModel:

@@ -3,8 +3,9 @@
 import contextlib
 import operator
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from rexjax.artifacts import classes, lock, store, versions, workdirs
@@ -67,7 +68,14 @@ class Outcome(NamedTuple):
 
 
 @own_flags()
-def run(config: Config, stages: tuple[str, ...], *, update: bool, say: Callable[[str], None]) -> list[Outcome]:
+def run(
+    config: Config,
+    stages: tuple[str, ...],
+    *,
+    update: bool,
+    say: Callable[[str], None],
+    instead: Mapping[str, Stage] = MappingProxyType({}),
+) -> list[Outcome]:
     """Runs ``stages`` in order; each is skipped if its inputs and its config are those of its finished artifact.
 
     Several processes call this alike, with one workdir on a disk that all of them see; the first one writes.
@@ -77,6 +85,7 @@ def run(config: Config, stages: tuple[str, ...], *, update: bool, say: Callable[
         stages: names, in order; what they need and is not among them must have finished before.
         update: a workdir of another config may be brought up to date.
         say: told one line as each stage begins and ends.
+        instead: stages that take the places of those of the same name.
 
     Raises:
         UserError: an earlier stage has not finished or is damaged, the workdir belongs to another config, or another
@@ -84,7 +93,7 @@ def run(config: Config, stages: tuple[str, ...], *, update: bool, say: Callable[
         Preempted: the run was asked to stop; what it did is saved.
     """
     config = normal(config)
-    workdir, known = workdirs.folder_of(config.workdir), stages_of(config)
+    workdir, known = workdirs.folder_of(config.workdir), stages_of(config) | dict(instead)
     check_platform()
     check_memory(config)
     check(config, update=update)

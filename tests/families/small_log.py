@@ -47,6 +47,26 @@ def training_histories(data: TrainingData) -> list[tuple[list[int], list[float]]
     return [(log.items[a:b].tolist(), log.times[a:b].tolist()) for a, b in cuts]
 
 
+def grown(data: TrainingData, users: tuple[int, ...], more_users: int = 0, more_items: int = 0) -> TrainingData:
+    """``data`` after three new training events of each of ``users`` and of new users, some with new items."""
+    rng, log = np.random.default_rng(7), data.log
+    histories = [(items, times) for items, times in training_histories(data)] + [([], [])] * more_users
+    last = log.times.max()
+    for user in (*users, *range(log.users, log.users + more_users)):
+        items, times = histories[user]
+        new = rng.integers(0, data.items + more_items, 3).tolist()
+        histories[user] = items + new, times + [last + step for step in (1.0, 1.0, 2.0)]
+    ends = np.cumsum([len(items) for items, _ in histories])
+    joined = Histories(
+        items=np.concatenate([items for items, _ in histories]).astype(np.int32),
+        times=np.concatenate([times for _, times in histories]),
+        offsets=np.append(0, ends),
+        valid_start=ends,
+        test_start=ends,
+    )
+    return make_data(joined, data.items + more_items)
+
+
 def make_run(folder, devices: int = 1, **settings) -> Run:
     assert jax.device_count() >= devices
     return Run(

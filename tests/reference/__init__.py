@@ -14,6 +14,7 @@ from tests.reference import (
     data,
     embedding,
     evaluation,
+    families,
     features,
     losses,
     models,
@@ -35,8 +36,6 @@ TWINS: dict[str, Callable[..., Any]] = {
     "rexjax.embedding.rows:take": retrieval.take,
     "rexjax.embedding.rows:score": retrieval.score,
     "rexjax.embedding.rows:score_by_row": retrieval.score_by_row,
-    "rexjax.retrieval.index_updates:fit_map": retrieval.fit_map,
-    "rexjax.retrieval.index_updates:predict": retrieval.predict,
     # rerank
     "rexjax.rerank.similar:mmr": rerank.mmr,
     "rexjax.rerank.similar:dpp": rerank.dpp,
@@ -45,6 +44,8 @@ TWINS: dict[str, Callable[..., Any]] = {
     "rexjax.rerank.shares:divergence": rerank.divergence,
     "rexjax.rerank.limits:quota": rerank.quota,
     "rexjax.rerank.limits:capped": rerank.capped,
+    "rexjax.models.text_map:fit_map": retrieval.fit_map,
+    "rexjax.models.text_map:predict": retrieval.predict,
     # losses
     "rexjax.losses.sampled:softmax_cross_entropy": losses.softmax_cross_entropy,
     "rexjax.losses.sampled:soft_cross_entropy": losses.soft_cross_entropy,
@@ -131,5 +132,7 @@ TWINS: dict[str, Callable[..., Any]] = {
     "rexjax.models.calibration:fit_temperature": ranking.best_temperature,
     "rexjax.models.calibration:fit_isotonic": ranking.isotonic,
     "rexjax.models.candidates:place_ranked": ranking.order_of_two_stages,
+    # families
+    "rexjax.families.inverse_update:updater": families.inverse_after_change,
 }
 """Fast path, as module:name, to its twin."""

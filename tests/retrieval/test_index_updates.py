@@ -8,6 +8,7 @@ from flax import linen as nn
 from rexjax.config import Pooled
 from rexjax.embedding.product import ProductRows
 from rexjax.embedding.quantized import quantize_rows
+from rexjax.models import text_map as text_maps
 from rexjax.models.served import Served
 from rexjax.retrieval import index, index_updates
 from rexjax.retrieval.index_updates import Contents
@@ -63,7 +64,7 @@ def test_the_map_is_that_of_least_squares_with_its_ridge(items, noise):
     rng = np.random.default_rng(1)
     vectors = rng.normal(size=(items, W)) * np.linspace(0.1, 2, W) + 3
     rows = vectors @ rng.normal(size=(W, D)) - 1 + noise * rng.normal(size=(items, D))
-    found = index_updates.fit_map(vectors, rows)
+    found = text_maps.fit_map(vectors, rows)
     kernel, bias = reference.ridge_map(vectors, rows, found.about["ridge"])
     np.testing.assert_allclose(found.kernel, kernel, atol=1e-5)
     np.testing.assert_allclose(found.bias, bias, atol=1e-4)
@@ -75,8 +76,8 @@ def test_the_ridge_has_the_least_cross_validated_error_by_the_definition(noise):
     rng = np.random.default_rng(2)
     vectors = rng.normal(size=(60, W))
     rows = vectors @ rng.normal(size=(W, D)) + noise * rng.normal(size=(60, D))
-    ridge, *_ = reference.fit_map(vectors, rows, index_updates.RIDGES)
-    about = index_updates.fit_map(vectors, rows).about
+    ridge, *_ = reference.fit_map(vectors, rows, text_maps.RIDGES)
+    about = text_maps.fit_map(vectors, rows).about
     assert about["ridge"] == pytest.approx(ridge)
     left = reference.ridge_error(vectors, rows, ridge) / ((rows - rows.mean(0)) ** 2).sum()
     assert about["explained"] == pytest.approx(1 - left, abs=1e-9)
@@ -84,27 +85,27 @@ def test_the_ridge_has_the_least_cross_validated_error_by_the_definition(noise):
 
 def test_what_text_says_nothing_of_is_explained_by_nothing():
     rng = np.random.default_rng(3)
-    about = index_updates.fit_map(rng.normal(size=(500, W)), rng.normal(size=(500, D))).about
+    about = text_maps.fit_map(rng.normal(size=(500, W)), rng.normal(size=(500, D))).about
     assert abs(about["explained"]) < 0.05
-    same_text = index_updates.fit_map(np.ones((5, W)), rng.normal(size=(5, D)))
+    same_text = text_maps.fit_map(np.ones((5, W)), rng.normal(size=(5, D)))
     assert np.isfinite(same_text.kernel).all()
 
 
 @pytest.mark.parametrize("known", [N, 7], ids=["more than the nearest", "fewer"])
 def test_a_prediction_is_the_linear_one_and_what_it_leaves_of_the_nearest(known, monkeypatch):
     vectors, asked = RNG.normal(size=(known, W)), RNG.normal(size=(5, W)).astype(np.float32)
-    found = index_updates.fit_map(vectors, ROWS[:known])
-    rows = index_updates.predict(found, asked)
+    found = text_maps.fit_map(vectors, ROWS[:known])
+    rows = text_maps.predict(found, asked)
     expected = reference.predict(found.kernel, found.bias, vectors, ROWS[:known], asked)
     np.testing.assert_allclose(rows, expected, atol=5e-3)
     np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, rtol=1e-5)
-    monkeypatch.setattr(index_updates, "PREDICTED_AT_ONCE", 2)
-    np.testing.assert_allclose(index_updates.predict(found, asked), rows, atol=1e-6)
+    monkeypatch.setattr(text_maps, "PREDICTED_AT_ONCE", 2)
+    np.testing.assert_allclose(text_maps.predict(found, asked), rows, atol=1e-6)
 
 
 def test_an_item_with_the_text_of_a_known_one_gets_its_row():
     vectors = RNG.normal(size=(N, W)).astype(np.float32)
-    rows = index_updates.predict(index_updates.fit_map(vectors, ROWS), vectors)
+    rows = text_maps.predict(text_maps.fit_map(vectors, ROWS), vectors)
     assert (rows * ROWS).sum(1).min() > 0.99
 
 
@@ -188,7 +189,7 @@ def test_a_changed_index_is_read_as_it_was_written(bits, category, tmp_path):
     found = index_updates.read(before)
     assert_same(found, old._replace(items=old.items | {"item_id": [str(i) for i in range(N)]}))
     assert index_updates.read_map(before) is None
-    text_map = index_updates.fit_map(RNG.normal(size=(N, W)), ROWS)
+    text_map = text_maps.fit_map(RNG.normal(size=(N, W)), ROWS)
     assert index_updates.write(after, index_updates.remove(found, {"3"}), text_map, before) == 2
     assert_same(index_updates.read(after), index_updates.remove(found, {"3"}))
     kept = index_updates.read_map(after)

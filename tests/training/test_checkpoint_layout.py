@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from rexjax.config import Pooled, Training
-from rexjax.embedding import order
+from rexjax.embedding import growth, order
 from rexjax.errors import UserError
 from rexjax.runtime.mesh import make_mesh
 from rexjax.training import checkpoint_layout, state
@@ -88,6 +88,17 @@ def test_another_shape_is_refused_in_a_sentence(tmp_path, width, rows, words):
     with pytest.raises(UserError, match=f"checkpoint .*run/1 has .*{words}"):
         Case(8, 1, rows, width).read(tmp_path / "run")
     case.check(tmp_path / "run")  # and is still there
+
+
+def test_a_state_that_grew_is_read_on_other_meshes(tmp_path):
+    """Saved on 8 devices with 10 rows, grown on 2 to 21, read on 4."""
+    Case(8, 1, 10).save(tmp_path / "small")
+    two, large = Case(2, 1, 10), Case(2, 1, 21)
+    found, row_key = two.read(tmp_path / "small"), jax.random.split(jax.random.key(3))[1]
+    grown = growth.grow(found.table, two.table, 21, row_key, two.mesh)
+    large.made = found._replace(table=grown)
+    large.save(tmp_path / "large")
+    Case(4, 1, 21).check(tmp_path / "large")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,8 @@ import numpy as np
 
 from rexjax import native
 from rexjax.embedding.quantized import quantize_rows
-from rexjax.retrieval import index_updates, sharded, topk_cpu, topk_tpu
+from rexjax.models import text_map as text_maps
+from rexjax.retrieval import sharded, topk_cpu, topk_tpu
 from rexjax.runtime.mesh import make_mesh
 from tests.twin_cases import case, close, normal
 
@@ -58,16 +59,16 @@ def compare_scores(fast, twin, rng):
     close(fast(queries, rows, True), twin(queries, rows, True))
 
 
-@case("retrieval.index_updates:fit_map")
+@case("models.text_map:fit_map")
 def compare_fit_map(fast, twin, rng):
     vectors, rows = normal(rng, 60, 7), normal(rng, 60, 4)
     found = fast(vectors, rows)
-    expected = twin(vectors.astype(float), rows.astype(float), index_updates.RIDGES)
+    expected = twin(vectors.astype(float), rows.astype(float), text_maps.RIDGES)
     close((found.about["ridge"], found.kernel, found.bias), expected, 1e-4)
 
 
-@case("retrieval.index_updates:predict")
+@case("models.text_map:predict")
 def compare_predict(fast, twin, rng):
     vectors, rows, asked = normal(rng, 60, 7), normal(rng, 60, 4), normal(rng, 5, 7)
-    learnt = index_updates.fit_map(vectors, rows)
+    learnt = text_maps.fit_map(vectors, rows)
     close(fast(learnt, asked), twin(learnt.kernel, learnt.bias, vectors, rows, asked), 5e-3)  # kept in float16

@@ -25,15 +25,22 @@ def run(config: Config, folder: Path, artifacts: dict[str, Artifact]) -> dict[st
     Returns:
         Bytes before and after, the narrowed models, training summaries, validation metrics, digests.
     """
+    data = inputs.training_data(config, {"prepare": artifacts["prepare"]})
+    return make(config, folder, artifacts, data, data)
+
+
+def make(
+    config: Config, folder: Path, artifacts: dict[str, Artifact], data: TrainingData, tuned_on: TrainingData
+) -> dict[str, Any]:
+    """As ``run``; variants are chosen on ``data`` and fine-tuned on the log that the soft targets were made of."""
     model = config.student.model
     state = inputs.fitted(artifacts["distill"].folder / "student", model)
     width = variants.width_of(model, state)
     chosen = [variants.parse(name, width) for name in config.compress.variants]
-    data = inputs.training_data(config, {"prepare": artifacts["prepare"]})
     own = inputs.run_of(config, data, folder, "compress", "compress")
     metrics: dict[str, Any] = {"content": {}, "valid": {}, "models": {}, "bytes": {"student": tree_bytes(state)}}
     for variant in chosen:
-        tune = fine_tuner(config, data, own, artifacts["distill"].folder, variant, width)
+        tune = fine_tuner(config, tuned_on, own, artifacts["distill"].folder, variant, width)
         prepared = variants.prepare(model, state, variant, data.popularity, config.seed)
         small = compress.compress(prepared, config.compress, tune)
         stored = small.stored()

@@ -1,6 +1,7 @@
 """Stage distill: the student learns from labels and the teacher's top-k; its control learns from labels alone."""
 
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from rexjax.artifacts.store import Artifact
 from rexjax.config.schema import Config
 from rexjax.config.stage import Stage
 from rexjax.distillation.teach import distill
-from rexjax.families.base import Run, TrainingData, fit
+from rexjax.families.base import Model, Run, TrainingData, fit
 from rexjax.families.cross_fitted import CrossFitted
 from rexjax.models.scorer import Scorer
 from rexjax.pipeline.stages import inputs
@@ -27,14 +28,22 @@ def run(
     """
     model, data = config.student.model, inputs.training_data(config, artifacts)
     own = inputs.run_of(config, data, folder, "student", "student.model")
-    metrics: dict[str, Any] = {"content": {}, "valid": {}}
-    for name in models:
+
+    def learn(name: str) -> Any:
         named = replace(own, name=name)
-        if name == "student":
-            teacher = _teacher(config, data, folder, replace(own, name="teacher", key="teacher"), artifacts["teacher"])
-            state = distill(teacher, config.student, data, named, origin=artifacts["teacher"].hash)
-        else:
-            state = fit(model, data, named)
+        if name != "student":
+            return fit(model, data, named)
+        teacher = _teacher(config, data, folder, replace(own, name="teacher", key="teacher"), artifacts["teacher"])
+        return distill(teacher, config.student, data, named, origin=artifacts["teacher"].hash)
+
+    return make(model, folder, own, models, learn)
+
+
+def make(model: Model, folder: Path, own: Run, names: tuple[str, ...], learn: Callable[[str], Any]) -> dict[str, Any]:
+    """As ``run``, of the states that ``learn`` gives by name."""
+    metrics: dict[str, Any] = {"content": {}, "valid": {}}
+    for name in names:
+        state = learn(name)
         metrics["content"][name] = inputs.save(folder / name, state)
         metrics["valid"][name] = own.validate(model.scorer(state))
     if processes.first():

@@ -48,6 +48,7 @@ def run(config: Config, folder: Path, artifacts: dict[str, Artifact]) -> dict[st
     try:
         with engines.opened(data.engine, scratch / "engine") as con:
             opened = Opened(*data.source.read(data, config.seed, con, scratch))
+            columns = {name: str(kind) for name, kind in opened.log.schema().items()}
             rows = None if opened.items is None else engines.count(opened.items)
             described = replace(data, columns=data.source.described(data.columns))
             kept = interactions.clean(opened.log, opened.items, described, users=opened.users is not None)
@@ -78,6 +79,7 @@ def run(config: Config, folder: Path, artifacts: dict[str, Artifact]) -> dict[st
         "items_with_several_rows": kept.repeated,
         "catalogue_rows": rows,
         "time_form": kept.time_form,
+        "columns": columns,
         "files": list(opened.files),
     }
 

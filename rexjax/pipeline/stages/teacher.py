@@ -1,6 +1,8 @@
 """Stage teacher: the best model that there is on the log, whatever it costs to serve."""
 
 import shutil
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,7 @@ from rexjax.compression import variants
 from rexjax.config.schema import Config
 from rexjax.config.stage import Stage
 from rexjax.errors import UserError
-from rexjax.families.base import Distillable, fit, need
+from rexjax.families.base import Distillable, Run, TrainingData, fit, need
 from rexjax.pipeline.stages import inputs
 from rexjax.runtime import processes
 
@@ -20,10 +22,20 @@ def run(config: Config, folder: Path, artifacts: dict[str, Artifact]) -> dict[st
     Returns:
         Validation metrics, training summaries by name, the digest of the state.
     """
+    return make(config, folder, artifacts, partial(fit, config.teacher))
+
+
+def make(
+    config: Config,
+    folder: Path,
+    artifacts: dict[str, Artifact],
+    learn: Callable[[TrainingData, Run], Any],
+) -> dict[str, Any]:
+    """As ``run``, of the state that ``learn`` gives."""
     check_later_stages(config, artifacts["prepare"].metrics["items"])
     data = inputs.training_data(config, artifacts)
     own = inputs.run_of(config, data, folder, "teacher", "teacher")
-    state = fit(config.teacher, data, own)
+    state = learn(data, own)
     digest = inputs.save(folder / "model", state)
     valid = own.validate(config.teacher.scorer(state))
     if processes.first():

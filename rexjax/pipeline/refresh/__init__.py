@@ -1,0 +1,1 @@
+"""Refresh: a run that goes on from a finished one when the log has grown."""
