@@ -1,7 +1,7 @@
 """Calibration of scores: how often the first recommended item is right, against the probability that the model gives.
 
 A score becomes a probability by one of two maps. "softmax": the scores are logits of a softmax over the catalogue, as
-the model was trained (``Scorer.scale``), and seen items are left out. "isotonic": they are not, and a monotone step
+the model was trained (``Scorer.scale``), and seen items are left out. "isotonic": they are not, and a monotone
 function of the first item's score is fitted to the hits of validation (Zadrozny & Elkan, KDD 2002).
 
 The expected calibration error is that of Guo et al. (ICML 2017) with bins of equal counts (Nguyen & O'Connor, EMNLP
@@ -15,10 +15,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.optimize import isotonic_regression
 
 from rexjax.evaluation import ranking
 from rexjax.evaluation.ranking import Requests
+from rexjax.models.calibration import fit_isotonic
 from rexjax.models.scorer import Scorer, ask
 
 BINS = 15
@@ -58,7 +58,11 @@ def calibration_of(scorer: Scorer, asked: Mapping[str, Requests]) -> dict[str, A
     valid = first_items(scorer, asked["valid"])
     if len(valid.hits) < 2 or not np.isfinite(np.concatenate([valid.scores, test.scores])).all():
         return {"map": "none"} | found
-    return {"map": "isotonic"} | _judged(isotonic(valid.scores, valid.hits, test.scores), test.hits) | found
+    return (
+        {"map": "isotonic"}
+        | _judged(np.asarray(fit_isotonic(valid.scores, valid.hits)(test.scores)), test.hits)
+        | found
+    )
 
 
 def _judged(probabilities: np.ndarray, hits: np.ndarray) -> dict[str, float]:
@@ -79,23 +83,6 @@ def expected_calibration_error(probabilities: np.ndarray, hits: np.ndarray, bins
     order = np.argsort(probabilities, kind="stable")
     parts = np.array_split(np.asarray(hits, np.float64)[order] - probabilities[order], min(bins, len(order)))
     return float(sum(abs(part.sum()) for part in parts) / len(order))
-
-
-def isotonic(scores: np.ndarray, hits: np.ndarray, asked: np.ndarray) -> np.ndarray:
-    """Probabilities float64 [V] of scores ``asked`` by the non-decreasing step function nearest to the ``hits``.
-
-    Args:
-        scores: float [U], finite.
-        hits: float [U], 0 or 1.
-        asked: float [V]; a score below all of ``scores`` gets the lowest probability.
-
-    >>> isotonic(np.asarray([1.0, 2.0, 3.0]), np.asarray([0, 1, 0]), np.asarray([0.0, 2.5])).tolist()
-    [0.0, 0.5]
-    """
-    values, place, counts = np.unique(scores, return_inverse=True, return_counts=True)
-    means = np.bincount(place, hits) / counts
-    steps = isotonic_regression(means, weights=counts).x
-    return steps[np.maximum(np.searchsorted(values, asked, "right") - 1, 0)]
 
 
 def first_items(scorer: Scorer, asked: Requests) -> First:

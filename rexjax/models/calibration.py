@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy.optimize import isotonic_regression
 
 ROUNDS = 60
 """Halvings of the interval of a temperature's logarithm."""
@@ -47,10 +48,10 @@ class Isotonic(NamedTuple):
 
 
 def fit_isotonic(logits: np.ndarray, labels: np.ndarray) -> Isotonic:
-    """The rising step function with the least squared error, by pooling adjacent violators (Ayer et al. 1955).
+    """The rising function with the least squared error (Ayer et al. 1955; Zadrozny & Elkan, KDD 2002).
 
     Args:
-        logits: float [E], of examples that were not trained on.
+        logits: float [E], finite, of examples that were not trained on.
         labels: 0 or 1, [E].
 
     >>> import numpy as np
@@ -59,16 +60,10 @@ def fit_isotonic(logits: np.ndarray, labels: np.ndarray) -> Isotonic:
     [0.0, 0.5, 0.5, 1.0]
     """
     values, inverse, counts = np.unique(np.asarray(logits, np.float32), return_inverse=True, return_counts=True)
-    sums = np.bincount(inverse, np.asarray(labels, np.float64))
-    pools: list[list[float]] = []  # sum, count, first place, last place
-    for place, (total, count) in enumerate(zip(sums, counts, strict=True)):
-        pools.append([total, count, place, place])
-        while len(pools) > 1 and pools[-2][0] * pools[-1][1] >= pools[-1][0] * pools[-2][1]:
-            total, count, _, last = pools.pop()
-            pools[-1] = [pools[-1][0] + total, pools[-1][1] + count, pools[-1][2], last]
-    ends = [(int(place), total / count) for total, count, first, last in pools for place in sorted({first, last})]
-    places, probabilities = zip(*ends, strict=True)
-    return Isotonic(values[list(places)], np.asarray(probabilities, np.float32))
+    means = np.bincount(inverse, np.asarray(labels, np.float64)) / counts
+    found = isotonic_regression(means, weights=counts)
+    places = np.unique([*found.blocks[:-1], *(found.blocks[1:] - 1)])  # each step's ends
+    return Isotonic(values[places], found.x[places].astype(np.float32))
 
 
 def _sigmoid(x: np.ndarray) -> np.ndarray:

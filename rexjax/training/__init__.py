@@ -7,7 +7,7 @@ from rexjax._lazy import attach
 if TYPE_CHECKING:
     from rexjax.training.checkpoint import restore_tree as restore_tree
     from rexjax.training.checkpoint import save_tree as save_tree
-    from rexjax.training.ftrl import ftrl as ftrl
+    from rexjax.training.ftrl_rule import ftrl as ftrl
     from rexjax.training.labelled import LabelledTraining as LabelledTraining
     from rexjax.training.loop import train as train
     from rexjax.training.state import TrainState as TrainState
@@ -22,6 +22,6 @@ else:
             "restore_tree": "rexjax.training.checkpoint",
             "save_tree": "rexjax.training.checkpoint",
             "LabelledTraining": "rexjax.training.labelled",
-            "ftrl": "rexjax.training.ftrl",
+            "ftrl": "rexjax.training.ftrl_rule",
         },
     )

@@ -78,7 +78,6 @@ TWINS: dict[str, Callable[..., Any]] = {
     "rexjax.evaluation.metrics:per_user": evaluation.metrics_of_ties,
     "rexjax.evaluation.propensity:snips": evaluation.snips,
     "rexjax.evaluation.confidence:expected_calibration_error": evaluation.calibration_error,
-    "rexjax.evaluation.confidence:isotonic": evaluation.isotonic,
     "rexjax.evaluation.confidence:first_items": evaluation.first_items,
     "rexjax.evaluation.exposure:serendipity": evaluation.serendipity,
     "rexjax.evaluation.requests:build": evaluation.requests,
@@ -100,7 +99,7 @@ TWINS: dict[str, Callable[..., Any]] = {
     "rexjax.training.multi_step:make_run": training.one_by_one,
     "rexjax.training.catalogue:draw_popular": training.share_of_each,
     "rexjax.training.negatives:draw_unowned": training.items_without,
-    "rexjax.training.ftrl:ftrl": ranking.ftrl,
+    "rexjax.training.ftrl_rule:ftrl": ranking.ftrl,
     "rexjax.training.label_metrics:auc": ranking.auc,
     # data
     "rexjax.data.batches:pack": data.prefix_label_pairs,

@@ -147,20 +147,6 @@ def calibration_error(probabilities: np.ndarray, hits: np.ndarray, bins: int) ->
     return total / len(order)
 
 
-def isotonic(scores: np.ndarray, hits: np.ndarray, asked: np.ndarray) -> list[float]:
-    """The min-max formula of isotonic regression over distinct scores (Robertson et al. 1988)."""
-    values = sorted(set(scores.tolist()))
-
-    def mean(low: int, high: int) -> float:
-        return hits[(scores >= values[low]) & (scores <= values[high])].mean()
-
-    steps = [
-        max(min(mean(low, high) for high in range(at, len(values))) for low in range(at + 1))
-        for at in range(len(values))
-    ]
-    return [steps[max(sum(value <= score for value in values) - 1, 0)] for score in asked.tolist()]
-
-
 def first_items(scores: np.ndarray, scale: float, asked: Requests) -> list[tuple[float, float, float]]:
     """(logit, probability, hit) of each user's best unseen item, from whole rows of scores [U, N]."""
     found = []

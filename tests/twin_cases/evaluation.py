@@ -111,13 +111,6 @@ def compare_calibration_error(fast, twin, rng):
     close(fast(probabilities, hits, 7), twin(probabilities, hits, 7))
 
 
-@case("evaluation.confidence:isotonic")
-def compare_isotonic(fast, twin, rng):
-    scores, hits = rng.integers(0, 12, 40).astype(float), rng.integers(0, 2, 40).astype(float)
-    given = rng.uniform(-2, 14, 20)
-    close(fast(scores, hits, given), np.asarray(twin(scores, hits, given)))
-
-
 @case("evaluation.confidence:first_items")
 def compare_first_items(fast, twin, rng):
     requests, scores = asked(rng, 9, 31), normal(rng, 9, 31)

@@ -31,7 +31,7 @@ def compare_ftrl_rows(fast, twin, rng):
     close(rows.reshape(-1), twin(gradients.reshape(5, 12), **FTRL)[0])
 
 
-@case("training.ftrl:ftrl")
+@case("training.ftrl_rule:ftrl")
 def compare_ftrl(fast, twin, rng):
     rule = fast(FTRL["rate"], l1=FTRL["l1"], l2=FTRL["l2"], beta=FTRL["beta"])
     gradients, weights = normal(rng, 6, 5), {"a": jnp.zeros(2), "b": jnp.zeros(3)}
