@@ -205,7 +205,7 @@ def compare(request: Compare) -> None:
     if request.json:
         _print_json(found.as_dict())
     else:
-        _print_decision(found)
+        print_decision(found)
     _end(found.decision.promote)
 
 
@@ -217,7 +217,7 @@ def promote(request: Promote) -> None:
     if champion and champion.id != version.id and not request.force:
         found = registry.compare(version.id, champion.id, _margins(request))
         if not found.decision.promote:
-            _print_decision(found)
+            print_decision(found)
             _end(False)
     registry.promote(version.id, found, force=request.force)
     terminal.say_whole(f"{version.id} is the champion of {request.registry}")
@@ -279,7 +279,8 @@ def _count(cost: dict[str, Any], name: str) -> str:
     return f"{cost[name]:,.0f}" if name in cost else ""
 
 
-def _print_decision(found: "Comparison") -> None:
+def print_decision(found: "Comparison") -> None:
+    """What the gate says, and why."""
     word = "passes" if found.decision.promote else "is refused by"
     terminal.say_whole(f"{found.challenger} {word} the gate against the champion {found.champion}:")
     for reason in found.decision.reasons:

@@ -7,8 +7,9 @@ from rexjax.artifacts.classes import as_dict
 from rexjax.artifacts.hashing import differences
 from rexjax.errors import UserError
 
-_FILES = "path", "interactions", "items", "csv", "items_csv", "engine", "beam", "source"
-"""Keys of ``data`` that may change from one night to the next: where the log lies, how its files are written."""
+_FILES = "path", "interactions", "items", "csv", "items_csv", "engine", "beam", "source", "split", "holdout"
+"""Keys of ``data`` that may change from one night to the next: where the log lies, how its files are written, and the
+split, which a refresh makes by time. Versions of different tests are never compared."""
 _TEST = "select", "exclude_seen"
 _SHOWN = 3
 

@@ -12,7 +12,7 @@ def make_config(folder):
 def test_help_names_the_parent_and_the_days(capsys):
     assert main("refresh", "--help") == 0
     said = capsys.readouterr().out
-    assert "CONFIG WORKDIR" in said and "--days" in said
+    assert "CONFIG WORKDIR" in said and "--days" in said and "--registry" in said
 
 
 def test_a_parent_that_is_no_run_is_refused(tmp_path, capsys):
@@ -23,3 +23,9 @@ def test_a_parent_that_is_no_run_is_refused(tmp_path, capsys):
 def test_a_run_is_not_refreshed_into_itself(tmp_path, capsys):
     said = refused(capsys, "refresh", make_config(tmp_path), tmp_path / "tuesday")
     assert "needs a workdir of its own: pass --workdir" in said
+
+
+def test_without_a_parent_the_registry_is_asked(tmp_path, capsys):
+    config = make_config(tmp_path)
+    assert "or its registry with --registry" in refused(capsys, "refresh", config)
+    assert "is no registry" in refused(capsys, "refresh", config, "--registry", tmp_path / "registry")

@@ -27,8 +27,11 @@ from rexjax.config import (
 )
 from rexjax.data import histories, shop
 from rexjax.errors import UserError
+from rexjax.evaluation import Margins
 from rexjax.pipeline import runner
+from rexjax.pipeline.refresh import offer as offers
 from rexjax.pipeline.refresh.refresh import refresh
+from rexjax.registry import Registry
 
 DAY = 86_400
 SHOP = Shop(users=150, items=60, interactions=3000, days=40)
@@ -205,3 +208,28 @@ def test_a_refresh_is_refreshed_and_late_events_are_counted(second):
     assert (facts["new"], facts["late"]) == (240, 1) and len(after.items) == len(known.items) + 240
     assert (more_items, more_users) == (items, users)
     assert found.comparison.found.difference is not None
+
+
+def test_a_registry_promotes_it_if_its_gate_lets_it_pass(second, tmp_path):
+    folder, refreshed = second
+    registry = offers.registry_of(tmp_path / "registry", refreshed.config, folder / "monday")
+    first = registry.champion
+    assert offers.champion_workdir(registry) == folder / "monday"
+    strict = offers.offer(registry, folder / "tuesday", Margins(quality=1e-9, segment=1e-9))
+    if not strict.decision.promote:  # equal models pass no gate without a margin
+        assert registry.champion.id == first.id and registry.challenger.id == strict.challenger
+    lenient = Margins(quality=9.0, segment=9.0, cost=9.0, calibration=1.0, coverage=1.0)
+    for _ in range(2):  # the second call finds it done
+        found = offers.offer(registry, folder / "tuesday", lenient)
+        assert found.decision.promote and found.champion == first.id
+        assert registry.champion.id == found.challenger and registry.champion.parent == first.id
+    assert len(registry.versions()) == 2
+    assert "quality" in found.decision.numbers and found.decision.numbers["cost"]["passed"]
+    with pytest.raises(UserError, match="refresh the champion"):
+        offers.registry_of(tmp_path / "registry", refreshed.config, folder / "monday")
+
+
+def test_a_registry_without_champion_names_what_is_missing(tmp_path, second):
+    registry = Registry.create(tmp_path / "empty", second[1].config)
+    with pytest.raises(UserError, match="has no champion"):
+        offers.champion_workdir(registry)
