@@ -27,6 +27,12 @@ class Table(NamedTuple):
     note: str = ""
 
 
+def _counts(kinds: dict[str, int] | None) -> str:
+    if not kinds:
+        return ""
+    return escape(", ".join(f"{name}: {number:,}" for name, number in sorted(kinds.items())))
+
+
 _CASE = Column("Case", "case", escape)
 _PEER = (
     _CASE,
@@ -324,6 +330,7 @@ PAGES: dict[str, tuple[str, str, tuple[Table, ...]]] = {
                 "Endurance", "endurance.json", (*_PEER[:4], Column("p50, ms", "p50_ms"), Column("p99, ms", "p99_ms"))
             ),
             Table("From Python", "front_door.json", _PEER),
+            Table("Requests without a known history", "large_catalogue.json", _PEER[:4]),
         ),
     ),
     "robustness": (
@@ -334,6 +341,31 @@ PAGES: dict[str, tuple[str, str, tuple[Table, ...]]] = {
             Table("Workdirs under kills and races", "workdirs.json", _PEER),
             Table("Registry under kills", "registry_kills.json", _PEER),
             Table("Decisions of the gate", "gate.json", _PEER),
+            Table(
+                "A server under attack",
+                "attacks.json",
+                (
+                    _CASE,
+                    Column("Unit", "unit", figure),
+                    Column("Found", "ours"),
+                    *_LATENCY,
+                    Column("Longest, ms", "max_ms"),
+                    Column("By status", "kinds", _counts),
+                ),
+            ),
+            Table(
+                "Swaps under load",
+                "swaps.json",
+                (
+                    _CASE,
+                    Column("Found", "ours"),
+                    Column("Of", "of"),
+                    Column("Median, s", "median_seconds"),
+                    *_LATENCY,
+                    Column("By status", "kinds", _counts),
+                    Column("Said of the last one", "why"),
+                ),
+            ),
             Table("Meshes", "meshes.json", _PEER),
             Table(
                 "Text without spaces",

@@ -1,5 +1,6 @@
 """What can be asked, described for programs (OpenAPI 3.1)."""
 
+import copy
 import functools
 from typing import Any
 
@@ -26,6 +27,9 @@ def describe(most: int, keys: bool, categories: tuple[str, ...] = ()) -> dict[st
     answer, answer_schemas = answers.schemas(_TEMPLATE.replace("{name}", "{name}Answer"))
     schemas |= {f"{name}Answer": schema for name, schema in answer_schemas.items()}
     number = {"type": "integer", "minimum": 1, "maximum": most, "default": 10}
+    # a request of a batch that cannot be answered from gets a line that says so
+    schemas["BatchRequest"] = copy.deepcopy(schemas["Recommend"]) | {"title": "BatchRequest"}
+    schemas["Batch"]["properties"]["requests"]["items"] = {"$ref": _TEMPLATE.format(name="BatchRequest")}
     asked = schemas["Recommend"]["properties"]
     asked["k"] = number
     if categories:
