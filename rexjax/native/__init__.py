@@ -1,7 +1,7 @@
 """Loops for CPUs in C++, called by XLA as custom calls.
 
 They are there where the package was built with a C++ compiler on Linux; what calls them has another way. A program that
-holds one runs only where the library is registered, so ``without`` leaves them out of what is exported.
+holds one runs only where the library is registered, so ``without`` leaves them out of what goes to other machines.
 """
 
 import contextlib
@@ -10,6 +10,7 @@ import ctypes
 import functools
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import jax
 
@@ -35,6 +36,13 @@ def without() -> Iterator[None]:
         yield
     finally:
         _wanted.reset(token)
+
+
+def disabled_checks() -> list[Any]:
+    """For ``jax.export``, which refuses calls that it does not know: the programs run where the library is."""
+    from jax.export import DisabledSafetyCheck
+
+    return [DisabledSafetyCheck.custom_call(target) for target in _TARGETS]
 
 
 @functools.cache

@@ -33,6 +33,7 @@ from rexjax.retrieval.index import Index
 from rexjax.retrieval.topk import top_k
 from rexjax.serving import comparison_export, parts
 from rexjax.serving.bundle import FORMAT, Probe
+from rexjax.serving.programs import LOOPS
 from rexjax.serving.signature import signer
 from rexjax.serving.workdir_models import model_index
 
@@ -136,11 +137,11 @@ def programs(
     """All of them give scores float32 [B, K] and ids int32 [B, K]; B is ``size``, or, for 0, symbolic. N, the
     number of items, is told.
 
-    ``recommend``, and ``few``, whose K and E are smaller, and ``one``, the same for B = 1, where maxima are quicker
-    found in another way: (weights, N int32, histories int32 [B, L], exclude int32 [B, E]);
-    ``filtered``: with mask bool [B, ``room(N)``] of what may be answered besides; ``similar``: (weights, N, items int32
-    [B]). But ``explain``, which pooled students have: (weights, histories, items int32 [B]) → float32 [B, L + 1], what
-    each event gave.
+    ``recommend``, and ``few``, whose K and E are smaller: (weights, N int32, histories int32 [B, L], exclude int32
+    [B, E]). ``one`` is ``few`` for B = 1, where maxima are quicker found in another way; ``one.loops`` finds them by
+    the loops of ``rexjax.native``. ``filtered`` takes besides mask bool [B, ``room(N)``], the items that may be
+    answered. ``similar``: (weights, N, items int32 [B]). ``explain``, which pooled students have: (weights, histories,
+    items int32 [B]) → float32 [B, L + 1], what each event gave.
     """
     scorer, items, rows = index.scorer, len(index.titles), rows_of(index)
     vectors = scorer.vectors
@@ -165,6 +166,11 @@ def programs(
         with native.without():  # other machines may not have its loops
             return exports.export(jax.jit(run), platforms=platforms)(abstract, *asked)
 
+    def export_with_loops(run, *asked):
+        return exports.export(jax.jit(run), platforms=("cpu",), disabled_checks=native.disabled_checks())(
+            abstract, *asked
+        )
+
     def ids(*shape):
         return jax.ShapeDtypeStruct(shape, jnp.int32)
 
@@ -177,7 +183,10 @@ def programs(
         "similar": export(similar, ids(), ids(batch)),
     }
     if not size:
-        found["one"] = export(recommend(few), ids(), ids(1, index.length), ids(1, ROOM))
+        alone = ids(), ids(1, index.length), ids(1, ROOM)
+        found["one"] = export(recommend(few), *alone)
+        if native.available():
+            found[f"one{LOOPS}"] = export_with_loops(recommend(few), *alone)
     if scorer.explain:
 
         def explain(weights: Any, histories: jax.Array, items: jax.Array) -> jax.Array:

@@ -8,10 +8,13 @@ import jax
 import numpy as np
 from jax import export as exports
 
+from rexjax import native
 from rexjax.errors import UserError
 
 Program = Callable[..., Any]
 _SIZE = re.compile(r"(.*)\.tpu(\d+)\.program")
+LOOPS = ".loops"
+"""After the name of a program that holds the C++ loops of ``rexjax.native``."""
 _SAME = {"one": "few"}  # a program that TPUs have no other of
 
 
@@ -22,7 +25,9 @@ def read(files: Mapping[str, np.ndarray], name: str) -> Program:
         UserError: it was made by a jax that this one does not understand.
     """
     if jax.default_backend() != "tpu":
-        return jax.jit(_load(files, f"{name}.program").call)
+        with_loops = f"{name}{LOOPS}.program"
+        here = jax.default_backend() == "cpu" and with_loops in files and native.available()
+        return jax.jit(_load(files, with_loops if here else f"{name}.program").call)
     found = [(file, _SIZE.fullmatch(file)) for file in files]
     sizes = {int(match[2]): file for file, match in found if match and match[1] == _SAME.get(name, name)}
     return of_sizes({size: jax.jit(_load(files, file).call) for size, file in sizes.items()})
