@@ -119,7 +119,7 @@ def _write(source: _Source, place: Path) -> dict[str, Any]:
 
 
 def _write_parts(index: Index, place: Path) -> None:
-    weights = _weights(index)
+    weights = weights_of(index)
     for name, run in programs(index, weights).items():
         (place / f"{name}.program").write_bytes(run.serialize())
     for size in TPU_SIZES:
@@ -203,7 +203,7 @@ def room(items: int) -> int:
     return -(-items // step) * step
 
 
-def _weights(index: Index) -> dict[str, np.ndarray]:
+def weights_of(index: Index) -> dict[str, np.ndarray]:
     """The index's arrays, item rows padded with zeros."""
     leaves, padding = flatten(index.scorer.state), (0, rows_of(index) - len(index.titles))
     padded = {name: np.pad(leaves[name], (padding, (0, 0))) for name in _row_names(index)}

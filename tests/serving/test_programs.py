@@ -32,7 +32,7 @@ def test_batches_are_padded_to_the_next_size_and_cut_at_the_largest(users):
 @pytest.mark.skipif(not native.available(), reason="the package was built without a C++ compiler")
 def test_one_request_goes_through_the_loops_where_they_are(tmp_path):
     found = index.read(store.read(make(tmp_path / "run", 0) / "index").folder)
-    weights = export._weights(found)
+    weights = export.weights_of(found)
     made = export.programs(found, weights)
     files = {f"{name}.program": np.frombuffer(run.serialize(), np.uint8) for name, run in made.items()}
     holding = [name for name, run in made.items() if "rexjax_block_maxima" in run.mlir_module()]

@@ -44,25 +44,12 @@ def run(config: Config, folder: Path, artifacts: dict[str, Artifact]) -> dict[st
         Per model, quality on validation and test and the cost of a request; intervals of the differences; the verdict.
     """
     data = inputs.training_data(config, artifacts)
-    ks = cutoffs(config)
-    check_cutoffs(ks, data.items, "evaluate.k", config.evaluate.known)
+    check_cutoffs(cutoffs(config), data.items, "evaluate.k", config.evaluate.known)
     asked = {part: inputs.requests_of(data, part) for part in ("valid", "test")}
     context = inputs.list_context(data, artifacts)
-    settings, models, per_user = config.evaluate, dict[str, Any](), dict[str, dict[str, np.ndarray]]()
-    sample = {part: inputs.requests_of(data, part, confidence.USERS, config.seed) for part in asked}
-    scorers, correction = models_of(config, artifacts), _correction(data, asked["test"], settings.largest_weight)
-    costs = costs_of(scorers, config.data.length, settings.latency_repeats, config.seed)
-    for name, scorer in scorers.items():
-        results = quality_of(name, scorer, asked, ks, settings.known, context)
-        models[name] = {"quality": {part: result.means for part, result in results.items()}, "cost": costs[name]}
-        models[name]["calibration"] = confidence.calibration_of(scorer, sample)
-        if results["test"].spread:
-            models[name]["tie_spread"] = results["test"].spread
-        per_user[name] = results["test"].per_user
-        if correction:
-            models[name]["corrected"] = propensity.correct(name, scorer, correction, results["test"])
-        mean = significance.bootstrap_mean(per_user[name][settings.select], config.seed, settings.resamples)
-        models[name]["interval"] = {settings.select: [mean.low, mean.high]}
+    settings, scorers = config.evaluate, models_of(config, artifacts)
+    correction = _correction(data, asked["test"], settings.largest_weight)
+    models, per_user = _measured(config, data, asked, scorers, context, correction)
     card, titles = artifacts["prepare"].metrics, inputs.titles(artifacts["prepare"])
     selecting = {name: found[settings.select] for name, found in per_user.items()}
     comparisons = _comparisons(models, selecting, config)
@@ -105,6 +92,32 @@ def run(config: Config, folder: Path, artifacts: dict[str, Artifact]) -> dict[st
     )
     content = dict.fromkeys(("metrics.json", "report.html"), digest(_timeless(found)))
     return found | {"content": content | {compare.FILE: arrays_digest(values), SEGMENTS: arrays_digest(of_user)}}
+
+
+def _measured(
+    config: Config,
+    data: TrainingData,
+    asked: dict[str, Requests],
+    scorers: dict[str, Scorer],
+    context: ListContext,
+    correction: propensity.Correction | None,
+) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, np.ndarray]]]:
+    """Quality, cost and calibration of each model; and the test's metrics of each user."""
+    models, per_user, settings = dict[str, dict[str, Any]](), dict[str, dict[str, np.ndarray]](), config.evaluate
+    sample = {part: inputs.requests_of(data, part, confidence.USERS, config.seed) for part in asked}
+    costs = costs_of(scorers, config.data.length, settings.latency_repeats, config.seed)
+    for name, scorer in scorers.items():
+        results = quality_of(name, scorer, asked, cutoffs(config), settings.known, context)
+        models[name] = {"quality": {part: result.means for part, result in results.items()}, "cost": costs[name]}
+        models[name]["calibration"] = confidence.calibration_of(scorer, sample)
+        if results["test"].spread:
+            models[name]["tie_spread"] = results["test"].spread
+        per_user[name] = results["test"].per_user
+        if correction:
+            models[name]["corrected"] = propensity.correct(name, scorer, correction, results["test"])
+        mean = significance.bootstrap_mean(per_user[name][settings.select], config.seed, settings.resamples)
+        models[name]["interval"] = {settings.select: [mean.low, mean.high]}
+    return models, per_user
 
 
 def _correction(data: TrainingData, asked: Requests, largest: float) -> propensity.Correction | None:
