@@ -85,7 +85,7 @@ def _small(rows: list[Row]) -> list[list[str]]:
     simple = [name for name in models if not name.startswith(("teacher", "student")) and " - " not in name]
     best = max(simple, key=lambda name: models[name]["ndcg@10"])
     teacher, found = models["teacher"], []
-    for name in (best, "teacher", "student", "student_int8", "student_int4"):
+    for name in (best, "teacher", "student", "student_int8"):
         own = models[name]
         label = f"best simple model: {name}" if name == best else name
         costs = [_cheaper(teacher[key], own[key]) for key in ("flops_per_request", "p50_ms")]
