@@ -92,6 +92,16 @@ def of_quality(rows: list[Row]) -> list[Row]:
     return [row for row in rows if row["metric"] == "ndcg@10"]
 
 
+def of_two_stages(rows: list[Row]) -> list[Row]:
+    """One row a model: its difference to the first stage and its cost."""
+    found = []
+    for row in rows:
+        pair = row.get("against first stage")
+        difference = {"difference": pair["difference"], "interval": [pair["low"], pair["high"]]} if pair else {}
+        found.append(row | row["cost"] | difference)
+    return found
+
+
 PAGES: dict[str, tuple[str, str, tuple[Table, ...]]] = {
     "teachers": (
         "Teachers",
@@ -228,7 +238,7 @@ PAGES: dict[str, tuple[str, str, tuple[Table, ...]]] = {
     ),
     "rankers": (
         "Rankers",
-        "Rankers on labelled data.",
+        "Rankers on labelled data, and behind retrieval.",
         (
             Table(
                 "Labelled data",
@@ -248,6 +258,21 @@ PAGES: dict[str, tuple[str, str, tuple[Table, ...]]] = {
                 ),
                 note="frappe's published training negatives are not to be had. They are drawn anew in each epoch, or "
                 "once where a case says so. The published figures used the authors' negatives.",
+            ),
+            Table(
+                "Two stages",
+                "two_stage.json",
+                (
+                    Column("Data set", "dataset"),
+                    Column("Model", "case"),
+                    Column("NDCG@10, validation", "valid", quality),
+                    Column("NDCG@10, test", "ours", quality),
+                    Column("Difference to the first stage", "difference", quality),
+                    Column("95 % interval", "interval", quality),
+                    Column("FLOPs of a request", "flops_per_request"),
+                    Column("p50, ms", "p50_ms"),
+                ),
+                of_two_stages,
             ),
         ),
     ),
@@ -274,7 +299,20 @@ PAGES: dict[str, tuple[str, str, tuple[Table, ...]]] = {
             ),
         ),
     ),
-    "top-k": ("Top-k", "Exact top-k beside other libraries.", (Table("Exact top-k", "topk.json", _PEER),)),
+    "top-k": (
+        "Top-k",
+        "Exact top-k beside other libraries.",
+        (
+            Table("Exact top-k", "topk.json", _PEER),
+            Table(
+                "One query, by number format",
+                "one_query.json",
+                _PEER,
+                note="All methods take turns in one process. The floor reads the rows once, with NumPy on two threads. "
+                "FAISS in two halves searches each on a thread of its own.",
+            ),
+        ),
+    ),
     "tables": (
         "Embedding tables",
         "Lookups and updates of embedding tables.",

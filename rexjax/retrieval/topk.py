@@ -111,7 +111,8 @@ def top_k(
     blocks = k + SPARE + exclude.shape[1] + (real is not None)
 
     def on(passes: Passes) -> Callable[..., tuple[jax.Array, jax.Array]]:
-        if 4 * blocks * passes.block >= total:  # reading them again would cost as much
+        share = 8 if passes.all else 4  # of the rows, above which reading them again would cost as much
+        if share * blocks * passes.block >= total:
             return lambda *args: tuple(_sorted(*args, k, cosine, passes.all))
         return lambda *args: _by_blocks(*args, k, cosine, passes)
 

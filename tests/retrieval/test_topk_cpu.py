@@ -64,7 +64,7 @@ def test_scales_of_any_size_are_read():
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("rows", [9001, 60_001])  # all scores at once, and by blocks
+@pytest.mark.parametrize("rows", [9001, 90_001])  # all scores at once, and by blocks
 def test_the_whole_path_answers_as_the_plain_one(rows, kind):
     rng = np.random.default_rng(1)
     items, queries = kept(rng, rows, 64, kind), jnp.asarray(rng.normal(size=(2, 64)), jnp.float32)
