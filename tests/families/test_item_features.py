@@ -31,8 +31,10 @@ SHORT = Training(epochs=2, batch=8, warmup=2)
 
 
 def data_with_features():
+    data = make_data(make_log())
     features = {"brand": BRANDS, "tags": TAGS, "tags_weights": SHARES, "size": SIZES}
-    return replace(make_data(make_log()), features=features, described=DESCRIBED)
+    features["age"] = np.zeros(data.log.users, np.int32)
+    return replace(data, features=features, described=DESCRIBED)
 
 
 def test_columns_are_one_hot_shares_and_numbers():

@@ -240,6 +240,7 @@ def test_what_a_server_cannot_do_is_told(exported, serve, driver, tmp_path):
     folder = shutil.copytree(exported, tmp_path / "export")
     about = json.loads((folder / "bundle.json").read_text())
     del about["files"]["explain.program"]
+    next(folder.rglob("explain.program")).unlink()
     (folder / "bundle.json").write_text(json.dumps(about))
     page = Page(driver, serve(folder))
     page.pick("i5", ENTER)
