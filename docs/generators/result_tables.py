@@ -326,7 +326,7 @@ PAGES: dict[str, tuple[str, str, tuple[Table, ...]]] = {
                 "Training",
                 "training.json",
                 _PEER,
-                note="On Beauty the PyTorch peer computes 8.55 times the real tokens (padding); on ML-1M 1.79 times.",
+                note="On Beauty the padded PyTorch peer computes 8.55 times the real tokens; on ML-1M 1.79 times.",
             ),
             Table(
                 "Learning curves of a small transformer on the simulated shop",
