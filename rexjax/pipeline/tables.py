@@ -66,15 +66,12 @@ def corrected(found: dict[str, Any], facts: dict[str, Any], truth: dict[str, Any
     """The log's metrics beside those corrected for what was shown, and the known preference where there is one."""
     if not facts:
         return []
-    table = Table(title=f"Corrected by 1 / propensity: {spell_facts(facts)}", title_justify="left")
-    header = ("model", "NDCG, log", "corrected", "95 % interval", "hit rate, log", "corrected")
-    for name in header + (("expected DCG", "regret") if truth else ()):
+    table = Table(title=f"NDCG@10 corrected by 1 / propensity: {spell_facts(facts)}", title_justify="left")
+    for name in ("model", "log", "corrected", "95 % interval") + (("truth", "regret") if truth else ()):
         table.add_column(name, justify="left" if name == "model" else "right", no_wrap=True)
     for name, model in found.items():
-        ndcg, hits = (model["corrected"][f"{metric}@10"] for metric in ("ndcg", "hit_rate"))
-        bounds = f"{ndcg['low']:.4f} … {ndcg['high']:.4f}"
-        row = [f"{ndcg['log']:.4f}", f"{ndcg['mean']:.4f}", bounds, f"{hits['log']:.4f}", f"{hits['mean']:.4f}"]
-        known = truth.get(name)
+        ndcg, known = model["corrected"]["ndcg@10"], truth.get(name)
+        row = [f"{ndcg['log']:.4f}", f"{ndcg['mean']:.4f}", f"{ndcg['low']:.4f} … {ndcg['high']:.4f}"]
         row += [f"{known['expected_dcg@10']:.4f}", f"{known['regret']['difference']:.4f}"] if known else []
         table.add_row(name, *row)
     return [table]
