@@ -80,30 +80,46 @@ def main() -> None:
 
 def export_bundle(work: Path, seed: int = 0, items: int = ITEMS) -> None:
     """The bundle, and the same weights for the peer, into ``work``."""
+    from rexjax.models.served import flatten
+
+    served = export_parameters(work, draw_parameters(seed, items), np.arange(items, 0, -1))
+    np.savez(work / "peer.npz", **{name.replace("/", "."): leaf for name, leaf in flatten(served).items()})
+
+
+def draw_parameters(seed: int, items: int) -> dict[str, Any]:
+    """Of a student that was never trained."""
     import jax
+    from flax import linen as nn
+
+    params = nn.unbox(_model().recommender(LENGTH).init(jax.random.key(2 * seed), 0))
+    return params | {"rows": jax.random.normal(jax.random.key(2 * seed + 1), (items, WIDTH))}
+
+
+def export_parameters(work: Path, params: dict[str, Any], popularity: np.ndarray) -> Any:
+    """Exports a student in int8 into ``work/bundle``, and returns it in float32."""
     import pyarrow as pa
     import pyarrow.parquet as pq
-    from flax import linen as nn
 
     from rexjax.artifacts import store, versions
     from rexjax.compression import quantize
-    from rexjax.config import Pooled
     from rexjax.models import recommender
-    from rexjax.models.served import flatten
     from rexjax.retrieval import index
     from rexjax.serving import export
 
-    model = Pooled(width=WIDTH, profiles=PROFILES, hidden=HIDDEN)
-    student, folder = model.recommender(LENGTH), versions.begin(work / "run" / "index", "benchmark")
-    params = nn.unbox(student.init(jax.random.key(2 * seed), 0))
-    params["rows"] = jax.random.normal(jax.random.key(2 * seed + 1), (items, WIDTH))
-    served = recommender.serve(student, params, np.zeros((items, 0), np.float32), items)
+    items, folder = len(params["rows"]), versions.begin(work / "run" / "index", "benchmark")
+    served = recommender.serve(_model().recommender(LENGTH), params, np.zeros((items, 0), np.float32), items)
     names = {"item_id": [f"item-{i}" for i in range(items)], "title": [f"Title of item {i}" for i in range(items)]}
     pq.write_table(pa.table(names), folder / "items.parquet")
-    index.write(folder, model, quantize.quantize(served, 8), LENGTH, np.arange(items, 0, -1), name="student_int8")
+    index.write(folder, _model(), quantize.quantize(served, 8), LENGTH, popularity, name="student_int8")
     store.finish(folder, "benchmark", content={}, seconds=0.0, config={}, metrics={})
     export.write(work / "run", work / "bundle")
-    np.savez(work / "peer.npz", **{name.replace("/", "."): leaf for name, leaf in flatten(served).items()})
+    return served
+
+
+def _model() -> Any:
+    from rexjax.config import Pooled
+
+    return Pooled(width=WIDTH, profiles=PROFILES, hidden=HIDDEN)
 
 
 def _sustained(command: list[str], port: int, quick: bool) -> dict[str, Any]:

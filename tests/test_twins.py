@@ -75,6 +75,7 @@ FAST_PATHS = {
     "rexjax.models.towers": ["ItemTower", "UserTower"],
     "rexjax.models.pooled": ["PooledEncoder", "contributions"],
     "rexjax.families.inverse_update": ["updater"],
+    "rexjax.serving.delta_arrays": ["changed_rows"],
 }
 """Everything public that is an optimised form of something simple. A new one is added here, and its twin to TWINS."""
 

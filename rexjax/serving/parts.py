@@ -3,6 +3,7 @@
 An export is published by one file that is put in place whole. The parts before are kept for slow readers.
 """
 
+import hashlib
 import os
 import time
 from collections.abc import Callable
@@ -49,7 +50,6 @@ def publish(
         UserError: another export holds the folder by now: nothing is published, or what that one has published is
             put back.
     """
-    last = read_json(folder / BUNDLE).get("place")
     place = folder / f"{PARTS}{name}-{time.time_ns()}"
     owned.make(place, token=owner.token)
     about = write(place)
@@ -57,19 +57,76 @@ def publish(
     found = owned.MARK | about | {"place": place.name, "files": hashes}
     if sign:
         (place / SIGNATURE).write_bytes(sign(json_bytes(found)))
-        hashes = hashes | {SIGNATURE: file_hash(place / SIGNATURE)}
-    files = {name: [(place / name).stat().st_size, sha256] for name, sha256 in hashes.items()}
+    _name(folder, found, owner)
+    return found
+
+
+def publish_copy(folder: Path, export: "Export", signature: bytes, owner: Owner) -> None:
+    """Writes an export that was made elsewhere, byte for byte, and then the file that names its parts.
+
+    Parts that are there already, whole or in part, are completed.
+
+    Args:
+        folder: of the export, which ``owner`` holds.
+        export: ``bundle.json`` and the files that it names.
+        signature: the content of the file ``signature``; b"": the export is not signed.
+        owner: the export.
+
+    Raises:
+        UserError: as ``publish``, or something that is not ours stands where the parts go.
+    """
+    place, files = folder / export.about["place"], dict(export.files)
+    if signature:
+        files[SIGNATURE] = np.frombuffer(signature, np.uint8)
+    if not (place / owned.MANIFEST).is_file() or owned.is_foreign(place):
+        owned.make(place, token=owner.token)
+    for name, content in files.items():
+        if not (place / name).is_file() or file_hash(place / name) != hashlib.sha256(content).hexdigest():
+            (place / name).write_bytes(content)
+    _name(folder, export.about, owner)
+
+
+def earlier(folder: Path) -> dict[str, Any]:
+    """``bundle.json`` of the latest export before the one that counts, of those whose parts are kept; {}: none is."""
+    now = _moment(folder / str(read_json(folder / BUNDLE).get("place", "")))
+    before = [place for place in folder.glob(f"{PARTS}*") if _moment(place) < now]
+    manifests = [read_json(place / owned.MANIFEST) for place in sorted(before, key=_moment, reverse=True)]
+    return next((found["bundle"] for found in manifests if "bundle" in found), {})
+
+
+def switch(folder: Path, about: dict[str, Any], owner: Owner) -> None:
+    """Makes the export ``about``, whose parts are in ``folder``, the one that counts; removes nothing.
+
+    Raises:
+        UserError: another export holds the folder by now.
+    """
+    _finish(folder, about, owner)
+    write_json(folder / BUNDLE, about)
     owner.confirm()
-    write_json(place / owned.MANIFEST, owned.MARK | {"files": files, "token": owner.token, "bundle": found})
-    (place / owned.STARTED).unlink()
+
+
+def _name(folder: Path, found: dict[str, Any], owner: Owner) -> None:
+    """Publishes parts whose files are written, and removes those that are older than the ones before."""
+    last = read_json(folder / BUNDLE).get("place")
+    _finish(folder, found, owner)
     write_json(folder / BUNDLE, found)  # from here on, and not before, the folder holds the new one
     try:
         owner.confirm()
     except UserError:  # another took the folder since the look before
         _give_way(folder, owner)
         raise
-    _remove_others(folder, {place.name, last}, owner)
-    return found
+    _remove_others(folder, {found["place"], last}, owner)
+
+
+def _finish(folder: Path, found: dict[str, Any], owner: Owner) -> None:
+    """Writes the manifest of parts, with the token of their owner."""
+    place, hashes = folder / found["place"], dict(found["files"])
+    if (place / SIGNATURE).is_file():
+        hashes[SIGNATURE] = file_hash(place / SIGNATURE)
+    files = {name: [(place / name).stat().st_size, sha256] for name, sha256 in hashes.items()}
+    owner.confirm()
+    write_json(place / owned.MANIFEST, owned.MARK | {"files": files, "token": owner.token, "bundle": found})
+    (place / owned.STARTED).unlink(missing_ok=True)
 
 
 def _give_way(folder: Path, owner: Owner) -> None:

@@ -56,10 +56,13 @@ class Watch:
     async def _swap(self, manifest: bytes) -> None:
         try:
             await asyncio.to_thread(parts.trusted, self._folder, manifest, self._verify)
+            began = time.monotonic()
             await check_apart(self._folder, manifest)
+            checked = time.monotonic()
             # the hashes in the same manifest make sure that these are the bytes which were checked
             bundle = await asyncio.to_thread(Bundle, self._folder, manifest)
             await asyncio.to_thread(self._engine.swap, bundle)
+            loaded = time.monotonic()
         except Exception as error:  # whatever it is, the old one goes on, and this one is tried again later
             seconds = self._retry.failed(manifest, time.monotonic())
             self._measures.swaps.labels("refused").inc()
@@ -71,7 +74,8 @@ class Watch:
         self._measures.swaps.labels("done").inc()
         self._measures.loaded(bundle)
         await asyncio.to_thread(settle)
-        _LOG.info(json.dumps({"swap": "done", "version": bundle.version}))
+        seconds = {"check_seconds": checked - began, "load_seconds": loaded - checked}
+        _LOG.info(json.dumps({"swap": "done", "version": bundle.version} | seconds))
 
     async def _refresh_keys(self) -> None:
         try:

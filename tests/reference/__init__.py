@@ -21,10 +21,13 @@ from tests.reference import (
     ranking,
     rerank,
     retrieval,
+    serving,
     training,
 )
 
 TWINS: dict[str, Callable[..., Any]] = {
+    # serving
+    "rexjax.serving.delta_arrays:changed_rows": serving.changed_rows,
     # retrieval
     "rexjax.retrieval.topk:top_k": retrieval.top_k,
     "rexjax.retrieval.sharded:top_k": retrieval.top_k,
