@@ -20,6 +20,7 @@ from rexjax.models.served import flatten, unflatten
 from rexjax.retrieval.answer import answer
 from rexjax.retrieval.index import Index
 from rexjax.serving.comparison import MOST
+from rexjax.serving.programs import without_callers
 from rexjax.training.checkpoint import restore_tree
 
 
@@ -86,5 +87,5 @@ def _export(scorer: Scorer, weights: dict[str, Any], length: int, platforms: Seq
 
     abstract = {name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for name, leaf in weights.items()}
     one = jax.ShapeDtypeStruct((1, length), jnp.int32)
-    with native.without():  # other machines may not have its loops
+    with native.without(), without_callers():  # other machines may not have its loops
         return exports.export(jax.jit(run), platforms=platforms)(abstract, one, one)

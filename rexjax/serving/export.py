@@ -33,7 +33,7 @@ from rexjax.retrieval.index import Index
 from rexjax.retrieval.topk import top_k
 from rexjax.serving import comparison_export, parts
 from rexjax.serving.bundle import FORMAT, Probe
-from rexjax.serving.programs import LOOPS
+from rexjax.serving.programs import LOOPS, without_callers
 from rexjax.serving.signature import signer
 from rexjax.serving.workdir_models import model_index
 
@@ -163,13 +163,13 @@ def programs(
     abstract = {name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for name, leaf in weights.items()}
 
     def export(run, *asked):
-        with native.without():  # other machines may not have its loops
+        with native.without(), without_callers():  # other machines may not have its loops
             return exports.export(jax.jit(run), platforms=platforms)(abstract, *asked)
 
     def export_with_loops(run, *asked):
-        return exports.export(jax.jit(run), platforms=("cpu",), disabled_checks=native.disabled_checks())(
-            abstract, *asked
-        )
+        checks = native.disabled_checks()
+        with without_callers():
+            return exports.export(jax.jit(run), platforms=("cpu",), disabled_checks=checks)(abstract, *asked)
 
     def ids(*shape):
         return jax.ShapeDtypeStruct(shape, jnp.int32)

@@ -1,7 +1,8 @@
 """The programs of an export: one for batches of any size, or, on TPU, one for each of a few sizes."""
 
+import contextlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -11,11 +12,24 @@ from jax import export as exports
 from rexjax import native
 from rexjax.errors import UserError
 
+_FRAMES = "jax_traceback_in_locations_limit"
 Program = Callable[..., Any]
 _SIZE = re.compile(r"(.*)\.tpu(\d+)\.program")
 LOOPS = ".loops"
 """After the name of a program that holds the C++ loops of ``rexjax.native``."""
 _SAME = {"one": "few"}  # a program that TPUs have no other of
+
+
+@contextlib.contextmanager
+def without_callers() -> Iterator[None]:
+    """Programs that are exported within name one place in the code for each operation, not who asked for it, so that
+    equal programs are equal bytes, whichever command made them."""
+    before = getattr(jax.config, _FRAMES)
+    jax.config.update(_FRAMES, 1)
+    try:
+        yield
+    finally:
+        jax.config.update(_FRAMES, before)
 
 
 def read(files: Mapping[str, np.ndarray], name: str) -> Program:
