@@ -48,7 +48,8 @@ def test_figures_without_provenance_are_refused(tmp_path, missing):
 
 def test_a_table_that_differs_from_its_file_is_found(tmp_path, monkeypatch):
     rows = [{"case": "N=8", "unit": "ms", "ours": 1.25, "command": "c", "commit": "d"}]
-    (tmp_path / "topk.json").write_text(json.dumps({"rows": rows}))
+    for name in ("topk.json", "one_query.json"):
+        (tmp_path / name).write_text(json.dumps({"rows": rows}))
     monkeypatch.setattr(results, "FOLDER", tmp_path)
     title, about, tables = results.PAGES["top-k"]
     text = results.page(title, about, tables)
