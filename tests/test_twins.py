@@ -73,6 +73,7 @@ FAST_PATHS = {
     "rexjax.models.layers": ["attend_causally", "Attention", "causal_mask"],
     "rexjax.models.recurrent": ["RecurrentBlock"],
     "rexjax.models.towers": ["ItemTower", "UserTower"],
+    "rexjax.models.fusion": ["Summed", "GatedMixture", "ConcatenatedLayers", "AttendedMixture"],
     "rexjax.models.pooled": ["PooledEncoder", "contributions"],
     "rexjax.families.inverse_update": ["updater"],
     "rexjax.serving.delta_arrays": ["changed_rows"],

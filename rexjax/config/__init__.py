@@ -31,12 +31,18 @@ from rexjax.families.two_stage import TwoStage
 from rexjax.families.two_tower import TwoTower
 from rexjax.families.walks import RP3beta
 from rexjax.models.fields import Crosses
+from rexjax.models.fusion import Attended, Concatenated, Fusion, Gated, Sum
 from rexjax.rerank.settings import DPP, MMR, Calibrated, ExposureCap, Quota, Rerank, XQuAD
 from rexjax.training.labelled import LabelledTraining
 from rexjax.training.pairs import PairTraining
 from rexjax.training.settings import Rows, Training
 
 __all__ = [
+    "Attended",
+    "Concatenated",
+    "Fusion",
+    "Gated",
+    "Sum",
     "Bag",
     "Calibrated",
     "DPP",

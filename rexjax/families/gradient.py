@@ -16,9 +16,11 @@ from rexjax.errors import UserError, check_least, check_share
 from rexjax.families import warm
 from rexjax.families.base import FineTuning, Model, Run, SoftTargets, TrainingData
 from rexjax.families.item_features import feature_columns
+from rexjax.families.modalities import check_modalities, widths_of
 from rexjax.families.unmet import calibrated
 from rexjax.families.user_features import epochs_with_features, user_arrays
 from rexjax.models import recommender as recommenders
+from rexjax.models.fusion import Fusion, Sum, Widths
 from rexjax.models.items import ItemEncoder
 from rexjax.models.recommender import Params, Recommender
 from rexjax.models.scorer import Query, Scorer
@@ -71,6 +73,9 @@ class GradientModel(Model):
     fusion: Literal["add", "gated", "text", "init_from_text"] = "add"
     """An item's vector: its row + its projected text; a learned mixture of the two; its projected text alone; its row,
     which starts as the text's first principal components."""
+    modalities: Fusion = Sum()
+    """How the kinds of vectors that an item has (text, tfidf, each of encode.extra_vectors) become the one that
+    ``fusion`` calls its projected text."""
     item_features: tuple[str, ...] = ()
     """Item features by name, of those that data.columns declares: an embedding of each is added to the item's vector.
     Item vectors are computed before serving, so that requests need none of them."""
@@ -94,9 +99,10 @@ class GradientModel(Model):
         check_least(self, name, 0, "temperature", "logit_adjustment")
         check_share(self, name, "dropout")
 
-    def item_encoder(self, features: int = 0) -> nn.Module:
-        """The network from an item's row and text, with C = ``features`` columns behind it, to its vector."""
-        return ItemEncoder(self.width, self.fusion, features)
+    def item_encoder(self, features: int = 0, widths: Widths = ()) -> nn.Module:
+        """The network from an item's row and text, with C = ``features`` columns behind it, to its vector; ``widths``
+        of the modalities, () for one."""
+        return ItemEncoder(self.width, self.fusion, features, self.modalities, widths)
 
     @abc.abstractmethod
     def history_encoder(self, length: int) -> nn.Module:
@@ -114,11 +120,17 @@ class GradientModel(Model):
         """Raises ``UserError`` where the family's settings do not fit the mesh."""
 
     def recommender(
-        self, length: int, aligned: int = 0, features: int = 0, users: tuple[FeatureArray, ...] | None = None
+        self,
+        length: int,
+        aligned: int = 0,
+        features: int = 0,
+        users: tuple[FeatureArray, ...] | None = None,
+        widths: Widths = (),
     ) -> Recommender:
-        """The network and its functions; C item ``features`` and, where training knows them, what user features are."""
+        """The network and its functions; C item ``features`` and, where training knows them, what user features are and
+        how wide each modality is."""
         scale = 1 / self.temperature if self.temperature else 1.0
-        items, history = self.item_encoder(features), self.history_encoder(length)
+        items, history = self.item_encoder(features, widths), self.history_encoder(length)
         known = tuple(FeatureArray(name, "ids") for name in self.names_of_user_features()) if users is None else users
         return Recommender(
             items, history, self.temperature > 0, scale, self.activations, aligned=aligned, user_features=known
@@ -131,9 +143,10 @@ class GradientModel(Model):
         soft: bool = False,
         features: int = 0,
         users: tuple[FeatureArray, ...] | None = None,
+        widths: Widths = (),
     ) -> Recipe:
         """Network, objective and training settings; ``soft``: of learning from a teacher."""
-        model = self.recommender(length, aligned, features, users)
+        model = self.recommender(length, aligned, features, users, widths)
         objective = objectives.distilled(model, 0.0) if soft else objectives.of_labels(model, self.loss, self.negatives)
         return Recipe(model, objective, self.training, self.logit_adjustment > 0)
 
@@ -145,7 +158,7 @@ class GradientModel(Model):
         """Trains on labels; keeps the epoch that is best on validation."""
         features = feature_columns(data, self.item_features, run.key)
         users = user_arrays(data, self.names_of_user_features(), run.key)
-        recipe = self.recipe(data.length, features=features.shape[1], users=users)
+        recipe = self.recipe(data.length, features=features.shape[1], users=users, widths=widths_of(data))
         if self.loss in objectives.SAMPLED and self.negatives >= data.items:
             raise UserError(
                 f"--{run.key}.loss {self.loss} draws {self.negatives} negatives from a catalogue of {data.items} items:"
@@ -166,7 +179,7 @@ class GradientModel(Model):
                 f"--{run.key}.user-features names {', '.join(names)}, and a student is served by histories alone: "
                 "leave them out, or let such a model teach"
             )
-        model = self.recommender(data.length, aligned, features.shape[1])
+        model = self.recommender(data.length, aligned, features.shape[1], widths=widths_of(data))
         if tuning:
             model = replace(self._of_rows(model), fake_quantize=tuning.fake_quantize, prune=tuning.prune)
         objective = objectives.distilled(model, soft.alignment_weight)
@@ -275,6 +288,7 @@ class GradientModel(Model):
         self.check(run)
         if self.time != "none" and (data.log.times == data.log.times[0]).all():
             raise UserError(f"--{run.key}.time {self.time}: all interactions of this log have the same time; use none")
+        check_modalities(self.modalities, self.fusion, data, run.key)
         if self.fusion != "add" and not data.vectors.shape[1]:
             raise UserError(f"--{run.key}.fusion {self.fusion} needs the items' text, and --data.text names no column")
         devices = run.mesh.shape["data"]

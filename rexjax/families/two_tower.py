@@ -8,6 +8,7 @@ import flax.linen as nn
 from rexjax.families.base import Model
 from rexjax.families.gradient import Loss
 from rexjax.families.pooled import Pooled
+from rexjax.models.fusion import Widths
 from rexjax.models.towers import ItemTower, UserTower
 from rexjax.training.settings import Training
 
@@ -28,9 +29,9 @@ class TwoTower(Pooled):
     training: Training = field(default_factory=partial(Training, learning_rate=2e-3, patience=3))
     """How it is trained."""
 
-    def item_encoder(self, features: int = 0) -> nn.Module:
+    def item_encoder(self, features: int = 0, widths: Widths = ()) -> nn.Module:
         """See ``ItemTower``."""
-        return ItemTower(self.width, self.fusion, self.hidden, features)
+        return ItemTower(self.width, self.fusion, self.hidden, features, self.modalities, widths)
 
     def history_encoder(self, length: int) -> nn.Module:
         """See ``UserTower``."""

@@ -11,6 +11,11 @@ if TYPE_CHECKING:
     from rexjax.models.fields import Crosses as Crosses
     from rexjax.models.fields import Field as Field
     from rexjax.models.fields import Fields as Fields
+    from rexjax.models.fusion import Attended as Attended
+    from rexjax.models.fusion import Concatenated as Concatenated
+    from rexjax.models.fusion import Fusion as Fusion
+    from rexjax.models.fusion import Gated as Gated
+    from rexjax.models.fusion import Sum as Sum
     from rexjax.models.items import ItemEncoder as ItemEncoder
     from rexjax.models.pooled import PooledEncoder as PooledEncoder
     from rexjax.models.recommender import Recommender as Recommender
@@ -39,6 +44,11 @@ else:
             "score_matrix": "rexjax.models.scorer",
             "Field": "rexjax.models.fields",
             "Fields": "rexjax.models.fields",
+            "Attended": "rexjax.models.fusion",
+            "Concatenated": "rexjax.models.fusion",
+            "Fusion": "rexjax.models.fusion",
+            "Gated": "rexjax.models.fusion",
+            "Sum": "rexjax.models.fusion",
             "Crosses": "rexjax.models.fields",
             "Isotonic": "rexjax.models.calibration",
             "fit_isotonic": "rexjax.models.calibration",

@@ -66,9 +66,13 @@ class Recommender:
             found["aligned"] = {"kernel": projection}
         return found
 
-    def item_vectors(self, params: Params, text: jax.Array) -> jax.Array:
-        """Item vectors float32 [V, D], of ``params["rows"]``, which is [V, D], and text float32 [V, W]."""
-        vectors = self.items.apply({"params": params["items"]}, params["rows"], text)
+    def item_vectors(self, params: Params, text: jax.Array, key: jax.Array | None = None) -> jax.Array:
+        """Item vectors float32 [V, D], of ``params["rows"]``, which is [V, D], and text float32 [V, W].
+
+        ``key`` is for modality dropout; none without it.
+        """
+        rngs = None if key is None else {"modalities": key}
+        vectors = self.items.apply({"params": params["items"]}, params["rows"], text, rngs=rngs)
         vectors = normalize(vectors) if self.cosine else vectors
         return self.fake_quantize(vectors, text) if self.fake_quantize else vectors
 

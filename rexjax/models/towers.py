@@ -5,6 +5,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from rexjax.models.fusion import Fusion, Sum, Widths
 from rexjax.models.items import ItemEncoder
 from rexjax.models.layers import Row
 from rexjax.models.pooled import PooledEncoder
@@ -21,11 +22,16 @@ class ItemTower(nn.Module):
     """Width of the hidden layer."""
     features: int = 0
     """See ``ItemEncoder``."""
+    modalities: Fusion = Sum()
+    """See ``ItemEncoder``."""
+    widths: Widths = ()
+    """See ``ItemEncoder``."""
 
     @nn.compact
     def __call__(self, rows: jax.Array, text: jax.Array) -> jax.Array:
         """Rows [..., D] and text vectors [..., W + C] (zeros where there is none, W may be 0) to float32 [..., D]."""
-        fused = ItemEncoder(self.width, self.fusion, self.features, name="fused")(rows, text)
+        item = ItemEncoder(self.width, self.fusion, self.features, self.modalities, self.widths, name="fused")
+        fused = item(rows, text)
         hidden = nn.gelu(nn.Dense(self.hidden, kernel_init=_kernel("embed", "mlp"), name="up")(fused))
         return fused + nn.Dense(self.width, kernel_init=_kernel("mlp", "embed"), name="down")(hidden)
 

@@ -87,7 +87,7 @@ def _named_rows(
         text = jnp.zeros((len(rows), 0)) if text is None else text
 
         def loss(rows: jax.Array, dense: Params) -> jax.Array:
-            distinct = recommender.item_vectors(dense | {"rows": rows}, text)
+            distinct = recommender.item_vectors(dense | {"rows": rows}, text, jax.random.fold_in(key, 2))
             vectors = features.vectors(distinct, routing, ids, table, mesh)
             return objective.loss(dense, vectors, batch, drawn, key)
 

@@ -25,6 +25,8 @@ from tests.reference import (
     training,
 )
 
+FUSED = ("Summed", "GatedMixture", "ConcatenatedLayers", "AttendedMixture")
+
 TWINS: dict[str, Callable[..., Any]] = {
     # serving
     "rexjax.serving.delta_arrays:changed_rows": serving.changed_rows,
@@ -125,6 +127,7 @@ TWINS: dict[str, Callable[..., Any]] = {
     "rexjax.models.pooled:PooledEncoder": models.pooled_user,
     "rexjax.models.towers:ItemTower": models.item_tower,
     "rexjax.models.towers:UserTower": models.user_tower,
+    **{f"rexjax.models.fusion:{kind}": partial(models.fused, kind=kind) for kind in FUSED},
     "rexjax.models.pooled:contributions": models.contributions,
     "rexjax.models.rating_towers:tower": models.rating_tower,
     "rexjax.models.interactions:pairwise_sum": ranking.pairwise_sum,

@@ -109,3 +109,32 @@ def rating_tower(params: Any, matrix: np.ndarray) -> np.ndarray:
     for number in sorted(params["layers"], key=int):
         x = np.maximum(x @ params["layers"][number]["kernel"] + params["layers"][number]["bias"], 0)
     return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-6)
+
+
+def fused(params: Any, parts: list[np.ndarray], kind: str, heads: int = 1) -> np.ndarray:
+    """The vector [D] of one item from the vectors of its M modalities, zeros where it has none, by a network of
+    ``rexjax.models.fusion`` with these parameters."""
+    there = [number for number, part in enumerate(parts) if part.any()]
+    if kind == "Summed":
+        return np.concatenate(parts) @ params["kernel"]
+    if kind == "ConcatenatedLayers":
+        known = np.concatenate([*parts, [float(part.any()) for part in parts]])
+        hidden = gelu(known @ params["up"]["kernel"] + params["up"]["bias"])
+        return (hidden @ params["down"]["kernel"] + params["down"]["bias"]) * bool(there)
+    projected = [part @ params[f"modality_{number}"]["kernel"] for number, part in enumerate(parts)]
+    mixed = np.zeros(projected[0].shape)
+    width, size = len(mixed), len(mixed) // heads
+    if kind == "GatedMixture":
+        gates = np.concatenate(projected) @ params["gate"]["kernel"] + params["gate"]["bias"]
+        for column in range(width):
+            weights = np.exp([gates[number * width + column] for number in there])
+            for number, weight in zip(there, weights, strict=True):
+                mixed[column] += weight / weights.sum() * projected[number][column]
+        return mixed
+    for head in range(heads):
+        part = slice(head * size, (head + 1) * size)
+        keys = [(projected[n] + params["kinds"][n]) @ params["keys"]["kernel"] + params["keys"]["bias"] for n in there]
+        weights = np.exp([key[part] @ params["query"][head] / np.sqrt(size) for key in keys])
+        for number, weight in zip(there, weights, strict=True):
+            mixed[part] += weight / weights.sum() * projected[number][part]
+    return mixed @ params["out"]["kernel"]

@@ -77,6 +77,19 @@ def compare_item_tower(fast, twin, rng):
     close(module.apply(params, rows, text), twin(params["params"], rows, text))
 
 
+@case(*(f"models.fusion:{kind}" for kind in ("Summed", "GatedMixture", "ConcatenatedLayers", "AttendedMixture")))
+def compare_fused(fast, twin, rng):
+    """Items with both modalities, with one, and with none."""
+    more = {"AttendedMixture": {"heads": 2}, "ConcatenatedLayers": {"hidden": 5}}.get(fast.__name__, {})
+    module, vectors = fast(4, (3, 2), **more), normal(rng, 4, 5)
+    vectors[1, :3], vectors[2, 3:], vectors[3] = 0, 0, 0
+    shapes = nn.unbox(jax.eval_shape(lambda: module.init(jax.random.key(0), vectors)))["params"]
+    params = jax.tree.map(lambda leaf: 0.5 * normal(rng, *leaf.shape), shapes)
+    heads = {"heads": 2} if "heads" in more else {}
+    expected = np.stack([twin(params, [row[:3], row[3:]], **heads) for row in vectors])
+    close(jax.jit(module.apply)({"params": params}, vectors), expected)
+
+
 @case("models.pooled:contributions")
 def compare_contributions(fast, twin, rng):
     params = perturbed(PooledEncoder(kernels=3, hidden=10, dropout=0.0, length=6), rng, 4)
