@@ -110,7 +110,8 @@ def _over_all_items(
     """The mean over labels; ``targets(labels [T] as the table lies, lists, table, mesh)``; ``beside`` is added."""
 
     def loss(params, batch, lists, constants, key, table, mesh):
-        items = recommender.item_vectors(params, constants.text, jax.random.fold_in(key, 2))
+        dropped = None if key is None else jax.random.fold_in(key, 2)
+        items = recommender.item_vectors(params, constants.text, dropped)
         vectors = tables.look_up(items, batch.items, table, mesh)
         users = recommender.user_vectors(params["history"], vectors, batch, key)
         labels = tables.physical(batch.labels.reshape(-1), table, mesh)

@@ -80,7 +80,7 @@ def compare_item_tower(fast, twin, rng):
 @case(*(f"models.fusion:{kind}" for kind in ("Summed", "GatedMixture", "ConcatenatedLayers", "AttendedMixture")))
 def compare_fused(fast, twin, rng):
     """Items with both modalities, with one, and with none."""
-    more = {"AttendedMixture": {"heads": 2}, "ConcatenatedLayers": {"hidden": 5}}.get(fast.__name__, {})
+    more = {"AttendedMixture": {"heads": 2}, "ConcatenatedLayers": {"hidden": 5}}.get(fast.function.__name__, {})
     module, vectors = fast(4, (3, 2), **more), normal(rng, 4, 5)
     vectors[1, :3], vectors[2, 3:], vectors[3] = 0, 0, 0
     shapes = nn.unbox(jax.eval_shape(lambda: module.init(jax.random.key(0), vectors)))["params"]
