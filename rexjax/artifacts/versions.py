@@ -90,7 +90,11 @@ def begin(place: Path, key: str, owner: Owner = NOBODY) -> Path:
     started = read_json(left / STARTED) if left else {}
     mine = started.get("key") == key and (owner.alone or started.get("token") == owner.token)
     folder = left if left and mine else place / _next_name(place, owner.token)
-    owned.make(folder, key=key, token=owner.token)
+    try:
+        owned.make(folder, key=key, token=owner.token)
+    except FileNotFoundError:  # a run that took this one for dead removed the folder as it was made
+        owner.confirm()
+        raise
     if left and not mine and started.get("key") == key:
         with contextlib.suppress(shutil.Error):  # of files that vanish: their owner lives
             shutil.copytree(left, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(STARTED))

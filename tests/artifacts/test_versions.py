@@ -86,3 +86,20 @@ def test_killed_before_it_was_marked_a_version_is_nobodys(place, left):
     assert versions.unfinished(place) is None
     finish(versions.begin(place, "key"))
     assert len(versions.versions(place)) == 1
+
+
+def test_a_folder_that_is_removed_as_it_is_made_means_that_another_run_owns_the_workdir(tmp_path, monkeypatch):
+    def removed(folder, **about):
+        if folder.name != "stage":
+            raise FileNotFoundError(folder)
+
+    asked = []
+
+    def confirm():
+        asked.append(True)
+        if len(asked) > 1:
+            raise UserError("another run holds it by now")
+
+    monkeypatch.setattr(versions.owned, "make", removed)
+    with pytest.raises(UserError, match="another run holds it by now"):
+        versions.begin(tmp_path / "stage", "key", Owner(1, True, confirm))
