@@ -6,7 +6,12 @@ import pytest
 from rexjax.registry import Registry
 
 CONFIG = {
-    "data": {"source": {"class": "rexjax.data.sources:Shop", "users": 60}, "path": "", "split": "leave_one_out"},
+    "data": {
+        "source": {"class": "rexjax.data.sources:Shop", "users": 60},
+        "path": "",
+        "split": "leave_one_out",
+        "length": 50,
+    },
     "evaluate": {"select": "ndcg@10", "exclude_seen": True},
     "teacher": {"width": 8},
 }

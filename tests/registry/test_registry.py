@@ -153,13 +153,13 @@ def test_mistakes_are_one_sentence(registry, make, act, sentence):
 
 def test_another_config_is_refused(registry, make):
     other = json.loads(json.dumps(CONFIG))
-    other["data"]["split"] = "global_time"
-    sentence = r"the registry of another config \(data.split: 'leave_one_out' -> 'global_time'\)"
+    other["data"]["length"] = 20
+    sentence = r"the registry of another config \(data.length: 50 -> 20\)"
     for act in (lambda: registry.add(make(config=other)), lambda: Registry.open(registry.path, other)):
         with pytest.raises(UserError, match=sentence):
             act()
     larger = json.loads(json.dumps(CONFIG)) | {"teacher": {"width": 16}}
-    larger["data"]["path"] = "week-2"
+    larger["data"] |= {"path": "week-2", "split": "global_time"}  # a refresh splits by time
     assert registry.add(make(config=larger)) == Registry.open(registry.path, larger).challenger
 
 
